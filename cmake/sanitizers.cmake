@@ -1,0 +1,12 @@
+# Sanitizers and coverage apply to everything that is compiled, tests included.
+if(COPPICE_SANITIZE)
+  add_compile_options(-fsanitize=${COPPICE_SANITIZE} -fno-omit-frame-pointer -fno-sanitize-recover=all)
+  add_link_options(-fsanitize=${COPPICE_SANITIZE})
+endif()
+if(COPPICE_COVERAGE)
+  add_compile_options(--coverage)
+  add_link_options(--coverage)
+endif()
+if(COPPICE_FUZZ)
+  add_compile_options(-fsanitize=fuzzer-no-link)
+endif()

@@ -1,0 +1,9 @@
+# The warnings of the house. Generated code does not link this.
+add_library(coppice_warnings INTERFACE)
+target_compile_options(coppice_warnings INTERFACE
+  -Wall -Wextra -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-prototypes -Wvla -Wformat=2
+  -Wno-sign-conversion -Wundef -Wpointer-arith
+  -include ${CMAKE_SOURCE_DIR}/base/include/base/banned.h)
+if(COPPICE_WERROR)
+  target_compile_options(coppice_warnings INTERFACE -Werror)
+endif()
