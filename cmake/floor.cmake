@@ -1,13 +1,33 @@
-# coppice_floor(NAME BELOW [PRIVATE libs...]): a static library of every .c below this folder.
-# A file that exists is built: there is no list to forget. `EXCLUDE dir...` leaves out sub-folders that are programs.
+# coppice_floor(NAME BELOW libs... [PRIVATE libs...] [EXCLUDE dirs...]): a static library of every .c below this folder.
+# A file that exists is built: there is no list to forget. `EXCLUDE` leaves out sub-folders that are programs.
+# A floor that has no source yet is an interface library, so that what stands on it still configures.
 function(coppice_floor name)
   cmake_parse_arguments(ARG "" "" "BELOW;PRIVATE;EXCLUDE" ${ARGN})
   file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/*.c)
   foreach(dir ${ARG_EXCLUDE})
     list(FILTER sources EXCLUDE REGEX "^${CMAKE_CURRENT_SOURCE_DIR}/${dir}/")
   endforeach()
+  if(NOT sources)
+    add_library(coppice_${name} INTERFACE)
+    target_include_directories(coppice_${name} INTERFACE include)
+    target_link_libraries(coppice_${name} INTERFACE ${ARG_BELOW})
+    return()
+  endif()
   add_library(coppice_${name} STATIC ${sources})
   target_include_directories(coppice_${name} PUBLIC include PRIVATE .)
   target_compile_definitions(coppice_${name} PRIVATE _GNU_SOURCE)
   target_link_libraries(coppice_${name} PUBLIC ${ARG_BELOW} PRIVATE coppice_warnings ${ARG_PRIVATE})
+endfunction()
+
+# coppice_program(NAME libs...): an executable of every .c in this folder, in bin/ of the build folder.
+function(coppice_program name)
+  file(GLOB sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/*.c)
+  if(NOT sources)
+    message(STATUS "${name}: no source yet, not built")
+    return()
+  endif()
+  add_executable(${name} ${sources})
+  target_include_directories(${name} PRIVATE .)
+  target_compile_definitions(${name} PRIVATE _GNU_SOURCE)
+  target_link_libraries(${name} PRIVATE coppice_warnings ${ARGN})
 endfunction()
