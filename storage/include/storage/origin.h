@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * An origin is where a repository lives. Callers see revisions, trees and blobs by oid; what kind it is shows only in its
+ * capabilities. All calls block (they run on fetch threads), honour cancel and deadline, and never report a failure as absence:
+ * -ENOENT means that the origin answered, completely, that there is no such thing.
+ * Errors: -ENOENT, -EIO (answer malformed, pack corrupt), -EHOSTUNREACH, -ETIMEDOUT, -EACCES, -ECANCELED.
+ */
+#pragma once
+#include "storage/blob.h"
+#include "storage/digest.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct cancel;
+struct err;
+struct metrics;
+struct origin;
+struct tree_builder;
+
+enum origin_cap {
+	ORIGIN_CAP_PINNED = 1 << 0, /* a commit id names the same content for ever */
+	ORIGIN_CAP_SIZES = 1 << 1,  /* sizes come with the tree, without reading blobs */
+	ORIGIN_CAP_MODES = 1 << 2,
+	ORIGIN_CAP_LOCAL = 1 << 3,  /* no network */
+	ORIGIN_CAP_PUSH = 1 << 4,
+};
+
+struct origin_config {
+	const char *name; /* path_ident_ok */
+	const char *type; /* "git" */
+	const char *url;  /* a path, or file:// */
+	struct metrics *metrics;
+};
+
+struct origin_revision {
+	struct oid commit;
+	struct oid root;	/* tree of the commit */
+	int64_t time_s;		/* committer time */
+	char ref[256];		/* full ref name if the revision named one, else "" */
+};
+
+/* Opens and checks that the repository is there. Unknown type: -EINVAL with the known ones in the message. */
+int origin_open(struct origin **ret_origin, const struct origin_config *config, struct err *e);
+struct origin *origin_ref(struct origin *o);
+struct origin *origin_unref(struct origin *o);
+const char *origin_name(const struct origin *o);
+const char *origin_url(const struct origin *o); /* without credentials */
+unsigned origin_caps(const struct origin *o);
+
+/* A revision: "" (default branch), branch, tag (annotated ones are peeled), full ref, full or unique short id (>= 4 digits) of a commit.
+ * -ENOENT reason REVISION_NOT_FOUND; -EINVAL reason REVISION_AMBIGUOUS for a short id of several commits. */
+int origin_resolve(struct origin *o, const char *revision, uint64_t deadline_ns, struct origin_revision *ret_revision,
+	struct err *e);
+/* All entries of one tree into the builder, sizes included if ORIGIN_CAP_SIZES. */
+int origin_read_tree(struct origin *o, const struct oid *tree, struct tree_builder *builder, const struct cancel *cancel,
+	uint64_t deadline_ns);
+/* For blob_fetch: produce() of this origin. */
+struct blob_source origin_blob_source(struct origin *o);
