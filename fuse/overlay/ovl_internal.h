@@ -1,0 +1,327 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The overlay's own structures and the calls between its files. Read README.md (overlay law) first.
+ *
+ *   overlay ──► ovl_ws (by name, by serial)
+ *                 ├── ids: next_local, ref counts (mmap'ed file), blocks (lower directory ↔ range of ids)
+ *                 ├── nodes: id → ovl_node, for what has state of its own: directories that were entered, upper objects the
+ *                 │          kernel knows, lower files that were changed or removed
+ *                 ├── journal (mmap'ed file): BLOCK, NODE, DROP, INTENT, DONE
+ *                 └── upper/ (what the job wrote) and work/ (tmp/, orphan/, links/, whiteout, journal, refs)
+ *
+ * An untouched lower file has no node: it is (directory, index), found by binary search over the blocks. "obj" below is either.
+ *
+ * Lock order (base/lock.h): ws->rename_lock (OVL_WS) → dir->lock (OVL_DIR; two: by id, parent before child is not required because pairs
+ * always go through ovl_dir_lock_pair) → node->lock (OVL_NODE) → table shard (OVL_TABLE) → fds (OVL_FDS) → journal (OVL_JOURNAL).
+ * No lock is held over a fetch. A directory lock may be held over syscalls on the local upper.
+ */
+#pragma once
+#include "fuse/overlay.h"
+
+#include <base/hashmap.h>
+#include <base/list.h>
+#include <base/lock.h>
+#include <base/quota.h>
+#include <base/ref.h>
+#include <stdatomic.h>
+
+#define OVL_LOCAL_MASK	 ((1ull << OVL_LOCAL_BITS) - 1)
+#define OVL_LOCAL_ROOT	 1ull
+#define OVL_TABLE_SHARDS 16
+
+/* Marks in the upper; none is visible from inside. */
+#define OVL_XATTR_PREFIX   "trusted.overlay."
+#define OVL_XATTR_OPAQUE   "trusted.overlay.opaque"   /* "y": nothing of the lower shows through */
+#define OVL_XATTR_REDIRECT "trusted.overlay.redirect" /* "/<tree oid>": the lower directory below this one is that tree */
+#define OVL_XATTR_OWN	   "trusted.coppice."
+#define OVL_XATTR_NODE	   "trusted.coppice.node"     /* 8 bytes little endian: local id; how an id survives FORGET and restart */
+
+/* ---- a directory's names in the upper (ovl_names.c): an ordered hash table ---- */
+
+/* Iteration is in order of (hash, name), so a hash is a position for readdir that survives change and restart. */
+struct ovl_child {
+	struct ovl_child *next; /* in the bucket, ascending */
+	uint64_t hash;		/* 62 bits, never 0: ovl_name_hash */
+	struct ovl_node *node;	/* the node in the table if there is one (not pinned by this pointer; cleared when it is evicted) */
+	uint8_t type;		/* DT_*; DT_WHT for a whiteout */
+	uint16_t name_len;
+	char name[];		/* NUL-terminated */
+};
+struct ovl_names {
+	struct ovl_child **bucket; /* bucket index = top bits of the hash, so that walking buckets walks in hash order */
+	uint32_t bucket_bits, count, whiteouts, subdirs;
+};
+uint64_t ovl_name_hash(const char *name, size_t len); /* fixed key: positions must survive restart */
+void ovl_names_init(struct ovl_names *t);
+void ovl_names_fini(struct ovl_names *t);
+struct ovl_child *ovl_names_find(const struct ovl_names *t, const char *name, size_t len);
+/* Insert or change the type; NULL: no memory. Keeps whiteouts and subdirs counted. */
+struct ovl_child *ovl_names_put(struct ovl_names *t, const char *name, size_t len, uint8_t type);
+void ovl_names_remove(struct ovl_names *t, const char *name, size_t len);
+/* First child whose position is > `after` (0: the first); equal hashes are told apart by `skip`, the number of them already seen. */
+struct ovl_child *ovl_names_after(const struct ovl_names *t, uint64_t after);
+
+/* ---- nodes ---- */
+
+enum ovl_node_flag {
+	OVL_UPPER = 1 << 0,   /* has an object in the upper (or in orphan/, links/) */
+	OVL_ORPHAN = 1 << 1,  /* no name left; lives in work/orphan/<id> if OVL_UPPER, until the last FORGET */
+	OVL_LINKED = 1 << 2,  /* had a second name once: lives in work/links/<id> too, which is how it is opened; nlink is one less than on disk */
+	OVL_NODE_XATTR = 1 << 3, /* OVL_XATTR_NODE has been written */
+	OVL_COPYING = 1 << 4, /* a copy-up is under way; wait on ws->copy_done */
+	OVL_ATTR = 1 << 5,    /* attr is valid */
+	OVL_DEAD = 1 << 6,    /* removed directory: calls on it are -ENOENT */
+};
+
+struct ovl_dir;
+
+struct ovl_node {
+	struct ovl_ws *ws;
+	uint64_t id;
+	mode_t type;		 /* S_IFMT part; const */
+	_Atomic uint32_t pins;	 /* calls that use it now, and child nodes that name it as parent */
+	_Atomic unsigned flags;	 /* changed under lock (OVL_NODE), or dir->lock of the parent for OVL_ORPHAN */
+	struct lock lock;	 /* LOCK_RANK_OVL_NODE */
+
+	/* where it is: guarded by parent->dir->lock (both locks for a change of parent); parent is pinned */
+	struct ovl_node *parent; /* NULL for the workspace's root */
+	char *name;
+	size_t name_len;
+
+	struct stat attr;	 /* guarded by lock; valid with OVL_ATTR; st_ino is the id, st_nlink the visible one */
+	uint64_t charged_bytes;	 /* guarded by lock; what the quota was charged for this object */
+	struct oid lower_blob;	 /* lower content while a lower file has a node and is not OVL_UPPER */
+	uint64_t lower_size;
+	uint32_t lower_mode;
+
+	int fd;			 /* cached descriptor or -1; guarded by ws->overlay->fds lock */
+	uint32_t fd_users;	 /* same guard */
+	struct list fd_lru;	 /* same guard */
+
+	struct ovl_dir *dir;	 /* for directories; const once the node is in the table */
+};
+
+struct ovl_dir {
+	struct lock lock;	 /* LOCK_RANK_OVL_DIR */
+	bool has_lower;		 /* lower_tree shows through; false when opaque */
+	struct oid lower_tree;
+	uint64_t block_base;	 /* local id of entry 0 of lower_tree; 0 = no block allocated yet */
+	uint32_t block_count;
+	bool names_loaded;	 /* names is the complete content of the upper directory */
+	struct ovl_names names;	 /* empty and loaded if the directory has no upper */
+	uint32_t subdirs;	 /* visible sub-directories, for st_nlink; valid once block and names are loaded */
+};
+
+struct ovl_block {
+	uint64_t base;		 /* local */
+	uint32_t count;
+	struct oid tree;	 /* names and contents of this range */
+	uint64_t dir_id;	 /* whose children they are */
+};
+
+/* A thing that a call works on. Get with ovl_obj_get, release with ovl_obj_put. */
+struct ovl_obj {
+	struct ovl_ws *ws;     /* referenced */
+	struct ovl_node *node; /* pinned; NULL for an untouched lower entry */
+	uint64_t id;
+	/* for an untouched lower entry */
+	uint64_t dir_id;
+	struct oid tree;       /* the block's tree */
+	uint32_t idx;
+};
+
+struct ovl_fds {
+	struct lock lock;	/* LOCK_RANK_OVL_FDS */
+	struct list lru;	/* ovl_node.fd_lru, least recent first; only with fd_users == 0 */
+	unsigned open, max;
+};
+
+struct ovl_shard {
+	struct lock lock;	/* LOCK_RANK_OVL_TABLE */
+	struct hashmap map;	/* id → ovl_node */
+};
+
+struct ovl_journal;
+struct ovl_refs;
+struct ovl_blocks;
+
+struct ovl_ws {
+	struct overlay *overlay;
+	struct ref ref;		/* the table's, and one per call or need */
+	_Atomic bool dead;	/* removed: new calls get -ESTALE */
+	char *name;
+	uint64_t serial;
+	struct lower *lower;
+	struct oid root_tree;
+	struct timespec lower_time;
+	uid_t uid;
+	gid_t gid;
+	bool read_only;
+	struct quota *quota;
+
+	int dir_fd;		/* the private directory */
+	int upper_fd, work_fd, tmp_fd, orphan_fd, links_fd;
+
+	struct lock rename_lock; /* LOCK_RANK_OVL_WS: renames of directories */
+	struct lock copy_lock;	 /* LOCK_RANK_LEAF: with copy_done, waits for OVL_COPYING */
+	struct cond copy_done;
+
+	struct ovl_shard shard[OVL_TABLE_SHARDS];
+	struct ovl_blocks *blocks;   /* ovl_block.c */
+	struct ovl_refs *refs;	     /* ovl_refs.c */
+	struct ovl_journal *journal; /* ovl_journal.c */
+	struct ovl_node *root;	     /* pinned for the life of the workspace */
+	_Atomic uint64_t tmp_serial; /* names in work/tmp */
+	_Atomic uint64_t copied_up, orphan_count, node_count, dir_count;
+};
+
+struct overlay {
+	char tenant[64];
+	const struct clock *clock;
+	struct metrics *metrics;
+	struct rwlock lock;	 /* LOCK_RANK_OVL: the two tables */
+	struct hashmap by_serial;
+	struct list workspaces;	 /* or another table by name; see ovl.c */
+	struct ovl_fds fds;
+	struct timespec root_time;
+};
+
+/* ================= part "state": written by ovl.c, ovl_*.c named in brackets ================= */
+
+/* Workspace of an id, referenced; NULL: none or dead. [ovl.c] */
+struct ovl_ws *ovl_ws_of(struct overlay *o, uint64_t id);
+struct ovl_ws *ovl_ws_unref(struct ovl_ws *ws);
+
+/* ids and counts [ovl_refs.c]: u32 lookup counts by local id in a MAP_SHARED file whose blocks are allocated ahead, so that a
+ * full disk is an error here and never a SIGBUS. Allocation of ids: */
+int ovl_ids_alloc(struct ovl_ws *ws, uint32_t count, uint64_t *ret_local); /* -ENOSPC */
+void ovl_refs_add(struct ovl_ws *ws, uint64_t local, uint32_t n);
+/* Subtract, clamped at zero; returns what is left. */
+uint32_t ovl_refs_sub(struct ovl_ws *ws, uint64_t local, uint64_t n);
+uint32_t ovl_refs_get(struct ovl_ws *ws, uint64_t local);
+
+/* Resolve an id. -ESTALE: no such node (any more). [ovl_node.c] */
+int ovl_obj_get(struct overlay *o, uint64_t id, struct ovl_obj *ret_obj);
+void ovl_obj_put(struct ovl_obj *obj);
+/* The same, for a directory that is to be entered: makes its node if it had none. Block and names are loaded (-EAGAIN + rq->need
+ * if the tree is not local; -ENOTDIR; -ESTALE; -ENOENT for a removed directory). */
+int ovl_dir_get(struct overlay *o, struct ovl_req *rq, uint64_t id, struct ovl_node **ret_dir);
+struct ovl_node *ovl_node_pin(struct ovl_node *n);
+/* Last unpin of a node the kernel has forgotten evicts it (ovl_evict.c). Accepts NULL, returns NULL. */
+struct ovl_node *ovl_node_unpin(struct ovl_node *n);
+/* A reference on ws travels with the pin. */
+static inline void ovl_node_cleanup(struct ovl_node **n)
+{
+	ovl_node_unpin(*n);
+}
+#define _cleanup_node_ __attribute__((cleanup(ovl_node_cleanup)))
+
+void ovl_dir_lock_pair(struct ovl_node *a, struct ovl_node *b);
+void ovl_dir_unlock_pair(struct ovl_node *a, struct ovl_node *b);
+
+/* What a name in a locked directory is. [ovl_lookup.c] */
+enum ovl_where { OVL_ABSENT, OVL_IN_LOWER, OVL_IN_UPPER };
+struct ovl_found {
+	enum ovl_where where;
+	struct ovl_child *child;  /* OVL_IN_UPPER; also the whiteout that hides a lower entry, with where == OVL_ABSENT */
+	bool lower_exists;	  /* the lower tree has the name, hidden or not: removing the name needs a whiteout */
+	uint32_t lower_idx;
+	/* the lower entry, copied out, if lower_exists */
+	uint32_t lower_mode;
+	struct oid lower_oid;
+	uint64_t lower_size;
+	bool lower_size_known;
+};
+/* Caller holds dir->dir->lock; never blocks on a remote (-EAGAIN + rq->need). */
+int ovl_find_locked(struct ovl_node *dir, struct ovl_req *rq, const char *name, size_t len, struct ovl_found *ret_found);
+/* The node of what was found, pinned, made if needed (stat of an upper object; a lower file gets lower_blob). For a directory too,
+ * without loading it. Caller holds the directory's lock. -ENOENT if absent. */
+int ovl_node_of_locked(struct ovl_node *dir, struct ovl_req *rq, const char *name, size_t len, const struct ovl_found *found,
+	struct ovl_node **ret_node);
+/* A node for a fresh object: new id, NODE journaled, in the table, child entry set, pinned, OVL_UPPER; no attr yet. */
+int ovl_node_new_locked(struct ovl_node *dir, const char *name, size_t len, mode_t type, struct ovl_node **ret_node);
+/* Entry reply for a node: attr filled (stat if needed), lookup counted. Takes node->lock. */
+int ovl_entry_of(struct ovl_node *node, struct ovl_req *rq, struct ovl_entry *ret_entry);
+/* Attributes of a lower entry. */
+void ovl_lower_attr(const struct ovl_ws *ws, uint64_t id, uint32_t mode, uint64_t size, uint32_t subdirs, struct stat *ret_attr);
+/* node->attr up to date (fstatat through ovl_node_statat if not OVL_ATTR). Caller holds node->lock. */
+int ovl_attr_load_locked(struct ovl_node *node, struct ovl_req *rq);
+/* Forget the cached attributes of a directory whose upper was changed. */
+void ovl_attr_drop(struct ovl_node *node);
+/* Take a name's node out of the namespace / give it a new place: table pointers, parent pins, journal NODE record. Caller holds the
+ * locks of the directories involved. [ovl_node.c] */
+int ovl_node_move_locked(struct ovl_node *node, struct ovl_node *new_parent, const char *name, size_t len);
+void ovl_node_detach_locked(struct ovl_node *node); /* no name any more: OVL_ORPHAN */
+
+/* Descriptors [ovl_fds.c]. A directory: O_PATH of the upper directory (must be OVL_UPPER). A file: O_RDWR of the upper object,
+ * wherever it lives (name, links/, orphan/). Opened by walking up to the nearest cached ancestor. Put it back when done; fds are shared. */
+int ovl_fd_get(struct ovl_node *node, int *ret_fd);
+void ovl_fd_put(struct ovl_node *node);
+/* Hand over a descriptor that was just opened for a node without one. */
+void ovl_fd_adopt(struct ovl_node *node, int fd);
+void ovl_fd_drop(struct ovl_node *node);
+/* Directory fd and name by which an upper object can be reached with *at calls; release with ovl_at_put. */
+struct ovl_at {
+	int dirfd;
+	char name[256];
+	struct ovl_node *holder; /* whose fd is borrowed; NULL for work/ directories */
+};
+int ovl_at_get(struct ovl_node *node, struct ovl_at *ret_at);
+void ovl_at_put(struct ovl_at *at);
+
+/* Journal [ovl_journal.c]. Append is a short leaf-locked memcpy; -ENOSPC before anything is done. */
+enum ovl_intent_op {
+	OVL_INTENT_CREATE = 1, OVL_INTENT_MKDIR, OVL_INTENT_MKNOD, OVL_INTENT_SYMLINK, OVL_INTENT_LINK, OVL_INTENT_UNLINK,
+	OVL_INTENT_RMDIR, OVL_INTENT_RENAME, OVL_INTENT_EXCHANGE, OVL_INTENT_COPYUP, OVL_INTENT_TMPFILE,
+};
+struct ovl_intent {
+	uint64_t unique;
+	enum ovl_intent_op op;
+	uint64_t id;		 /* node concerned, 0 if none yet */
+	uint64_t parent, new_parent;
+	const char *name, *new_name; /* NULL if none */
+	uint64_t backing_ino;	 /* of the upper object, 0 unknown: tells on recovery whether the effect is there */
+};
+int ovl_journal_intent(struct ovl_ws *ws, const struct ovl_intent *intent);
+void ovl_journal_done(struct ovl_ws *ws, uint64_t unique); /* room was reserved with the intent */
+int ovl_journal_node(struct ovl_node *node);
+void ovl_journal_drop(struct ovl_ws *ws, uint64_t id);
+int ovl_journal_block(struct ovl_ws *ws, const struct ovl_block *block);
+
+/* ================= part "change" ================= */
+
+/* Upper directory for `dir` and all its parents (mkdir chain, marks, times kept). No lock of `dir` held. [ovl_copyup.c] */
+int ovl_dir_need_upper(struct ovl_node *dir, struct ovl_req *rq);
+/* The object gets an upper file with the content of the lower one (`with_data` false: empty, for O_TRUNC). On return obj->node is set and
+ * OVL_UPPER. Blocks on local disk only; -EAGAIN + need if the blob is not local. No lock held by the caller. */
+int ovl_copyup(struct ovl_obj *obj, struct ovl_req *rq, bool with_data);
+/* Whiteout at dirfd/name (a link to work/whiteout). [ovl_whiteout.c] */
+int ovl_whiteout_make(struct ovl_ws *ws, int dirfd, const char *name);
+bool ovl_is_whiteout(const struct stat *st);
+int ovl_opaque_get(int dirfd, const char *name, bool *ret_opaque);
+int ovl_opaque_set(int fd);
+/* 0 with *ret_found; reads OVL_XATTR_REDIRECT. */
+int ovl_redirect_get(int dirfd, const char *name, struct oid *ret_tree, bool *ret_found);
+int ovl_redirect_set(int fd, const struct oid *tree);
+/* The id mark. get: 0 = none. `at` style: works on any type without following. */
+int ovl_mark_get(int dirfd, const char *name, uint64_t *ret_local);
+int ovl_mark_set(int dirfd, const char *name, uint64_t local);
+/* xattr on dirfd/name without following the last component and without opening it. */
+ssize_t ovl_xattr_at_get(int dirfd, const char *name, const char *attr, void *value, size_t cap);
+int ovl_xattr_at_set(int dirfd, const char *name, const char *attr, const void *value, size_t len, int flags);
+
+/* What an object costs [ovl_charge.c]: regular files by space used, rounded to 4 KiB, never more than the rounded size unless
+ * space was preallocated beyond it; others nothing. One function of stat, so that a recount after a crash gives the same sum. */
+uint64_t ovl_charge_of(const struct stat *st);
+/* Bring node->charged_bytes to what `st` says. Caller holds node->lock. */
+void ovl_charge_settle_locked(struct ovl_node *node, const struct stat *st);
+/* Sum over upper/ and work/{orphan,links}: each inode once, whiteouts and the skeleton not at all. */
+int ovl_charge_scan(struct ovl_ws *ws, uint64_t *ret_bytes, uint64_t *ret_inodes);
+
+/* At ovl_ws_add, after the journal was replayed and before the workspace is visible [ovl_recover.c]: resolve open intents, write
+ * OVL_XATTR_NODE for named nodes that lack it, empty tmp/ and orphan/, charge the exact usage. */
+int ovl_recover(struct ovl_ws *ws);
+/* Last FORGET of an orphan: remove work/orphan/<id>, give the quota back. [ovl_remove.c] */
+void ovl_orphan_reap(struct ovl_node *node);
+/* Before eviction of a named upper node: make its id durable. [ovl_whiteout.c's marks] */
+int ovl_node_persist_id(struct ovl_node *node);
