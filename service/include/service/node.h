@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Everything the api serves from, put together by service/daemon/wiring.c, and the node's own facts. */
+#pragma once
+#include <stdbool.h>
+#include <stdint.h>
+
+struct cfg;
+struct clock;
+struct err;
+struct metrics;
+struct mounts;
+struct sess_farm;
+struct storage;
+struct tenants;
+
+struct node {
+	const struct cfg *cfg;
+	const struct clock *clock;
+	struct metrics *metrics;
+	struct storage *storage;
+	struct tenants *tenants;
+	struct sess_farm *farm;
+	struct mounts *mounts;
+	char node_id[40];
+	uint64_t started_wall_ns;
+	const char *device_holder; /* "local" or "keeper" */
+	unsigned workers;
+	_Atomic bool draining;
+};
+
+struct node_facts {
+	char hostname[256], kernel[256];
+	uint64_t resident_bytes, open_descriptors, disk_free_bytes, cpu_time_ns;
+};
+void node_facts(const struct node *n, struct node_facts *ret_facts);
+const char *node_version(void);
+/* The id kept in data_dir/node_id, made at the first start. */
+int node_id_load(const char *data_dir, char ret_id[40], struct err *e);

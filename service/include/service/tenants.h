@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Tenants: who a caller is, what it may use, and the accounts that its mounts are charged to. */
+#pragma once
+#include <base/quota.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+struct cfg;
+struct err;
+struct tenant;
+struct tenants;
+
+/* What is known about the peer of a call. */
+struct tenant_peer {
+	enum { PEER_UNIX, PEER_TCP_LOOPBACK, PEER_TCP } transport;
+	uid_t uid; /* PEER_UNIX */
+	gid_t gid;
+	pid_t pid;
+	const char *tls_cn; /* NULL: none */
+	const char *token;  /* bearer token, NULL: none */
+};
+
+int tenants_new(struct tenants **ret_tenants, const struct cfg *cfg, struct err *e);
+struct tenants *tenants_free(struct tenants *t);
+/* The caller's tenant: token, then certificate, then unix uid, then loopback. -EPERM reason UNAUTHENTICATED with what would help.
+ * Without any configured tenant there is one, "default": admin for uid 0, the daemon's uid and loopback. */
+int tenants_identify(struct tenants *t, const struct tenant_peer *peer, struct tenant **ret_tenant, bool *ret_admin, struct err *e);
+struct tenant *tenants_find(struct tenants *t, const char *name); /* NULL: none; valid as long as `t` */
+typedef void (*tenant_visit)(void *arg, struct tenant *tn);
+void tenants_each(struct tenants *t, tenant_visit fn, void *arg);
+
+const char *tenant_name(const struct tenant *tn);
+struct quota *tenant_quota(struct tenant *tn);
+/* May it mount `path` of `origin`? -EACCES reason ORIGIN_NOT_ALLOWED or PATH_NOT_ALLOWED. */
+int tenant_may_mount(const struct tenant *tn, const char *origin, const char *path, struct err *e);
+/* The only origin it may use, or NULL. */
+const char *tenant_only_origin(const struct tenant *tn);
+void tenant_default_quota(const struct tenant *tn, uint64_t *ret_bytes, uint64_t *ret_inodes);
