@@ -3,6 +3,7 @@ add_library(coppice_warnings INTERFACE)
 target_compile_options(coppice_warnings INTERFACE
   -Wall -Wextra -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-prototypes -Wvla -Wformat=2
   -Wno-sign-conversion -Wundef -Wpointer-arith
+  -Wno-format-truncation # text for people is cut to fit by design; what must not be cut checks snprintf's result
   -include ${CMAKE_SOURCE_DIR}/base/include/base/banned.h)
 if(COPPICE_WERROR)
   target_compile_options(coppice_warnings INTERFACE -Werror)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Wrappers that the linker puts before the allocator (--wrap): each counts the calling thread's countdown and either
- * fails as the real function would, or passes on.
+ * Wrappers that the linker puts before the allocator (--wrap): each counts the calling thread's
+ * countdown and either fails as the real function would, or passes on.
  */
 #include <errno.h>
 #include <stdarg.h>

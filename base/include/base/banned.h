@@ -9,4 +9,5 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#undef alloca /* a macro of <alloca.h>: poisoning one that is defined is a warning */
 #pragma GCC poison strcpy strcat sprintf vsprintf strtok atoi atol atoll gets localtime gmtime asctime ctime alloca

@@ -19,7 +19,7 @@ void cancel_fire(struct cancel *c);
 bool cancel_fired(const struct cancel *c); /* NULL: false */
 /* -ECANCELED if fired, -ETIMEDOUT if `deadline_ns` has come, else 0. */
 int cancel_check(const struct cancel *c, uint64_t deadline_ns);
-/* Sleep until fired (-ECANCELED) or the deadline (-ETIMEDOUT). */
+/* Sleep until fired (-ECANCELED) or the deadline (-ETIMEDOUT). NULL: a plain sleep. */
 int cancel_sleep_until(struct cancel *c, uint64_t deadline_ns);
 /* Register; returns a handle for removal, 0 if it ran at once, negative errno on no memory. */
 int cancel_on(struct cancel *c, cancel_fn fn, void *arg);

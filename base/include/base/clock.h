@@ -8,9 +8,9 @@
 #include <stdint.h>
 #include <time.h>
 
-#define NS_PER_US 1000ull
-#define NS_PER_MS 1000000ull
-#define NS_PER_S  1000000000ull
+#define NS_PER_US UINT64_C(1000)
+#define NS_PER_MS UINT64_C(1000000)
+#define NS_PER_S  UINT64_C(1000000000)
 #define NS_NEVER  UINT64_MAX
 
 struct clock {
