@@ -42,14 +42,17 @@
 struct ovl_child {
 	struct ovl_child *next; /* in the bucket, ascending */
 	uint64_t hash;		/* 62 bits, never 0: ovl_name_hash */
-	struct ovl_node *node;	/* the node in the table if there is one (not pinned by this pointer; cleared when it is evicted) */
+	/* The node whose own place (parent, name) this is, if it is in the table. Not pinned by this pointer; cleared by eviction.
+	 * Other names of a hard-linked node have NULL here: they are found by their mark. */
+	struct ovl_node *node;
 	uint8_t type;		/* DT_*; DT_WHT for a whiteout */
 	uint16_t name_len;
 	char name[];		/* NUL-terminated */
 };
 struct ovl_names {
 	struct ovl_child **bucket; /* bucket index = top bits of the hash, so that walking buckets walks in hash order */
-	uint32_t bucket_bits, count, whiteouts, subdirs;
+	uint32_t bucket_bits, whiteouts, subdirs;
+	_Atomic uint32_t count; /* read without the lock by lookups: 0 means that only the lower can have the name */
 };
 uint64_t ovl_name_hash(const char *name, size_t len); /* fixed key: positions must survive restart */
 void ovl_names_init(struct ovl_names *t);
@@ -58,15 +61,18 @@ struct ovl_child *ovl_names_find(const struct ovl_names *t, const char *name, si
 /* Insert or change the type; NULL: no memory. Keeps whiteouts and subdirs counted. */
 struct ovl_child *ovl_names_put(struct ovl_names *t, const char *name, size_t len, uint8_t type);
 void ovl_names_remove(struct ovl_names *t, const char *name, size_t len);
-/* First child whose position is > `after` (0: the first); equal hashes are told apart by `skip`, the number of them already seen. */
+/* First child whose hash is > `after` (0: the first). Children with equal hashes follow each other by `next` of the walk. */
 struct ovl_child *ovl_names_after(const struct ovl_names *t, uint64_t after);
+/* The child after `c` in the order of the walk; NULL at the end. */
+struct ovl_child *ovl_names_next(const struct ovl_names *t, const struct ovl_child *c);
 
 /* ---- nodes ---- */
 
 enum ovl_node_flag {
 	OVL_UPPER = 1 << 0,   /* has an object in the upper (or in orphan/, links/) */
 	OVL_ORPHAN = 1 << 1,  /* no name left; lives in work/orphan/<id> if OVL_UPPER, until the last FORGET */
-	OVL_LINKED = 1 << 2,  /* had a second name once: lives in work/links/<id> too, which is how it is opened; nlink is one less than on disk */
+	OVL_LINKED = 1 << 2,  /* had a second name once: lives in work/links/<id> too, which is how it is opened; nlink is one less than on disk.
+			       * A non-directory that is loaded with st_nlink > 1 is LINKED. */
 	OVL_NODE_XATTR = 1 << 3, /* OVL_XATTR_NODE has been written */
 	OVL_COPYING = 1 << 4, /* a copy-up is under way; wait on ws->copy_done */
 	OVL_ATTR = 1 << 5,    /* attr is valid */
@@ -79,20 +85,28 @@ struct ovl_node {
 	struct ovl_ws *ws;
 	uint64_t id;
 	mode_t type;		 /* S_IFMT part; const */
-	_Atomic uint32_t pins;	 /* calls that use it now, and child nodes that name it as parent */
+	_Atomic uint32_t pins;	 /* calls that use it now, and child nodes that name it as parent; 0 → 1 only under the shard's lock or
+				  * the parent's directory lock, 1 → 0 only under the shard's lock */
 	_Atomic unsigned flags;	 /* changed under lock (OVL_NODE), or dir->lock of the parent for OVL_ORPHAN */
 	struct lock lock;	 /* LOCK_RANK_OVL_NODE */
 
-	/* where it is: guarded by parent->dir->lock (both locks for a change of parent); parent is pinned */
-	struct ovl_node *parent; /* NULL for the workspace's root */
+	/* Where it is: changed under the parent's directory lock (both for a change of parent) and the shard's lock, so that either is
+	 * enough to read it. The parent is pinned, and stays so when the name is gone. NULL: the workspace's root, or born without name. */
+	struct ovl_node *parent;
 	char *name;
 	size_t name_len;
+	/* Inode number of the upper object, 0 while unknown: what is reached by name is compared with it, since a rename may be between
+	 * its syscall and its update of the tables. Set by the first stat. */
+	_Atomic uint64_t upper_ino;
 
 	struct stat attr;	 /* guarded by lock; valid with OVL_ATTR; st_ino is the id, st_nlink the visible one */
 	uint64_t charged_bytes;	 /* guarded by lock; what the quota was charged for this object */
 	struct oid lower_blob;	 /* lower content while a lower file has a node and is not OVL_UPPER */
 	uint64_t lower_size;
 	uint32_t lower_mode;
+
+	bool journaled;		 /* has a NODE record; guarded by the shard's lock */
+	struct ovl_node *evict_next; /* in ws->evict, while it waits there */
 
 	int fd;			 /* cached descriptor or -1; guarded by ws->overlay->fds lock */
 	uint32_t fd_users;	 /* same guard */
@@ -103,13 +117,14 @@ struct ovl_node {
 
 struct ovl_dir {
 	struct lock lock;	 /* LOCK_RANK_OVL_DIR */
-	bool has_lower;		 /* lower_tree shows through; false when opaque */
-	struct oid lower_tree;
-	uint64_t block_base;	 /* local id of entry 0 of lower_tree; 0 = no block allocated yet */
+	bool has_lower;		 /* lower_tree shows through; false when opaque; const */
+	struct oid lower_tree;	 /* const */
+	/* Set once by ovl_dir_load, under lock, before names_loaded is published; const after. */
+	uint64_t block_base;	 /* local id of entry 0 of lower_tree; 0 = it has no lower or an empty one */
 	uint32_t block_count;
-	bool names_loaded;	 /* names is the complete content of the upper directory */
+	_Atomic bool names_loaded; /* block and names (the complete content of the upper directory) are there */
 	struct ovl_names names;	 /* empty and loaded if the directory has no upper */
-	uint32_t subdirs;	 /* visible sub-directories, for st_nlink; valid once block and names are loaded */
+	_Atomic uint32_t subdirs; /* visible sub-directories, for st_nlink; changed under lock by whoever adds or removes one */
 };
 
 struct ovl_block {
@@ -125,9 +140,10 @@ struct ovl_obj {
 	struct ovl_node *node; /* pinned; NULL for an untouched lower entry */
 	uint64_t id;
 	/* for an untouched lower entry */
-	uint64_t dir_id;
+	uint64_t dir_id;       /* full id */
 	struct oid tree;       /* the block's tree */
 	uint32_t idx;
+	/* dir_id, tree and idx are also set for a node that has no upper yet and whose id lies in a block; dir_id is 0 otherwise. */
 };
 
 struct ovl_fds {
@@ -148,6 +164,7 @@ struct ovl_blocks;
 struct ovl_ws {
 	struct overlay *overlay;
 	struct ref ref;		/* the table's, and one per call or need */
+	_Atomic uint32_t needs; /* references of `ref` that are held by an ovl_need: a removal does not wait for them */
 	_Atomic bool dead;	/* removed: new calls get -ESTALE */
 	char *name;
 	uint64_t serial;
@@ -158,6 +175,10 @@ struct ovl_ws {
 	gid_t gid;
 	bool read_only;
 	struct quota *quota;
+
+	struct list link;	/* overlay.workspaces */
+	_Atomic(struct ovl_node *) evict; /* claimed nodes without refs that were let go of under a lock */
+	void (*crash_hook)(struct ovl_ws *ws, const char *point); /* tests only; NULL */
 
 	int dir_fd;		/* the private directory */
 	int upper_fd, work_fd, tmp_fd, orphan_fd, links_fd;
@@ -181,7 +202,7 @@ struct overlay {
 	struct metrics *metrics;
 	struct rwlock lock;	 /* LOCK_RANK_OVL: the two tables */
 	struct hashmap by_serial;
-	struct list workspaces;	 /* or another table by name; see ovl.c */
+	struct list workspaces;
 	struct ovl_fds fds;
 	struct timespec root_time;
 };
@@ -200,16 +221,31 @@ void ovl_refs_add(struct ovl_ws *ws, uint64_t local, uint32_t n);
 uint32_t ovl_refs_sub(struct ovl_ws *ws, uint64_t local, uint64_t n);
 uint32_t ovl_refs_get(struct ovl_ws *ws, uint64_t local);
 
+/* rq->need: kind and oid are missing in ws's lower; takes a reference on ws. Returns -EAGAIN. [ovl_ws.c] */
+int ovl_need_set(struct ovl_req *rq, struct ovl_ws *ws, enum lower_need_kind kind, const struct oid *oid);
+/* lower->ops->tree, with -EAGAIN turned into a need. */
+int ovl_tree_view(struct ovl_ws *ws, struct ovl_req *rq, const struct oid *tree, struct tree_view *ret_view);
+
+/* Which lower directory an id belongs to. False: none. Lock-free. [ovl_block.c] */
+bool ovl_block_of(struct ovl_ws *ws, uint64_t local, struct ovl_block *ret_block);
+/* The block of a directory, allocated (and journaled) on first need. `tree` has `count` > 0 entries. */
+int ovl_block_get(struct ovl_ws *ws, uint64_t dir_id, const struct oid *tree, uint32_t count, uint64_t *ret_base);
+
+/* Every call that takes an id begins with ovl_obj_get or ovl_dir_get, without any lock held: they also evict what waits in ws->evict. */
+
 /* Resolve an id. -ESTALE: no such node (any more). [ovl_node.c] */
 int ovl_obj_get(struct overlay *o, uint64_t id, struct ovl_obj *ret_obj);
 void ovl_obj_put(struct ovl_obj *obj);
 /* The same, for a directory that is to be entered: makes its node if it had none. Block and names are loaded (-EAGAIN + rq->need
  * if the tree is not local; -ENOTDIR; -ESTALE; -ENOENT for a removed directory). */
 int ovl_dir_get(struct overlay *o, struct ovl_req *rq, uint64_t id, struct ovl_node **ret_dir);
+/* Block and names of a directory node, if they are not there yet. No directory lock held. */
+int ovl_dir_load(struct ovl_node *dir, struct ovl_req *rq);
+/* A reference on ws travels with the pin. The caller has a pin already. */
 struct ovl_node *ovl_node_pin(struct ovl_node *n);
-/* Last unpin of a node the kernel has forgotten evicts it (ovl_evict.c). Accepts NULL, returns NULL. */
+/* The last unpin of a node the kernel has forgotten hands it to ovl_evict.c (which works later, so any locks may be held).
+ * Accepts NULL, returns NULL. */
 struct ovl_node *ovl_node_unpin(struct ovl_node *n);
-/* A reference on ws travels with the pin. */
 static inline void ovl_node_cleanup(struct ovl_node **n)
 {
 	ovl_node_unpin(*n);
@@ -238,20 +274,28 @@ int ovl_find_locked(struct ovl_node *dir, struct ovl_req *rq, const char *name, 
  * without loading it. Caller holds the directory's lock. -ENOENT if absent. */
 int ovl_node_of_locked(struct ovl_node *dir, struct ovl_req *rq, const char *name, size_t len, const struct ovl_found *found,
 	struct ovl_node **ret_node);
-/* A node for a fresh object: new id, NODE journaled, in the table, child entry set, pinned, OVL_UPPER; no attr yet. */
+/* For OVL_IN_LOWER `found` may also be made by hand (a removed lower file that is still used): names are looked at only to set child->node. */
+/* A node for a fresh object: new id, NODE journaled, in the table, child entry put and set, pinned, OVL_UPPER; no attr yet.
+ * A directory is loaded and empty, without lower. dir->subdirs is the caller's to change. */
 int ovl_node_new_locked(struct ovl_node *dir, const char *name, size_t len, mode_t type, struct ovl_node **ret_node);
+/* The same without a name (O_TMPFILE): OVL_ORPHAN until ovl_node_move_locked gives it one. */
+int ovl_node_new_orphan(struct ovl_ws *ws, mode_t type, struct ovl_node **ret_node);
 /* Entry reply for a node: attr filled (stat if needed), lookup counted. Takes node->lock. */
 int ovl_entry_of(struct ovl_node *node, struct ovl_req *rq, struct ovl_entry *ret_entry);
 /* Attributes of a lower entry. */
 void ovl_lower_attr(const struct ovl_ws *ws, uint64_t id, uint32_t mode, uint64_t size, uint32_t subdirs, struct stat *ret_attr);
 /* node->attr up to date (fstatat through ovl_node_statat if not OVL_ATTR). Caller holds node->lock. */
 int ovl_attr_load_locked(struct ovl_node *node, struct ovl_req *rq);
-/* Forget the cached attributes of a directory whose upper was changed. */
+/* Take a stat of the backing object as the attributes: st_ino is the id, st_nlink the visible one; sets OVL_ATTR and upper_ino.
+ * Caller holds node->lock. */
+void ovl_attr_set_locked(struct ovl_node *node, const struct stat *disk);
+/* Forget the cached attributes of a directory whose upper was changed. Takes node->lock. */
 void ovl_attr_drop(struct ovl_node *node);
-/* Take a name's node out of the namespace / give it a new place: table pointers, parent pins, journal NODE record. Caller holds the
- * locks of the directories involved. [ovl_node.c] */
+/* Give a node a new place: parent pins, child->node of the old place (if it is still there) and the new (put before), NODE record; an
+ * orphan is none any more. Does not touch the set of names. Caller holds the locks of the directories involved. [ovl_place.c] */
 int ovl_node_move_locked(struct ovl_node *node, struct ovl_node *new_parent, const char *name, size_t len);
-void ovl_node_detach_locked(struct ovl_node *node); /* no name any more: OVL_ORPHAN */
+/* No name any more: child->node cleared if the child is still there, OVL_ORPHAN, NODE record. The parent stays pinned. */
+void ovl_node_detach_locked(struct ovl_node *node);
 
 /* Descriptors [ovl_fds.c]. A directory: O_PATH of the upper directory (must be OVL_UPPER). A file: O_RDWR of the upper object,
  * wherever it lives (name, links/, orphan/). Opened by walking up to the nearest cached ancestor. Put it back when done; fds are shared. */
@@ -260,6 +304,8 @@ void ovl_fd_put(struct ovl_node *node);
 /* Hand over a descriptor that was just opened for a node without one. */
 void ovl_fd_adopt(struct ovl_node *node, int fd);
 void ovl_fd_drop(struct ovl_node *node);
+/* File name in work/orphan/ and work/links/: the local part of the id, 16 hex digits. */
+void ovl_id_name(uint64_t id, char ret_name[17]);
 /* Directory fd and name by which an upper object can be reached with *at calls; release with ovl_at_put. */
 struct ovl_at {
 	int dirfd;
@@ -284,9 +330,29 @@ struct ovl_intent {
 };
 int ovl_journal_intent(struct ovl_ws *ws, const struct ovl_intent *intent);
 void ovl_journal_done(struct ovl_ws *ws, uint64_t unique); /* room was reserved with the intent */
+/* Close an intent whose syscall failed: like done, but ovl_journal_was_done says no. */
+void ovl_journal_void(struct ovl_ws *ws, uint64_t unique);
+/* A request of that unique has succeeded: one of the last 65,536. Ask before doing a request that was sent again. */
+bool ovl_journal_was_done(struct ovl_ws *ws, uint64_t unique);
+/* Every node in the table with OVL_UPPER has a NODE record with its place. Call it when a node becomes OVL_UPPER; move and detach do. */
 int ovl_journal_node(struct ovl_node *node);
 void ovl_journal_drop(struct ovl_ws *ws, uint64_t id);
 int ovl_journal_block(struct ovl_ws *ws, const struct ovl_block *block);
+
+/* What the last process left, for ovl_recover. [ovl_replay.c] A non-zero answer of the visitor ends the walk and is returned. */
+typedef int (*ovl_intent_visit)(void *arg, const struct ovl_intent *intent);
+int ovl_journal_each_open(struct ovl_ws *ws, ovl_intent_visit fn, void *arg); /* no DONE */
+struct ovl_left_node {
+	uint64_t id, parent;
+	mode_t type;
+	uint64_t upper_ino;	/* 0: not known when it was written */
+	const char *name;
+	size_t name_len;
+};
+typedef int (*ovl_left_visit)(void *arg, const struct ovl_left_node *node);
+int ovl_journal_each_node(struct ovl_ws *ws, ovl_left_visit fn, void *arg); /* named ones */
+/* O_PATH descriptor of the upper directory of an id, to be closed by the caller. -ENOENT: it has none. */
+int ovl_journal_open_dir(struct ovl_ws *ws, uint64_t dir_id, int *ret_fd);
 
 /* ================= part "change" ================= */
 
@@ -325,3 +391,10 @@ int ovl_recover(struct ovl_ws *ws);
 void ovl_orphan_reap(struct ovl_node *node);
 /* Before eviction of a named upper node: make its id durable. [ovl_whiteout.c's marks] */
 int ovl_node_persist_id(struct ovl_node *node);
+
+/* A named stage of a mutation, where tests end the process. */
+static inline void ovl_crash_point(struct ovl_ws *ws, const char *point)
+{
+	if (ws->crash_hook)
+		ws->crash_hook(ws, point);
+}
