@@ -1,0 +1,357 @@
+// SPDX-License-Identifier: Apache-2.0
+/* storage/kv: damaged, foreign and old environments are found before they are mapped; a killed
+ * process loses nothing. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+
+#include "base/err.h"
+#include "base/io.h"
+#include "storage/kv.h"
+#include "tmpdir.h"
+
+struct world {
+	struct tmpdir tmp;
+	char dir[300], data[300], mark[300];
+	struct kv_config config;
+};
+
+static int setup(void **state)
+{
+	static struct world w;
+
+	w = (struct world){0};
+	tmpdir_init(&w.tmp);
+	(void)tmpdir_path(&w.tmp, "store", w.dir, sizeof(w.dir));
+	(void)tmpdir_path(&w.tmp, "store/data.mdb", w.data, sizeof(w.data));
+	(void)tmpdir_path(&w.tmp, "store/state", w.mark, sizeof(w.mark));
+	w.config = (struct kv_config){
+		.dir = w.dir,
+		.mode = KV_CACHE,
+		.map_bytes = 16 << 20,
+		.format_version = 1,
+		.tables = {"one"},
+		.name = "test",
+	};
+	*state = &w;
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	struct world *w = *state;
+
+	tmpdir_fini(&w->tmp);
+	return 0;
+}
+
+static struct kv *open_as(struct world *w, enum kv_mode mode, int want, bool *ret_set_aside)
+{
+	struct kv *kv = NULL;
+	struct err e = {0};
+
+	w->config.mode = mode;
+	assert_int_equal(kv_open(&kv, &w->config, ret_set_aside, &e), want);
+	if (want < 0)
+		assert_non_null(strstr(err_message(&e), w->dir));
+	return kv;
+}
+
+static int put(struct kv *kv, uint32_t n)
+{
+	char value[100];
+	const struct kv_op op = {0, &n, sizeof(n), value, sizeof(value), false};
+
+	memset(value, (int)n & 0xff, sizeof(value));
+	return kv_write(kv, &op, 1);
+}
+
+static uint64_t count(struct kv *kv)
+{
+	struct kv_txn *txn;
+	uint64_t n;
+
+	assert_int_equal(kv_read_begin(kv, &txn), 0);
+	assert_int_equal(kv_count(txn, 0, &n), 0);
+	kv_read_end(txn);
+	return n;
+}
+
+static void fill(struct world *w, enum kv_mode mode, uint32_t n)
+{
+	struct kv *kv = open_as(w, mode, 0, NULL);
+
+	for (uint32_t i = 0; i < n; i++)
+		assert_int_equal(put(kv, i), 0);
+	kv_close(kv);
+}
+
+static unsigned set_aside_count(struct world *w)
+{
+	DIR *d = opendir(w->tmp.path);
+	unsigned n = 0;
+
+	assert_non_null(d);
+	for (const struct dirent *de; (de = readdir(d));)
+		n += strncmp(de->d_name, "store.damaged-", 14) == 0;
+	closedir(d);
+	return n;
+}
+
+/* A cache must come up empty and usable, with the damaged one beside it. */
+static void expect_set_aside(struct world *w)
+{
+	bool set_aside = false;
+	struct kv *kv = open_as(w, KV_CACHE, 0, &set_aside);
+
+	assert_true(set_aside);
+	assert_int_equal(count(kv), 0);
+	assert_int_equal(put(kv, 7), 0);
+	assert_int_equal(count(kv), 1);
+	kv_close(kv);
+	assert_int_equal(set_aside_count(w), 1);
+}
+
+static void overwrite(const char *path, uint64_t offset, const void *bytes, size_t len)
+{
+	int fd = open(path, O_WRONLY | O_CLOEXEC);
+
+	assert_true(fd >= 0);
+	assert_int_equal(io_pwrite_full(fd, bytes, len, offset), 0);
+	close(fd);
+}
+
+static void test_truncated_file(void **state)
+{
+	static const int keep_pages[] = {1, 2, 3, 5};
+	struct world *w = *state;
+
+	for (unsigned i = 0; i < 4; i++) {
+		fill(w, KV_CACHE, 500);
+		assert_int_equal(truncate(w->data, keep_pages[i] * 4096), 0);
+		expect_set_aside(w); /* each time the older one goes */
+	}
+}
+
+static void test_garbage(void **state)
+{
+	struct world *w = *state;
+	uint8_t garbage[8192];
+
+	fill(w, KV_CACHE, 100);
+	assert_int_equal(io_random(garbage, sizeof(garbage)), 0);
+	overwrite(w->data, 0, garbage, sizeof(garbage));
+	expect_set_aside(w);
+}
+
+/* Reads everything; -EIO as soon as anything is damaged. */
+static int read_all(struct kv *kv, uint32_t n)
+{
+	int r = 0;
+
+	for (uint32_t i = 0; i < n; i++) {
+		struct kv_txn *txn;
+		const void *value;
+		size_t len;
+		int got;
+
+		assert_int_equal(kv_read_begin(kv, &txn), 0);
+		got = kv_get(txn, 0, &i, sizeof(i), &value, &len);
+		assert_true(got == 0 || got == -EIO);
+		if (got < 0)
+			r = got;
+		kv_read_end(txn);
+	}
+	return r;
+}
+
+/*
+ * Wherever a page has been zeroed (a hole after a crash), opening and reading ends in an error or
+ * in data, never in a signal; and what was once found damaged is set aside at the next start.
+ */
+static void test_zeroed_pages_never_kill(void **state)
+{
+	static const uint8_t zeros[4096];
+	struct world *w = *state;
+	unsigned found = 0;
+
+	for (unsigned page = 0; page < 12; page++) {
+		bool set_aside = false, again = false;
+		struct kv *kv;
+		int r;
+
+		assert_int_equal(io_remove_tree(AT_FDCWD, w->dir), 0);
+		fill(w, KV_CACHE, 300);
+		overwrite(w->data, page * 4096, zeros, sizeof(zeros));
+		kv = open_as(w, KV_CACHE, 0, &set_aside);
+		r = read_all(kv, 300);
+		kv_close(kv);
+		kv = open_as(w, KV_CACHE, 0, &again);
+		assert_int_equal(again, r == -EIO);
+		assert_int_equal(read_all(kv, 300), 0);
+		kv_close(kv);
+		found += set_aside || again;
+	}
+	assert_true(found >= 6);
+}
+
+static void test_other_format_version(void **state)
+{
+	struct world *w = *state;
+
+	fill(w, KV_CACHE, 10);
+	w->config.format_version = 2;
+	expect_set_aside(w);
+}
+
+static void test_durable_is_never_moved(void **state)
+{
+	struct world *w = *state;
+	struct kv *kv;
+
+	fill(w, KV_DURABLE, 10);
+	w->config.format_version = 2;
+	(void)open_as(w, KV_DURABLE, -EPROTONOSUPPORT, NULL);
+	w->config.format_version = 1;
+	kv = open_as(w, KV_DURABLE, 0, NULL);
+	assert_int_equal(count(kv), 10);
+	kv_close(kv);
+	assert_int_equal(truncate(w->data, 8192), 0);
+	(void)open_as(w, KV_DURABLE, -EIO, NULL);
+	assert_int_equal(set_aside_count(w), 0);
+}
+
+static void set_mark(struct world *w, const char *text)
+{
+	assert_int_equal(io_write_file(AT_FDCWD, w->mark, text, strlen(text), 0600, false), 0);
+}
+
+/* What the machine's crash leaves: "open", and another boot id. */
+static void test_machine_crash_distrusts_a_cache(void **state)
+{
+	struct world *w = *state;
+	struct kv *kv;
+
+	fill(w, KV_CACHE, 10);
+	set_mark(w, "boot=00000000-0000-0000-0000-000000000000 state=clean\n");
+	kv = open_as(w, KV_CACHE, 0, NULL);
+	assert_int_equal(count(kv), 10); /* closed cleanly under another boot */
+	kv_close(kv);
+	set_mark(w, "boot=00000000-0000-0000-0000-000000000000 state=open\n");
+	expect_set_aside(w);
+	fill(w, KV_CACHE, 10);
+	set_mark(w, "nonsense\n");
+	expect_set_aside(w);
+	fill(w, KV_CACHE, 10);
+	assert_int_equal(unlink(w->mark), 0);
+	expect_set_aside(w);
+}
+
+/* A child that writes, tells how far it is, and is killed. Nothing that was acknowledged may be
+ * missing. */
+static void kill_in_mid_write(struct world *w, enum kv_mode mode, uint32_t enough)
+{
+	int fds[2], status;
+	uint32_t acknowledged = 0;
+	struct kv *kv;
+	pid_t pid;
+
+	assert_int_equal(pipe(fds), 0);
+	pid = fork();
+	assert_true(pid >= 0);
+	if (pid == 0) {
+		struct err e = {0};
+
+		w->config.mode = mode;
+		if (kv_open(&kv, &w->config, NULL, &e) < 0)
+			_exit(1);
+		for (uint32_t i = 0; put(kv, i) == 0; i++)
+			if (write(fds[1], &i, sizeof(i)) != sizeof(i))
+				break;
+		_exit(2);
+	}
+	close(fds[1]);
+	while (acknowledged < enough &&
+		read(fds[0], &acknowledged, sizeof(acknowledged)) == sizeof(acknowledged))
+		;
+	assert_int_equal(kill(pid, SIGKILL), 0);
+	while (read(fds[0], &acknowledged, sizeof(acknowledged)) == sizeof(acknowledged))
+		;
+	close(fds[0]);
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+	assert_true(acknowledged >= enough);
+	kv = open_as(w, mode, 0, NULL);
+	assert_true(count(kv) > acknowledged);
+	assert_int_equal(put(kv, 1u << 30), 0);
+	kv_close(kv);
+	assert_int_equal(set_aside_count(w), 0);
+}
+
+static void test_kill_keeps_a_cache(void **state)
+{
+	kill_in_mid_write(*state, KV_CACHE, 500);
+}
+
+static void test_kill_keeps_durable(void **state)
+{
+	kill_in_mid_write(*state, KV_DURABLE, 20);
+}
+
+static void test_lock_ends_with_its_process(void **state)
+{
+	struct world *w = *state;
+	int ready[2], status;
+	char byte;
+	pid_t pid;
+
+	assert_int_equal(pipe(ready), 0);
+	pid = fork();
+	assert_true(pid >= 0);
+	if (pid == 0) {
+		struct kv *kv;
+		struct err e = {0};
+
+		if (kv_open(&kv, &w->config, NULL, &e) < 0 || write(ready[1], "x", 1) != 1)
+			_exit(1);
+		for (;;)
+			pause();
+	}
+	assert_int_equal(read(ready[0], &byte, 1), 1);
+	(void)open_as(w, KV_CACHE, -EBUSY, NULL);
+	assert_int_equal(kill(pid, SIGKILL), 0);
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	kv_close(open_as(w, KV_CACHE, 0, NULL));
+	close(ready[0]);
+	close(ready[1]);
+}
+
+int main(void)
+{
+#define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+	const struct CMUnitTest tests[] = {
+		T(test_truncated_file),
+		T(test_garbage),
+		T(test_zeroed_pages_never_kill),
+		T(test_other_format_version),
+		T(test_durable_is_never_moved),
+		T(test_machine_crash_distrusts_a_cache),
+		T(test_kill_keeps_a_cache),
+		T(test_kill_keeps_durable),
+		T(test_lock_ends_with_its_process),
+	};
+#undef T
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
