@@ -156,7 +156,7 @@ static void reading_stops_at_the_maximum(void **state)
 	assert_int_equal(io_read_file(p->fd, "f", 4, &data, &len), -EFBIG);
 	assert_int_equal(io_read_file(AT_FDCWD, "/proc/self/status", 10, &data, &len), -EFBIG);
 	assert_null(data);
-	assert_int_equal(io_read_file(AT_FDCWD, "/proc/self/maps", 1 << 22, &data, &len), 0);
+	assert_int_equal(io_read_file(AT_FDCWD, "/proc/self/smaps", 1 << 22, &data, &len), 0);
 	assert_true(len > 0 && strlen(data) == len);
 	free(data);
 }
@@ -182,10 +182,10 @@ static void no_memory(void **state)
 	size_t len;
 
 	alloc_fault_arm(0);
-	assert_int_equal(io_read_file(AT_FDCWD, "/proc/self/maps", 1 << 22, &data, &len), -ENOMEM);
+	assert_int_equal(io_read_file(AT_FDCWD, "/proc/self/smaps", 1 << 22, &data, &len), -ENOMEM);
 	assert_true(alloc_fault_disarm());
 	alloc_fault_arm(1); /* while growing */
-	assert_int_equal(io_read_file(AT_FDCWD, "/proc/self/maps", 1 << 22, &data, &len), -ENOMEM);
+	assert_int_equal(io_read_file(AT_FDCWD, "/proc/self/smaps", 1 << 22, &data, &len), -ENOMEM);
 	assert_true(alloc_fault_disarm());
 	assert_null(data);
 	assert_int_equal(io_fsync_dir(p->fd, "."), 0);

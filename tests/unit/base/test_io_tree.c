@@ -198,8 +198,10 @@ static int mount_child(void)
 {
 	if (unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
 		return 99;
+	top = open(dir.path,
+		O_RDONLY | O_DIRECTORY | O_CLOEXEC); /* the old one lies in the old namespace */
 	if (fchdir(top) < 0 || mount("kept", "t/u", NULL, MS_BIND, NULL) < 0)
-		return 99;
+		return 98;
 	if (io_remove_tree(top, "t") != -EXDEV)
 		return 1;
 	if (!there("kept/file"))
