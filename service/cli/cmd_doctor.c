@@ -1,0 +1,214 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * doctor: what this machine and the service look like, one line per check: ok, warn or FAIL, and
+ * what to do. It only looks; it never touches a mount (a dead one would hang), mountinfo is enough.
+ */
+#include "cli.h"
+
+#include <base/buf.h>
+#include <base/cleanup.h>
+#include <base/err.h>
+#include <base/io.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/magic.h>
+#include <service/config.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/statfs.h>
+#include <sys/utsname.h>
+#include <unistd.h>
+
+#define FREE_WARN_BYTES (1ull << 30)
+#define NOFILE_WARN     16384
+#define MOUNTINFO_MAX   (16 << 20)
+
+enum verdict { OK, WARN, FAIL };
+
+struct doctor {
+	struct cli *cli;
+	struct cfg *cfg;
+	unsigned count[3];
+};
+
+__attribute__((format(printf, 4, 5))) static void say(
+	struct doctor *d, enum verdict v, const char *check, const char *fmt, ...)
+{
+	static const char *const words[] = {"ok  ", "warn", "FAIL"};
+	va_list args;
+
+	d->count[v]++;
+	(void)printf("%s  %-12s ", words[v], check);
+	va_start(args, fmt);
+	(void)vprintf(fmt, args);
+	va_end(args);
+	(void)putchar('\n');
+}
+
+static void check_device(struct doctor *d)
+{
+	_cleanup_close_ int fd = open("/dev/fuse", O_RDWR | O_CLOEXEC);
+
+	if (fd >= 0)
+		say(d, OK, "/dev/fuse", "can be opened");
+	else if (errno == ENOENT)
+		say(d, FAIL, "/dev/fuse",
+			"does not exist: load the fuse module, or give the container the device");
+	else
+		say(d, geteuid() == 0 ? FAIL : WARN, "/dev/fuse",
+			"cannot be opened: %s. The daemon runs as root", strerror(errno));
+}
+
+static void check_kernel(struct doctor *d)
+{
+	unsigned major = 0, minor = 0;
+	struct utsname u;
+
+	if (uname(&u) < 0 || sscanf(u.release, "%u.%u", &major, &minor) != 2) {
+		say(d, WARN, "kernel", "its version cannot be read");
+		return;
+	}
+	if (major < 5 || (major == 5 && minor < 11))
+		say(d, FAIL, "kernel", "%s is too old: 5.11 or newer is needed", u.release);
+	else if (major < 6 || (major == 6 && minor < 9))
+		say(d, WARN, "kernel",
+			"%s works; 6.9 or newer can hand live sessions to a new daemon", u.release);
+	else
+		say(d, OK, "kernel", "%s", u.release);
+}
+
+static void check_limits(struct doctor *d)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_max < NOFILE_WARN)
+		say(d, WARN, "descriptors",
+			"the hard limit is %llu; give the service at least %d (LimitNOFILE)",
+			(unsigned long long)limit.rlim_max, NOFILE_WARN);
+	else
+		say(d, OK, "descriptors", "hard limit %llu", (unsigned long long)limit.rlim_max);
+}
+
+static bool check_config(struct doctor *d)
+{
+	struct err e = {0};
+
+	if (cfg_load(&d->cfg, d->cli->config, NULL, 0, &e) < 0) {
+		say(d, FAIL, "config", "%s", err_message(&e));
+		return false;
+	}
+	say(d, OK, "config", "%s", d->cfg->source);
+	if (d->cfg->origin_count == 0)
+		say(d, WARN, "origins",
+			"none is configured: no mount can be made. Add one under 'origins'");
+	return true;
+}
+
+static void check_disk(struct doctor *d)
+{
+	char path[4096];
+	struct statfs s;
+
+	(void)snprintf(path, sizeof(path), "%s", d->cfg->data_dir);
+	while (statfs(path, &s) < 0) {
+		char *slash = strrchr(path, '/');
+
+		if (errno != ENOENT || !slash || slash == path) {
+			say(d, FAIL, "data_dir", "%s: %s", d->cfg->data_dir, strerror(errno));
+			return;
+		}
+		*slash = '\0'; /* not made yet: look at what it will be made in */
+	}
+	uint64_t free_bytes = (uint64_t)s.f_bavail * (uint64_t)s.f_bsize;
+
+	if (s.f_type == NFS_SUPER_MAGIC || s.f_type == FUSE_SUPER_MAGIC ||
+		s.f_type == OVERLAYFS_SUPER_MAGIC)
+		say(d, FAIL, "data_dir",
+			"%s is on a network, FUSE or overlay file system; it needs a local one "
+			"(ext4, XFS)",
+			d->cfg->data_dir);
+	else if (s.f_type == TMPFS_MAGIC)
+		say(d, WARN, "data_dir", "%s is in memory: workspaces are gone after a reboot",
+			d->cfg->data_dir);
+	else if (free_bytes < FREE_WARN_BYTES)
+		say(d, WARN, "data_dir", "%s has only %llu MiB free", d->cfg->data_dir,
+			(unsigned long long)(free_bytes >> 20));
+	else
+		say(d, OK, "data_dir", "%s, %llu GiB free", d->cfg->data_dir,
+			(unsigned long long)(free_bytes >> 30));
+}
+
+/* Our mounts below run_dir, from mountinfo alone. */
+static unsigned count_mounts(const char *run_dir)
+{
+	_cleanup_free_ char *text = NULL;
+	char *line, *rest;
+	unsigned count = 0;
+	size_t len;
+
+	if (io_read_file(AT_FDCWD, "/proc/self/mountinfo", MOUNTINFO_MAX, &text, &len) < 0)
+		return 0;
+	rest = text;
+	while ((line = strsep(&rest, "\n"))) {
+		char mountpoint[4096];
+
+		if (sscanf(line, "%*s %*s %*s %*s %4095s", mountpoint) == 1 &&
+			strstr(line, " - fuse.coppice ") &&
+			strncmp(mountpoint, run_dir, strlen(run_dir)) == 0)
+			count++;
+	}
+	return count;
+}
+
+static void check_service(struct doctor *d)
+{
+	Coppice__V1__GetNodeRequest m = COPPICE__V1__GET_NODE_REQUEST__INIT;
+	unsigned mounts = d->cfg ? count_mounts(d->cfg->run_dir) : 0;
+	struct client_status st;
+	Coppice__V1__Node *n;
+
+	if (!cli_client(d->cli))
+		return;
+	n = (Coppice__V1__Node *)client_call(d->cli->client, "/coppice.v1.NodeService/GetNode",
+		&m.base, &coppice__v1__node__descriptor, false, &st);
+	if (!n) {
+		say(d, FAIL, "service", "%s (%s)", st.message, client_code_name(st.code));
+		if (mounts)
+			say(d, WARN, "mounts",
+				"%u of ours are mounted though the service does not answer; "
+				"starting it cleans them up",
+				mounts);
+		return;
+	}
+	say(d, n->draining ? WARN : OK, "service", "coppiced %s answers, %llu mounts ready%s",
+		n->version, (unsigned long long)n->mounts,
+		n->draining ? ", draining: no new mounts" : "");
+	if (n->index_set_aside)
+		say(d, WARN, "index",
+			"was damaged and set aside at the last start; it is rebuilt on use");
+	for (size_t i = 0; i < n->n_origins; i++)
+		say(d, n->origins[i]->available ? OK : FAIL, "origin", "%s %s%s%s",
+			n->origins[i]->name, n->origins[i]->url,
+			n->origins[i]->available ? "" : ": ",
+			n->origins[i]->available ? "" : n->origins[i]->error);
+	coppice__v1__node__free_unpacked(n, NULL);
+}
+
+int cmd_doctor(struct cli *cli, int argc, char **argv)
+{
+	struct doctor d = {.cli = cli};
+
+	if (argc > 1)
+		return cli_usage(cli_find(argv[0]), "doctor takes no '%s'", argv[1]);
+	check_device(&d);
+	check_kernel(&d);
+	check_limits(&d);
+	if (check_config(&d))
+		check_disk(&d);
+	check_service(&d);
+	cfg_free(d.cfg);
+	(void)printf("%u ok, %u to look at, %u wrong\n", d.count[OK], d.count[WARN], d.count[FAIL]);
+	return d.count[FAIL] ? CLI_FAILED : CLI_OK;
+}

@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: Apache-2.0
+/* The table of commands: the help, the completion and the dispatch are all made from it. */
+#include "cli.h"
+
+#include <string.h>
+
+const struct cli_command cli_commands[] = {
+	{"mount", "--job-id JOB [--origin NAME] [--revision REV] [--path DIR] [...]",
+		"make a workspace and print its directory",
+		"--job-id --origin --revision --path --mountpoint --quota-bytes --quota-inodes "
+		"--lease --label --read-only --owner "
+		"--tenant",
+		cmd_mount},
+	{"umount", "JOB|MOUNT_ID [--tenant T]", "remove a workspace and everything written in it",
+		"--tenant", cmd_umount},
+	{"list", "[--tenant T] [--origin NAME] [--state STATE] [--label K=V]", "list workspaces",
+		"--tenant --origin --state --label", cmd_list},
+	{"show", "JOB|MOUNT_ID [--tenant T]", "show one workspace", "--tenant", cmd_show},
+	{"watch", "[JOB|MOUNT_ID] [--since SEQUENCE] [--tenant T]", "print changes as they happen",
+		"--since --tenant", cmd_watch},
+	{"renew", "JOB|MOUNT_ID [--lease TIME] [--tenant T]", "push the end of a lease",
+		"--lease --tenant", cmd_renew},
+	{"update", "JOB|MOUNT_ID [--quota-bytes N] [--quota-inodes N] [--lease TIME] [--label K=V]",
+		"change quota, lease or labels",
+		"--quota-bytes --quota-inodes --lease --label --tenant", cmd_update},
+	{"node", "", "show this node: version, limits, requests", "", cmd_node},
+	{"cache", "", "show the caches: hits, misses, sizes", "", cmd_cache},
+	{"doctor", "", "check this machine and the service, and say what to do", "", cmd_doctor},
+	{"config", "check|show [--config FILE]",
+		"check the configuration, or show the effective one", "--config", cmd_config},
+	{"completion", "bash|zsh|fish", "print a completion script", "", cmd_completion},
+	{"help", "[COMMAND]", "explain the commands", "", cmd_help},
+	{"version", "", "print the version", "", cmd_version},
+	{0},
+};
+
+const struct cli_command *cli_find(const char *name)
+{
+	for (const struct cli_command *c = cli_commands; c->name; c++)
+		if (strcmp(c->name, name) == 0)
+			return c;
+	return NULL;
+}
