@@ -32,7 +32,9 @@ struct kv_config {
 	const char *name;		    /* for metrics, logs and the thread: "index", "mounts" */
 };
 
-/* *ret_set_aside (may be NULL) tells that an older or damaged environment was moved to DIR.damaged-<time>. */
+/* *ret_set_aside (may be NULL) tells that an older or damaged environment was moved to DIR.damaged-<time>; one is kept.
+ * -EBUSY, reason STORE_BUSY: another process has it open. KV_DURABLE is never moved: -EIO, reason STORE_DAMAGED, or
+ * -EPROTONOSUPPORT, reason STORE_VERSION. -ENOSPC: the disk is full. */
 int kv_open(struct kv **ret_kv, const struct kv_config *config, bool *ret_set_aside, struct err *e);
 /* Commits what is queued, stops the writer, closes. No transaction may be open. */
 struct kv *kv_close(struct kv *kv);
@@ -54,10 +56,13 @@ struct kv_op {
 	size_t key_len;
 	const void *value; /* NULL: delete (a missing key is fine) */
 	size_t value_len;
+	bool keep_existing; /* a put that changes nothing if the key is there already */
 };
-/* All or nothing. Blocks until committed. -ENOSPC: map or disk full; -EAGAIN: queue full; -ESHUTDOWN. */
+/* All or nothing. Blocks until committed, and before that up to 10 s for room in the queue. -ENOSPC: map or disk full;
+ * -EAGAIN: queue still full; -ESHUTDOWN. */
 int kv_write(struct kv *kv, const struct kv_op *ops, unsigned op_count);
-/* Copies the ops and returns; `fn` (may be NULL) is called on the writer thread after the commit, and must not block. */
+/* Copies the ops and returns; `fn` (may be NULL) is called on the writer thread after the commit, and must not block.
+ * -EAGAIN: queue full, at once. */
 typedef void (*kv_done)(void *arg, int result);
 int kv_write_async(struct kv *kv, const struct kv_op *ops, unsigned op_count, kv_done fn, void *arg);
 /* Wait until everything queued before is committed; for KV_CACHE also synced to disk. */

@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the files of storage/kv share: the environment, its recycled read transactions and its
+ * writer. */
+#pragma once
+#include "base/list.h"
+#include "base/lock.h"
+#include "base/metrics.h"
+#include "storage/kv.h"
+
+#include <lmdb.h>
+#include <pthread.h>
+
+/* Read transactions: at most KV_READERS at once; KV_SHARDS * KV_IDLE_PER_SHARD of them may lie
+ * idle. */
+#define KV_READERS        512
+#define KV_SHARDS         8
+#define KV_IDLE_PER_SHARD 32
+
+struct kv_txn {
+	MDB_txn *txn;
+	struct kv *kv;
+	struct kv_txn *next; /* in a shard's idle list */
+};
+
+/* Idle (reset) read transactions; one list per group of CPUs, so that workers do not meet. */
+struct kv_shard {
+	struct lock mu;      /* leaf */
+	struct kv_txn *idle; /* guarded by mu */
+	unsigned idle_count; /* guarded by mu */
+} __attribute__((aligned(64)));
+
+struct kv_metrics {
+	struct counter *commits, *ops, *failures, *syncs, *damaged;
+	struct gauge *queued_bytes, *used_bytes;
+	struct histogram *commit_seconds;
+	/* Stand-ins when there is no registry. */
+	struct counter own_counter[5];
+	struct gauge own_gauge[2];
+	struct histogram own_histogram;
+};
+
+struct kv_writer {
+	struct lock mu; /* LOCK_RANK_KV */
+	struct cond work;
+	struct cond progress; /* a batch ended: results are there, and room in the queue */
+	struct list queue;    /* struct kv_req; guarded by mu */
+	size_t queued_bytes;  /* queued or being committed; guarded by mu */
+	bool stop;            /* guarded by mu */
+	bool damaged;         /* guarded by mu: a damaged page was met since the start */
+	bool mark_damaged; /* guarded by mu: and the writer has yet to put that down in `state` */
+	bool started;      /* const after kv_open */
+	pthread_t thread;
+	uint64_t sync_due_ns; /* writer thread only: when what was committed must reach the disk; 0
+				 = clean */
+};
+
+struct kv {
+	char *dir; /* without trailing slashes */
+	char name[12];
+	enum kv_mode mode;
+	int lock_fd;
+	MDB_env *env;
+	MDB_dbi dbi[KV_TABLES_MAX];
+	unsigned table_count;
+	size_t page_bytes;
+	struct kv_shard shard[KV_SHARDS];
+	_Atomic uint32_t readers; /* open read transactions: a statistic, and kv_close asserts that
+				     it is 0 */
+	struct kv_writer writer;
+	struct kv_metrics m;
+};
+
+/* The one table from LMDB's results to errnos. */
+int kv_errno(int mdb_result);
+
+/* kv_guard.c: what stands between an environment and other processes, crashes and damage. */
+int kv_guard_lock(const char *dir, int *ret_fd, struct err *e);
+/* 0: nothing there or as it should be; -EIO: damaged, with the finding in *ret_why. */
+int kv_guard_inspect(const char *dir, enum kv_mode mode, const char **ret_why);
+int kv_guard_set_aside(const char *dir, struct err *e);
+enum kv_state {
+	KV_STATE_OPEN,    /* trusted only under the same boot */
+	KV_STATE_CLEAN,   /* synced and closed */
+	KV_STATE_DAMAGED, /* set aside at the next start */
+};
+int kv_guard_mark(const char *dir, enum kv_state state);
+
+/* kv_read.c */
+void kv_read_init(struct kv *kv);
+void kv_read_fini(struct kv *kv);
+
+/* kv_write.c */
+int kv_writer_start(struct kv *kv);
+/* A page was found damaged (any thread): a cache is set aside at the next start. */
+void kv_note_damage(struct kv *kv);
+void kv_writer_stop(struct kv *kv);

@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the files of storage/tree share: the index, its tables and the formats of the small records.
+ */
+#pragma once
+#include "base/metrics.h"
+#include "storage/kv.h"
+#include "storage/tree.h"
+
+/* Numbers of the tables; the key is always the bytes of an oid. */
+enum tree_table {
+	TABLE_TREES,   /* packed directory (tree_codec.h) */
+	TABLE_SIZES,   /* blob size, u64 little-endian */
+	TABLE_SHA256,  /* 32 bytes */
+	TABLE_COMMITS, /* i64 little-endian committer time, then the root's oid */
+};
+
+/* Changes with any of the formats above: another version on disk is set aside and filled anew. */
+#define TREE_INDEX_VERSION 1
+
+struct tree_index_metrics {
+	struct counter *hits, *misses, *stored, *damaged;
+	struct counter own[4]; /* stand-ins when there is no registry */
+};
+
+struct tree_index {
+	struct kv *kv;
+	bool set_aside;
+	struct tree_index_metrics m;
+};
+
+/* Delete a damaged value without waiting; a fetch puts it back. */
+void tree_drop(struct tree_index *ti, enum tree_table table, const struct oid *key);

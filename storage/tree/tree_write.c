@@ -1,0 +1,131 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * Writing the index. Content that is known already is not written again, so importing what is there
+ * costs lookups only. The one thing that can get better is a directory whose sizes were not known
+ * when it came.
+ *
+ * Threads: any; puts wait for the commit of their batch.
+ */
+#include "tree/tree_internal.h"
+
+#include "base/log.h"
+#include "tree/tree_codec.h"
+
+#include <endian.h>
+#include <errno.h>
+#include <string.h>
+
+static bool key_ok(const struct oid *key)
+{
+	return key->len == 20 || key->len == 32;
+}
+
+static int put(struct tree_index *ti, enum tree_table table, const struct oid *key,
+	const void *value, size_t len, bool keep_existing)
+{
+	const struct kv_op op = {
+		.table = table,
+		.key = key->bytes,
+		.key_len = key->len,
+		.value = value,
+		.value_len = len,
+		.keep_existing = keep_existing,
+	};
+
+	return kv_write(ti->kv, &op, 1);
+}
+
+void tree_drop(struct tree_index *ti, enum tree_table table, const struct oid *key)
+{
+	const struct kv_op op = {.table = table, .key = key->bytes, .key_len = key->len};
+	int r = kv_write_async(ti->kv, &op, 1, NULL, NULL);
+
+	counter_add(ti->m.damaged, 1);
+	/* Not dropped now: the next reader finds it damaged again and tries again. */
+	if (r < 0)
+		log_debug("index_drop_failed", LOG_E(r));
+}
+
+enum stored { STORED_NOT, STORED_WITHOUT_SIZES, STORED_WITH_SIZES, STORED_DAMAGED };
+
+static int stored_tree(struct tree_index *ti, const struct oid *tree, enum stored *ret_stored)
+{
+	struct tree_view view;
+	struct kv_txn *txn;
+	const void *value;
+	size_t len;
+	int r = kv_read_begin(ti->kv, &txn);
+
+	if (r < 0)
+		return r;
+	r = kv_get(txn, TABLE_TREES, tree->bytes, tree->len, &value, &len);
+	if (r == 0 && !value)
+		*ret_stored = STORED_NOT;
+	else if (r == 0 && (tree_codec_open(value, len, &view) < 0 || view.oid_len != tree->len))
+		*ret_stored = STORED_DAMAGED;
+	else if (r == 0)
+		*ret_stored = view.sizes_known ? STORED_WITH_SIZES : STORED_WITHOUT_SIZES;
+	kv_read_end(txn);
+	return r;
+}
+
+int tree_put(struct tree_index *ti, const struct oid *tree, const void *record, size_t len)
+{
+	enum stored stored;
+	struct tree_view view;
+	int r = tree_view_over(record, len, &view);
+
+	if (r < 0)
+		return r;
+	if (view.oid_len != tree->len)
+		return -EBADMSG;
+	r = stored_tree(ti, tree, &stored);
+	if (r < 0)
+		return r;
+	if (stored == STORED_WITH_SIZES || (stored == STORED_WITHOUT_SIZES && !view.sizes_known))
+		return 0;
+	/* Without sizes it must not replace one with sizes that comes in between: the writer
+	 * decides. */
+	r = put(ti, TABLE_TREES, tree, record, len, !view.sizes_known && stored == STORED_NOT);
+	if (r == 0)
+		counter_add(ti->m.stored, 1);
+	return r;
+}
+
+int tree_put_blob_size(struct tree_index *ti, const struct oid *blob, uint64_t size)
+{
+	uint64_t known, value = htole64(size);
+
+	if (!key_ok(blob))
+		return -EINVAL;
+	if (tree_blob_size(ti, blob, &known) == 0 && known == size)
+		return 0;
+	return put(ti, TABLE_SIZES, blob, &value, sizeof(value), false);
+}
+
+int tree_put_blob_sha256(struct tree_index *ti, const struct oid *blob, const uint8_t sha256[32])
+{
+	uint8_t known[32];
+
+	if (!key_ok(blob))
+		return -EINVAL;
+	if (tree_blob_sha256(ti, blob, known) == 0 && memcmp(known, sha256, sizeof(known)) == 0)
+		return 0;
+	return put(ti, TABLE_SHA256, blob, sha256, sizeof(known), false);
+}
+
+int tree_commit_put(struct tree_index *ti, const struct oid *commit, const struct tree_commit *c)
+{
+	uint64_t time_s = htole64((uint64_t)c->time_s);
+	uint8_t record[8 + OID_MAX_BYTES];
+	struct tree_commit known;
+
+	if (!key_ok(commit) || c->root.len != commit->len)
+		return -EINVAL;
+	if (tree_commit_get(ti, commit, &known) == 0 && known.time_s == c->time_s &&
+		oid_equal(&known.root, &c->root))
+		return 0;
+	memcpy(record, &time_s, sizeof(time_s));
+	memcpy(record + 8, c->root.bytes, c->root.len);
+	return put(ti, TABLE_COMMITS, commit, record, 8u + commit->len, false);
+}
