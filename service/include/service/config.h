@@ -17,7 +17,7 @@ struct cfg_identity {
 	uint32_t uid;
 	char *tls_cn;
 	char *token_sha256_file; /* file with the hex SHA-256 of the token; read at start and on reload */
-	uint8_t token_sha256[32];
+	uint8_t token_sha256[32]; /* as of the start; struct tenants keeps what a reload read */
 };
 
 struct cfg_origin_grant {
@@ -48,6 +48,8 @@ struct cfg {
 	char *tls_cert, *tls_key, *tls_client_ca; /* NULL: no TLS */
 	char *http_listen; /* "" = off */
 	uint64_t cache_memory, cache_disk;
+	char *redis_url; /* NULL; this version refuses one */
+	uint64_t redis_ttl_ns;
 	struct cfg_origin *origins;
 	unsigned origin_count;
 	struct cfg_tenant *tenants;
@@ -62,7 +64,9 @@ struct cfg {
 struct cfg_override {
 	const char *key, *value;
 };
-/* `path` NULL: /etc/coppice/coppice.yaml if it exists, else defaults. `overrides` win over the environment. */
+/* `path` NULL: the file named by COPPICE_CONFIG, else /etc/coppice/coppice.yaml if it exists, else defaults. `overrides` win over the
+ * environment. -EINVAL, reason CONFIG_INVALID: every mistake on a line of its own, as far as they fit; `e->field` is the first.
+ * Another code, reason CONFIG_UNREADABLE: the file cannot be read. */
 int cfg_load(struct cfg **ret_cfg, const char *path, const struct cfg_override *overrides, unsigned override_count, struct err *e);
 struct cfg *cfg_free(struct cfg *cfg);
 /* The effective configuration as YAML; secrets are file names, never contents. */

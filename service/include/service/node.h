@@ -34,5 +34,7 @@ struct node_facts {
 };
 void node_facts(const struct node *n, struct node_facts *ret_facts);
 const char *node_version(void);
+/* A random UUID, as text. */
+int node_uuid(char ret_id[40]);
 /* The id kept in data_dir/node_id, made at the first start. */
 int node_id_load(const char *data_dir, char ret_id[40], struct err *e);

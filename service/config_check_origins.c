@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Checks of the list of origins: names, known types, and addresses that this version can read. Pure. */
+#include "config_internal.h"
+
+#include <base/path.h>
+
+#define NAME_MAX_BYTES 63
+
+/* Whether `url` starts with the scheme. */
+static bool has_scheme(const char *url, const char *scheme)
+{
+	size_t len = strlen(scheme);
+
+	return strncasecmp(url, scheme, len) == 0 && strncmp(url + len, "://", 3) == 0;
+}
+
+static void check_url(const struct cfg_origin *origin, const char *field, struct cfg_report *r)
+{
+	static const char *const remote[] = {"http", "https", "ssh", "git"};
+
+	if (origin->url[0] == '/' || (has_scheme(origin->url, "file") && origin->url[7] == '/'))
+		return;
+	for (unsigned i = 0; i < sizeof(remote) / sizeof(remote[0]); i++) {
+		if (!has_scheme(origin->url, remote[i]))
+			continue;
+		cfg_mistake(r, field, "%s:// is not supported by this version; give the path of a local repository",
+			remote[i]);
+		return;
+	}
+	/* not shown: it might hold a password */
+	cfg_mistake(r, field, "must be the absolute path of a repository, or file:///path");
+}
+
+static void check_type(const struct cfg_origin *origin, const char *prefix, struct cfg_report *r)
+{
+	char field[96];
+
+	(void)snprintf(field, sizeof(field), "%s.type", prefix);
+	if (strcmp(origin->type, "mega") == 0) {
+		cfg_mistake(r, field, "mega is not supported by this version; known: git");
+		return;
+	}
+	if (strcmp(origin->type, "git") != 0) {
+		cfg_mistake(r, field, "unknown type \"%.40s\"; known: git", origin->type);
+		return;
+	}
+	if (origin->url) {
+		(void)snprintf(field, sizeof(field), "%s.url", prefix);
+		check_url(origin, field, r);
+	}
+	if (!origin->mode)
+		return;
+	(void)snprintf(field, sizeof(field), "%s.mode", prefix);
+	if (strcmp(origin->mode, "partial") == 0 || strcmp(origin->mode, "mirror") == 0)
+		cfg_mistake(r, field, "%s is for remote repositories, which are not supported by this version; take it out",
+			origin->mode);
+	else
+		cfg_mistake(r, field, "\"%.40s\" is neither partial nor mirror", origin->mode);
+}
+
+void cfg_check_origins(const struct cfg *cfg, struct cfg_report *r)
+{
+	for (unsigned i = 0; i < cfg->origin_count; i++) {
+		const struct cfg_origin *origin = &cfg->origins[i];
+		char prefix[64], field[96];
+
+		(void)snprintf(prefix, sizeof(prefix), "origins[%u]", i);
+		(void)snprintf(field, sizeof(field), "%s.name", prefix);
+		if (origin->name && !path_ident_ok(origin->name, NAME_MAX_BYTES))
+			cfg_mistake(r, field, "\"%.64s\" must be 1 to %d of A-Z a-z 0-9 . _ - and not start with . or -",
+				origin->name, NAME_MAX_BYTES);
+		for (unsigned j = 0; origin->name && j < i; j++)
+			if (cfg->origins[j].name && strcmp(cfg->origins[j].name, origin->name) == 0)
+				cfg_mistake(r, field, "\"%.64s\" is already the name of origins[%u]", origin->name, j);
+		if (origin->type)
+			check_type(origin, prefix, r);
+	}
+}
