@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Functions that no file may call; force-included into every file of ours. System headers first, so that only uses fail. */
+/* Functions that no file may call; force-included into every file of ours. System headers first, so
+ * that only uses fail. */
 #pragma once
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE 1
@@ -10,4 +11,5 @@
 #include <string.h>
 #include <time.h>
 #undef alloca /* a macro of <alloca.h>: poisoning one that is defined is a warning */
-#pragma GCC poison strcpy strcat sprintf vsprintf strtok atoi atol atoll gets localtime gmtime asctime ctime alloca
+#pragma GCC poison strcpy strcat sprintf vsprintf strtok atoi atol atoll gets localtime gmtime \
+	asctime ctime alloca

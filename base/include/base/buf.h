@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A growing byte buffer with a cap that it never passes. After the first failure every further append fails too, so a
- * long series of appends needs one check at the end (buf_error).
+ * A growing byte buffer with a cap that it never passes. After the first failure every further
+ * append fails too, so a long series of appends needs one check at the end (buf_error).
  */
 #pragma once
 #include <stdbool.h>
@@ -25,5 +25,6 @@ int buf_printf(struct buf *b, const char *fmt, ...) __attribute__((format(printf
 int buf_error(const struct buf *b);
 /* NUL-terminated view; "" if there was an error. Valid until the next change. */
 const char *buf_cstr(struct buf *b);
-/* Give the memory (NUL-terminated, malloc'ed) to the caller; NULL on error. The buffer is empty after. */
+/* Give the memory (NUL-terminated, malloc'ed) to the caller; NULL on error. The buffer is empty
+ * after. */
 char *buf_take(struct buf *b);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A cancellation token: set once, seen by all. Holders poll it, wait on it, or register a callback. Shared by reference.
+ * A cancellation token: set once, seen by all. Holders poll it, wait on it, or register a callback.
+ * Shared by reference.
  */
 #pragma once
 #include <stdbool.h>
@@ -8,8 +9,8 @@
 
 struct cancel;
 
-/* Called once, on the cancelling thread (or at once, on the registering thread, if already cancelled), with no lock held.
- * It must not block and must not free the token. */
+/* Called once, on the cancelling thread (or at once, on the registering thread, if already
+ * cancelled), with no lock held. It must not block and must not free the token. */
 typedef void (*cancel_fn)(void *arg);
 
 struct cancel *cancel_new(void); /* NULL: no memory */

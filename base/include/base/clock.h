@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Time as an object that is passed in, so that tests own it. Monotonic nanoseconds for waits and deadlines, wall-clock
- * nanoseconds since the epoch for what is shown or stored. A virtual clock moves only when told to.
+ * Time as an object that is passed in, so that tests own it. Monotonic nanoseconds for waits and
+ * deadlines, wall-clock nanoseconds since the epoch for what is shown or stored. A virtual clock
+ * moves only when told to.
  */
 #pragma once
 #include <stdbool.h>

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Intrusive doubly linked circular list. The head is a node. A node that is in no list points to itself. */
+/* Intrusive doubly linked circular list. The head is a node. A node that is in no list points to
+ * itself. */
 #pragma once
 #include <stdbool.h>
 #include <stddef.h>
@@ -8,8 +9,8 @@ struct list {
 	struct list *prev, *next;
 };
 
-#define LIST_INIT(name) ((struct list){&(name), &(name)})
-#define container_of(ptr, type, member) ((type *)((char *)(ptr) - offsetof(type, member)))
+#define LIST_INIT(name)                 ((struct list){&(name), &(name)})
+#define container_of(ptr, type, member) ((type *)((char *)(ptr)-offsetof(type, member)))
 
 static inline void list_init(struct list *l)
 {
@@ -69,7 +70,8 @@ static inline struct list *list_last(const struct list *head)
 	return list_empty(head) ? NULL : head->prev;
 }
 
-#define list_for_each(it, head)	      for (struct list *it = (head)->next; it != (head); it = it->next)
-#define list_for_each_safe(it, head) \
-	for (struct list *it = (head)->next, *it##_next = it->next; it != (head); it = it##_next, it##_next = it->next)
+#define list_for_each(it, head) for (struct list *it = (head)->next; it != (head); it = it->next)
+#define list_for_each_safe(it, head)                                              \
+	for (struct list *it = (head)->next, *it##_next = it->next; it != (head); \
+		it = it##_next, it##_next = it->next)
 #define list_entry(node, type, member) container_of(node, type, member)

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Counters, gauges and histograms, and their text form for Prometheus (exposition format 0.0.4). Metrics are registered
- * once at start in an instance's registry and live as long as it; bumping one is a relaxed atomic add. Any thread.
- * A label set is a constant string such as `op="read",tenant="a"` given at registration; text is escaped by the caller's choice
- * of identifiers (tenants and origins are path_ident_ok).
+ * Counters, gauges and histograms, and their text form for Prometheus (exposition format 0.0.4).
+ * Metrics are registered once at start in an instance's registry and live as long as it; bumping
+ * one is a relaxed atomic add. Any thread. A label set is a constant string such as
+ * `op="read",tenant="a"` given at registration; text is escaped by the caller's choice of
+ * identifiers (tenants and origins are path_ident_ok).
  */
 #pragma once
 #include <stdatomic.h>
@@ -18,7 +19,8 @@ struct counter {
 struct gauge {
 	_Atomic int64_t v;
 };
-/* Powers of two from 1 us: bucket i counts values < 2^i us; for latencies in ns. 26 buckets reach half a minute. */
+/* Powers of two from 1 us: bucket i counts values < 2^i us; for latencies in ns. 26 buckets reach
+ * half a minute. */
 #define HISTOGRAM_BUCKETS 26
 struct histogram {
 	_Atomic uint64_t bucket[HISTOGRAM_BUCKETS + 1];
@@ -27,14 +29,18 @@ struct histogram {
 
 struct metrics *metrics_new(void);
 struct metrics *metrics_free(struct metrics *m);
-/* Register, or find the one registered under the same name and labels. `name` as Prometheus wants it, e.g.
- * coppice_fuse_requests_total; help and labels are copied. Never NULL: without memory a shared dummy that is not rendered. */
-struct counter *metrics_counter(struct metrics *m, const char *name, const char *help, const char *labels);
-struct gauge *metrics_gauge(struct metrics *m, const char *name, const char *help, const char *labels);
-struct histogram *metrics_histogram(struct metrics *m, const char *name, const char *help, const char *labels);
+/* Register, or find the one registered under the same name and labels. `name` as Prometheus wants
+ * it, e.g. coppice_fuse_requests_total; help and labels are copied. Never NULL: without memory a
+ * shared dummy that is not rendered. */
+struct counter *metrics_counter(
+	struct metrics *m, const char *name, const char *help, const char *labels);
+struct gauge *metrics_gauge(
+	struct metrics *m, const char *name, const char *help, const char *labels);
+struct histogram *metrics_histogram(
+	struct metrics *m, const char *name, const char *help, const char *labels);
 /* A gauge computed when rendered. `fn` may run on any thread and must not block. */
-int metrics_callback(struct metrics *m, const char *name, const char *help, const char *labels, uint64_t (*fn)(void *arg),
-	void *arg);
+int metrics_callback(struct metrics *m, const char *name, const char *help, const char *labels,
+	uint64_t (*fn)(void *arg), void *arg);
 /* Drop every metric whose label string contains `labels` (a tenant that is gone). */
 void metrics_drop(struct metrics *m, const char *labels);
 void metrics_render(struct metrics *m, struct buf *out);
@@ -65,5 +71,6 @@ static inline int64_t gauge_get(const struct gauge *g)
 }
 
 void histogram_observe(struct histogram *h, uint64_t ns);
-/* The value below which `per_mille` of the observations lie, as the upper edge of its bucket, in ns. */
+/* The value below which `per_mille` of the observations lie, as the upper edge of its bucket, in
+ * ns. */
 uint64_t histogram_quantile(const struct histogram *h, unsigned per_mille);

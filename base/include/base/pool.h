@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A bounded pool of named worker threads over one bounded queue. Threads start on first need and stay.
- * A job must not wait for another job of the same pool.
+ * A bounded pool of named worker threads over one bounded queue. Threads start on first need and
+ * stay. A job must not wait for another job of the same pool.
  */
 #pragma once
 #include <stdbool.h>
@@ -10,9 +10,9 @@
 struct pool;
 
 struct pool_config {
-	const char *name;	/* thread name prefix, at most 12 bytes */
-	unsigned threads_max;	/* at least 1 */
-	unsigned queue_max;	/* jobs waiting; beyond: -EAGAIN */
+	const char *name;     /* thread name prefix, at most 12 bytes */
+	unsigned threads_max; /* at least 1 */
+	unsigned queue_max;   /* jobs waiting; beyond: -EAGAIN */
 };
 
 typedef void (*pool_fn)(void *arg);
@@ -20,7 +20,8 @@ typedef void (*pool_fn)(void *arg);
 int pool_new(struct pool **ret_pool, const struct pool_config *config);
 /* Drains (runs what is queued), joins, frees. NULL is fine. Returns NULL. */
 struct pool *pool_free(struct pool *p);
-/* Queue a job at the end; `urgent` ones run before all others. -EAGAIN queue full, -ESHUTDOWN draining. Never blocks. */
+/* Queue a job at the end; `urgent` ones run before all others. -EAGAIN queue full, -ESHUTDOWN
+ * draining. Never blocks. */
 int pool_submit(struct pool *p, pool_fn fn, void *arg, bool urgent);
 /* Stop accepting and wait until everything queued has run. */
 void pool_drain(struct pool *p);

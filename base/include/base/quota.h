@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Charge-based accounts. An account counts several resources against limits and may have a parent that is charged too
- * (workspace → tenant). A charge either fits everywhere or changes nothing. Lock-free; any thread.
+ * Charge-based accounts. An account counts several resources against limits and may have a parent
+ * that is charged too (workspace → tenant). A charge either fits everywhere or changes nothing.
+ * Lock-free; any thread.
  *
- * What is refused is -EDQUOT. Limits can be lowered below the usage: nothing is taken away, further charges fail.
+ * What is refused is -EDQUOT. Limits can be lowered below the usage: nothing is taken away, further
+ * charges fail.
  */
 #pragma once
 #include <stdbool.h>

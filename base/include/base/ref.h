@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Atomic reference count. The last ref_put returns true and sees everything the other holders wrote. */
+/* Atomic reference count. The last ref_put returns true and sees everything the other holders
+ * wrote. */
 #pragma once
 #include <assert.h>
 #include <stdatomic.h>
@@ -30,15 +31,16 @@ static inline bool ref_try_get(struct ref *r)
 	uint32_t old = atomic_load_explicit(&r->count, memory_order_relaxed);
 
 	while (old)
-		if (atomic_compare_exchange_weak_explicit(&r->count, &old, old + 1, memory_order_acquire,
-			    memory_order_relaxed))
+		if (atomic_compare_exchange_weak_explicit(
+			    &r->count, &old, old + 1, memory_order_acquire, memory_order_relaxed))
 			return true;
 	return false;
 }
 
 static inline bool ref_put(struct ref *r)
 {
-	/* release: our writes before; acquire in the last holder: everyone's writes, before it frees */
+	/* release: our writes before; acquire in the last holder: everyone's writes, before it
+	 * frees */
 	uint32_t old = atomic_fetch_sub_explicit(&r->count, 1, memory_order_acq_rel);
 
 	assert(old > 0);

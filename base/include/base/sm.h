@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Table-driven state machine: states by number with names, legal edges as bit sets, and a hook that sees every move.
- * The table is const and shared; the machine is embedded in what it describes and guarded by that object's lock.
+ * Table-driven state machine: states by number with names, legal edges as bit sets, and a hook that
+ * sees every move. The table is const and shared; the machine is embedded in what it describes and
+ * guarded by that object's lock.
  */
 #pragma once
 #include <stdbool.h>

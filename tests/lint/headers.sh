@@ -1,0 +1,29 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+# Each header compiles alone: who includes it needs to include nothing before it. Public headers see the public headers of their
+# own floor and those below, private ones also their floor's folder.
+# shellcheck source=tests/lint/lint.sh
+. "$(dirname "$0")/lint.sh"
+
+flags=(-std=gnu11 -D_GNU_SOURCE -fsyntax-only -Wall -Wextra -Werror -x c -include base/include/base/banned.h)
+includes=()
+generated=$(find "$build_dir/api" -type d -name gen 2>/dev/null | head -n 1)
+for floor in "${floors[@]}"; do
+	includes+=(-I "$floor/include")
+	private=(-I "$floor")
+	[ "$floor" = api ] && [ -n "$generated" ] && private+=(-isystem "$generated")
+	while read -r header; do
+		extra=()
+		case $header in
+		"$floor"/include/*) ;;
+		service/cli/*) extra=(-I service/cli ${generated:+-isystem "$generated"}) ;;
+		*) extra=("${private[@]}" -I "$(dirname "$header")") ;;
+		esac
+		case $header in service/daemon/*) extra+=(-I api/include) ;; esac
+		output=$(printf '#include "%s"\n' "$PWD/$header" |
+			gcc "${flags[@]}" "${includes[@]}" "${extra[@]}" - 2>&1) && continue
+		problem "$header: does not compile alone"
+		head -n 5 <<<"$output"
+	done < <(find "$floor" -name '*.h' | LC_ALL=C sort)
+done
+done_with_lint
