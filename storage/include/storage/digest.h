@@ -60,6 +60,10 @@ struct digest *digest_free(struct digest *d);
 int digest_update(struct digest *d, const void *data, size_t len);
 /* Writes 20 or 32 bytes and their count; the digest cannot be updated after. */
 int digest_final(struct digest *d, uint8_t *ret_bytes, uint8_t *ret_len);
+/* Which hash an oid's length stands for; -EINVAL if neither. */
+int digest_kind_of(const struct oid *oid, enum digest_kind *ret_kind);
+/* Finishes the digest: 0 if it is `oid`, -EBADMSG if not. */
+int digest_matches(struct digest *d, const struct oid *oid);
 /* 0 if `data` is the object named `oid`, -EBADMSG if not. */
 int digest_verify(const struct oid *oid, enum object_kind object, const void *data, size_t len);
 int digest_object(enum digest_kind kind, enum object_kind object, const void *data, size_t len, struct oid *ret_oid);

@@ -1,0 +1,243 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Making a blob local, once for all who ask (single-flight).
+ *
+ * The first to ask for an oid leads: it looks at the local tiers again, then asks remote tiers, then the source, all without a lock.
+ * The others wait on the flight, each with its own deadline and cancellation. A leader that gave up because of its own deadline or
+ * cancellation says nothing about the blob, so one of the waiters takes over instead of failing too.
+ *
+ *	absent ──first──► leading ──result──► done (out of the table; freed by the last who holds it)
+ *	                     ▲ join: waiting ──leader gave up──► ask again
+ *
+ * Threads: any that may block. The table's memory is bounded by the callers: an entry exists while one of them is inside.
+ */
+#include "base/cancel.h"
+#include "base/clock.h"
+#include "blob/blob_internal.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+/* All guarded by flight_lock, but what is const. */
+struct flight {
+	struct blob_store *bs; /* const */
+	struct oid oid;	       /* const */
+	struct list bucket;    /* in no list once done */
+	struct cond changed;
+	unsigned holders;
+	bool done;
+	int result;
+};
+
+static struct list *bucket_of(struct blob_store *bs, const struct oid *oid)
+{
+	return &bs->flight[blob_hash(&bs->hash_key, oid->bytes) % BLOB_FLIGHT_BUCKETS];
+}
+
+static struct flight *find_locked(struct blob_store *bs, const struct oid *oid)
+{
+	list_for_each(it, bucket_of(bs, oid)) {
+		struct flight *f = list_entry(it, struct flight, bucket);
+
+		if (oid_equal(&f->oid, oid))
+			return f;
+	}
+	return NULL;
+}
+
+/* Join the flight of `oid`, or start one; *ret_leads tells which. */
+static int flight_hold(
+	struct blob_store *bs, const struct oid *oid, struct flight **ret_flight, bool *ret_leads)
+{
+	struct flight *f;
+
+	LOCK_GUARD(&bs->flight_lock);
+	f = find_locked(bs, oid);
+	*ret_leads = !f;
+	if (!f) {
+		f = calloc(1, sizeof(*f));
+		if (!f)
+			return -ENOMEM;
+		f->bs = bs;
+		f->oid = *oid;
+		cond_init(&f->changed);
+		list_push_back(bucket_of(bs, oid), &f->bucket);
+	}
+	f->holders++;
+	*ret_flight = f;
+	return 0;
+}
+
+static void flight_put(struct flight *f)
+{
+	struct blob_store *bs = f->bs;
+	bool last;
+
+	lock_acquire(&bs->flight_lock);
+	last = --f->holders == 0;
+	lock_release(&bs->flight_lock);
+	if (last) {
+		cond_fini(&f->changed);
+		free(f);
+	}
+}
+
+static void flight_finish(struct flight *f, int result)
+{
+	LOCK_GUARD(&f->bs->flight_lock);
+	f->done = true;
+	f->result = result;
+	list_remove(&f->bucket);
+	cond_broadcast(&f->changed);
+}
+
+/* On the cancelling thread: wake the waiters, who look at their own tokens. */
+static void flight_wake(void *arg)
+{
+	struct flight *f = arg;
+
+	LOCK_GUARD(&f->bs->flight_lock);
+	cond_broadcast(&f->changed);
+}
+
+/* The leader's result; -ECANCELED or -ETIMEDOUT, with *ret_own, are those of the caller itself. */
+static int flight_wait(
+	struct flight *f, const struct cancel *cancel, uint64_t deadline_ns, bool *ret_own)
+{
+	int r;
+
+	LOCK_GUARD(&f->bs->flight_lock);
+	for (;;) {
+		*ret_own = false;
+		if (f->done)
+			return f->result;
+		*ret_own = true;
+		r = cancel_check(cancel, deadline_ns);
+		if (r < 0)
+			return r;
+		(void)cond_wait_until(&f->changed, &f->bs->flight_lock, deadline_ns);
+	}
+}
+
+static int join(struct flight *f, const struct cancel *cancel, uint64_t deadline_ns, bool *ret_own)
+{
+	/* The token guards itself; const says only that a fetch does not fire it. */
+	struct cancel *token = (struct cancel *)cancel;
+	int handle = 0, r;
+
+	counter_add(f->bs->joined, 1);
+	if (token) {
+		handle = cancel_on(token, flight_wake, f);
+		*ret_own = true;
+		if (handle < 0)
+			return handle;
+	}
+	r = flight_wait(f, cancel, deadline_ns, ret_own);
+	if (handle > 0)
+		(void)cancel_off(token, handle);
+	return r;
+}
+
+/* Remote tiers never fail a fetch: whatever they say, the source can still answer. */
+static int fetch_from_tiers(
+	struct blob_store *bs, const struct oid *oid, const struct cancel *cancel, uint64_t deadline_ns)
+{
+	for (unsigned i = 0; i < bs->tier_count; i++) {
+		const struct blob_tier *t = &bs->tier[i];
+		struct blob_intake in;
+
+		if (!t->ops->load)
+			continue;
+		blob_intake_init(&in, bs, oid);
+		if (t->ops->load(t->impl, oid, &in.sink, cancel, deadline_ns) == 0) {
+			if (blob_intake_commit(&in) == 0)
+				return 0;
+			if (t->ops->drop)
+				t->ops->drop(t->impl, oid);
+		} else {
+			blob_intake_abort(&in);
+		}
+	}
+	return -EAGAIN;
+}
+
+static int fetch_from_source(struct blob_store *bs, const struct oid *oid,
+	const struct blob_source *source, const struct cancel *cancel, uint64_t deadline_ns)
+{
+	struct blob_intake in;
+	int r;
+
+	counter_add(bs->fetches, 1);
+	blob_intake_init(&in, bs, oid);
+	r = source->produce(source->arg, oid, &in.sink, cancel, deadline_ns);
+	if (r == 0)
+		return blob_intake_commit(&in);
+	if (in.error)
+		r = in.error; /* it stopped because of us: full disk, no memory */
+	blob_intake_abort(&in);
+	return r;
+}
+
+static int lead(struct blob_store *bs, const struct oid *oid, const struct blob_source *source,
+	const struct cancel *cancel, uint64_t deadline_ns)
+{
+	int r;
+
+	r = blob_settle(bs, oid, cancel, deadline_ns);
+	if (r == -EAGAIN)
+		r = cancel_check(cancel, deadline_ns);
+	else
+		return r;
+	if (r == 0)
+		r = fetch_from_tiers(bs, oid, cancel, deadline_ns);
+	if (r == -EAGAIN)
+		r = fetch_from_source(bs, oid, source, cancel, deadline_ns);
+	if (r < 0)
+		counter_add(bs->failed, 1);
+	return r;
+}
+
+int blob_fetch(struct blob_store *bs, const struct oid *oid, const struct blob_source *source,
+	const struct cancel *cancel, uint64_t deadline_ns)
+{
+	enum digest_kind kind;
+	int r;
+
+	r = digest_kind_of(oid, &kind);
+	while (r == 0) {
+		struct flight *f;
+		bool leads, own = true;
+
+		r = flight_hold(bs, oid, &f, &leads);
+		if (r < 0)
+			break;
+		if (leads) {
+			r = lead(bs, oid, source, cancel, deadline_ns);
+			flight_finish(f, r);
+		} else {
+			r = join(f, cancel, deadline_ns, &own);
+		}
+		flight_put(f);
+		if (own || (r != -ECANCELED && r != -ETIMEDOUT))
+			break;
+		r = cancel_check(cancel, deadline_ns); /* the leader gave up for its own reasons */
+	}
+	return r;
+}
+
+int blob_put(struct blob_store *bs, const struct oid *oid, const void *data, size_t len)
+{
+	struct blob_intake in;
+	int r;
+
+	if (blob_is_local(bs, oid))
+		return 0;
+	blob_intake_init(&in, bs, oid);
+	r = in.sink.begin(&in.sink, len);
+	if (r == 0)
+		r = in.sink.write(&in.sink, data, len);
+	if (r == 0)
+		return blob_intake_commit(&in);
+	blob_intake_abort(&in);
+	return r;
+}
