@@ -7,19 +7,16 @@ function(coppice_protos name)
   set(out ${CMAKE_CURRENT_BINARY_DIR}/gen)
   file(MAKE_DIRECTORY ${out})
   set(sources)
+  # Each depends on all of ours: what imports a changed file is made again too.
+  list(TRANSFORM ARG_PROTOS PREPEND ${ARG_ROOT}/ OUTPUT_VARIABLE proto_files)
   foreach(proto ${ARG_PROTOS} ${ARG_WELL_KNOWN})
     string(REGEX REPLACE "\\.proto$" ".pb-c" stem ${proto})
-    set(deps)
-    if(EXISTS ${ARG_ROOT}/${proto})
-      set(deps ${ARG_ROOT}/${proto})
-    endif()
     add_custom_command(OUTPUT ${out}/${stem}.c ${out}/${stem}.h
       COMMAND ${PROTOC_C} -I${ARG_ROOT} -I/usr/include --c_out=${out} ${proto}
-      DEPENDS ${deps} VERBATIM)
+      DEPENDS ${proto_files} VERBATIM)
     list(APPEND sources ${out}/${stem}.c)
   endforeach()
   set(fds ${out}/${name}.fds)
-  list(TRANSFORM ARG_PROTOS PREPEND ${ARG_ROOT}/ OUTPUT_VARIABLE proto_files)
   add_custom_command(OUTPUT ${fds}
     COMMAND ${PROTOC} -I${ARG_ROOT} -I/usr/include --include_imports --include_source_info
       --descriptor_set_out=${fds} ${ARG_PROTOS}

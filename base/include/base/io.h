@@ -21,9 +21,10 @@ int io_write_file(
 	int dirfd, const char *name, const void *data, size_t len, mode_t mode, bool sync);
 /* Every missing directory of the path, like mkdir -p. */
 int io_mkdirs(const char *path, mode_t mode);
-/* Remove a tree below dirfd without following symlinks or crossing into other mounts (EXDEV counts
- * as an error). -ENOENT is success. `max_depth` is bounded only by memory: it descends by dirfd,
- * not by recursion. */
+/* Remove a tree below dirfd without following symlinks or crossing into other mounts (EXDEV
+ * counts as an error, bind mounts included). What does not exist is success; "." and ".." are
+ * -EINVAL. Depth costs neither stack nor descriptors. Whoever adds entries meanwhile can make it
+ * fail with -ENOTEMPTY, or -ESTALE if directories move. */
 int io_remove_tree(int dirfd, const char *name);
 /* Copy `len` bytes (UINT64_MAX: to the end): reflink, else copy_file_range, else read and write.
  * Returns bytes through ret. */

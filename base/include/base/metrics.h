@@ -19,8 +19,8 @@ struct counter {
 struct gauge {
 	_Atomic int64_t v;
 };
-/* Powers of two from 1 us: bucket i counts values < 2^i us; for latencies in ns. 26 buckets reach
- * half a minute. */
+/* Powers of two from 1 us: bucket i counts values up to 2^i us (and above 2^(i-1)); for latencies
+ * in ns. 26 buckets reach half a minute. */
 #define HISTOGRAM_BUCKETS 26
 struct histogram {
 	_Atomic uint64_t bucket[HISTOGRAM_BUCKETS + 1];
@@ -38,10 +38,14 @@ struct gauge *metrics_gauge(
 	struct metrics *m, const char *name, const char *help, const char *labels);
 struct histogram *metrics_histogram(
 	struct metrics *m, const char *name, const char *help, const char *labels);
-/* A gauge computed when rendered. `fn` may run on any thread and must not block. */
+/* A value computed when rendered: a counter if the name ends in _total, else a gauge. `fn` may run
+ * on any thread, takes whatever locks it likes, must not block and must not call into the registry.
+ * -EEXIST if the name and labels are taken, -ENOMEM. */
 int metrics_callback(struct metrics *m, const char *name, const char *help, const char *labels,
 	uint64_t (*fn)(void *arg), void *arg);
-/* Drop every metric whose label string contains `labels` (a tenant that is gone). */
+/* Drop every metric whose labels contain `labels` as whole labels (a tenant that is gone):
+ * tenant="a" is not in subtenant="a". Frees them: nobody may bump them any more. Waits for a
+ * rendering under way, so call it without any lock that a metrics_callback takes. */
 void metrics_drop(struct metrics *m, const char *labels);
 void metrics_render(struct metrics *m, struct buf *out);
 
@@ -72,5 +76,5 @@ static inline int64_t gauge_get(const struct gauge *g)
 
 void histogram_observe(struct histogram *h, uint64_t ns);
 /* The value below which `per_mille` of the observations lie, as the upper edge of its bucket, in
- * ns. */
+ * ns. 0 if there are none; UINT64_MAX if it lies beyond the last bucket. */
 uint64_t histogram_quantile(const struct histogram *h, unsigned per_mille);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A bounded pool of named worker threads over one bounded queue. Threads start on first need and
- * stay. A job must not wait for another job of the same pool.
+ * stay. A job must not wait for another job of the same pool, nor drain or free it.
  */
 #pragma once
 #include <stdbool.h>
