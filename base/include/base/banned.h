@@ -11,9 +11,8 @@
 #include <string.h>
 #include <time.h>
 #undef alloca /* a macro of <alloca.h>: poisoning one that is defined is a warning */
-/* clang-format off: a pragma is one line */
 #pragma GCC poison strcpy strcat sprintf vsprintf strtok atoi atol atoll gets localtime gmtime \
 	asctime alloca
-/* clang-format on */
-/* libgit2 has fields of this name, so it cannot be poisoned: calling it is the error. */
-char *ctime(const time_t *) __attribute__((error("banned: use clock_rfc3339")));
+/* libgit2 has fields of this name, so it cannot be poisoned: calling it warns, and warnings are
+ * errors. */
+char *ctime(const time_t *) __attribute__((deprecated("banned: use clock_rfc3339")));
