@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The tree index: what is known about content, by its name, so that nothing in it is ever stale.
- *   tree oid → packed directory;   blob oid → size and further digests;   (origin, ref) → commit and time.
+ *   tree oid → packed directory;   blob oid → size and further digests;   commit oid → root tree and time.
  *
  * A packed directory is one versioned binary record, readable in place without copying. Entries are sorted by name as plain
  * bytes (memcmp, then length), not in Git's order. Layout in tree_codec.h; it is a decoder of disk content and is fuzzed.
@@ -53,7 +53,8 @@ void tree_view_entry(const struct tree_view *view, uint32_t idx, struct tree_ent
 /* Binary search. True and the index if present. */
 bool tree_view_find(const struct tree_view *view, const char *name, size_t name_len, uint32_t *ret_idx);
 
-/* Building a packed directory; entries in any order, duplicates and bad names are -EBADMSG at finish. */
+/* Building a packed directory; entries in any order. A bad name (path_name_ok), mode or oid is -EBADMSG at once and again at
+ * finish, a duplicate at finish. The first error sticks. */
 struct tree_builder;
 struct tree_builder_entry {
 	const char *name;
@@ -69,7 +70,8 @@ int tree_builder_add(struct tree_builder *b, const struct tree_builder_entry *en
 /* malloc'ed record to the caller. -EFBIG beyond 256 MiB. */
 int tree_builder_finish(struct tree_builder *b, void **ret_record, size_t *ret_len);
 
-/* Store; blocks until readable by tree_view_begin. A record that is there already with sizes is kept. */
+/* Store; blocks until readable by tree_view_begin. Checked whole first (-EBADMSG). A record that is there already is kept, unless
+ * only the new one knows all sizes. -ENOSPC: the map or the disk is full. */
 int tree_put(struct tree_index *ti, const struct oid *tree, const void *record, size_t len);
 /* Object facts. tree_blob_size: 0, or -ENOENT unknown. */
 int tree_blob_size(struct tree_index *ti, const struct oid *blob, uint64_t *ret_size);

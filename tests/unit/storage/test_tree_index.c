@@ -14,6 +14,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "alloc_fault.h"
 #include "base/err.h"
 #include "storage/kv.h"
 #include "storage/tree.h"
@@ -269,6 +270,27 @@ static void test_bad_keys_are_refused(void **state)
 	assert_int_equal(tree_commit_put(w->ti, &commit, &c), -EINVAL);
 }
 
+static void test_open_without_memory(void **state)
+{
+	struct world *w = *state;
+	unsigned n;
+
+	w->ti = tree_index_close(w->ti);
+	for (n = 0; n < 1000; n++) {
+		struct err e = {0};
+		int r;
+
+		alloc_fault_arm(n);
+		r = tree_index_open(&w->ti, w->dir, 16 << 20, NULL, &e);
+		if (!alloc_fault_disarm()) {
+			assert_int_equal(r, 0);
+			break;
+		}
+		assert_int_equal(r, -ENOMEM);
+	}
+	assert_in_range(n, 2, 999);
+}
+
 int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -282,6 +304,7 @@ int main(void)
 		T(test_facts_survive_a_restart),
 		T(test_damaged_index_starts_empty_and_says_so),
 		T(test_bad_keys_are_refused),
+		T(test_open_without_memory),
 	};
 #undef T
 

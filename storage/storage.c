@@ -1,0 +1,168 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * The storage as an object: index, blob store and lanes of origins, opened and closed together; and
+ * the answers that are immediate. Fetching is in storage_fetch.c, questions that may wait are in
+ * storage_lookup.c.
+ *
+ * Threads: any; open and close belong to one. Close order: no new requests, waiters end, lanes
+ * drain, then stores.
+ */
+#include "storage_internal.h"
+
+#include "base/cleanup.h"
+#include "base/err.h"
+#include "base/io.h"
+#include "base/path.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define FETCH_THREADS_DEFAULT   4
+#define INDEX_MAP_BYTES_DEFAULT (64ull << 30)
+
+static int open_stores(struct storage *st, const struct storage_config *c, struct err *e)
+{
+	_cleanup_free_ char *index_dir = path_join(c->data_dir, "index");
+	_cleanup_free_ char *blob_dir = path_join(c->data_dir, "blobs");
+	struct blob_config blobs = {
+		.dir = blob_dir,
+		.memory_bytes = c->memory_bytes,
+		.disk_bytes = c->disk_bytes,
+		.clock = c->clock,
+		.metrics = c->metrics,
+	};
+	int r;
+
+	if (!index_dir || !blob_dir)
+		return err_set(e, -ENOMEM, NULL, "no memory");
+	r = io_mkdirs(c->data_dir, 0700);
+	if (r < 0)
+		return err_wrap(e, r, "create %s", c->data_dir);
+	r = tree_index_open(&st->index, index_dir,
+		c->index_map_bytes ? c->index_map_bytes : INDEX_MAP_BYTES_DEFAULT, c->metrics, e);
+	if (r < 0)
+		return r;
+	return blob_store_open(&st->blobs, &blobs, e);
+}
+
+int storage_open(struct storage **ret_storage, const struct storage_config *config, struct err *e)
+{
+	struct storage *st = calloc(1, sizeof(*st));
+	int r;
+
+	if (!st)
+		return err_set(e, -ENOMEM, NULL, "no memory");
+	lock_init(&st->mu, LOCK_RANK_STORAGE);
+	list_init(&st->lanes);
+	st->fetch_threads = config->fetch_threads ? config->fetch_threads : FETCH_THREADS_DEFAULT;
+	for (int kind = 0; kind < FETCH_KIND_COUNT; kind++)
+		fetch_metrics_setup(&st->m[kind], config->metrics, (enum fetch_kind)kind);
+	r = open_stores(st, config, e);
+	if (r == 0) {
+		r = lane_new(&st->stray, st, NULL);
+		if (r == 0)
+			r = fetch_start(st);
+		if (r < 0)
+			r = err_wrap(e, r, "start the fetch threads");
+	}
+	if (r < 0) {
+		storage_close(st);
+		return r;
+	}
+	*ret_storage = st;
+	return 0;
+}
+
+struct storage *storage_close(struct storage *st)
+{
+	if (!st)
+		return NULL;
+	fetch_stop(st);
+	list_for_each_safe (it, &st->lanes) {
+		list_remove(it);
+		lane_free(list_entry(it, struct lane, node));
+	}
+	lane_free(st->stray);
+	fetch_fini(st);
+	blob_store_close(st->blobs);
+	tree_index_close(st->index);
+	lock_fini(&st->mu);
+	free(st);
+	return NULL;
+}
+
+struct tree_index *storage_tree_index(struct storage *st)
+{
+	return st->index;
+}
+
+struct blob_store *storage_blob_store(struct storage *st)
+{
+	return st->blobs;
+}
+
+static struct lane *lane_by_name_locked(struct storage *st, const char *name)
+{
+	list_for_each (it, &st->lanes) {
+		struct lane *lane = list_entry(it, struct lane, node);
+
+		if (strcmp(origin_name(lane->origin), name) == 0)
+			return lane;
+	}
+	return NULL;
+}
+
+int storage_add_origin(struct storage *st, struct origin *origin)
+{
+	struct lane *lane;
+	bool taken;
+	int r = lane_new(&lane, st, origin);
+
+	if (r < 0)
+		return r;
+	lock_acquire(&st->mu);
+	taken = lane_by_name_locked(st, origin_name(origin));
+	if (!taken)
+		list_push_back(&st->lanes, &lane->node);
+	lock_release(&st->mu);
+	if (!taken)
+		return 0;
+	lane_free(lane);
+	return -EEXIST;
+}
+
+struct origin *storage_origin(struct storage *st, const char *name)
+{
+	struct lane *lane;
+	LOCK_GUARD(&st->mu);
+
+	lane = lane_by_name_locked(st, name);
+	return lane ? origin_ref(lane->origin) : NULL;
+}
+
+/* Lanes stay until close, so the walk can let go of the lock while it calls out. */
+void storage_each_origin(struct storage *st, storage_origin_visit fn, void *arg)
+{
+	struct list *it = &st->lanes;
+
+	for (;;) {
+		lock_acquire(&st->mu);
+		it = it->next;
+		lock_release(&st->mu);
+		if (it == &st->lanes)
+			return;
+		fn(arg, list_entry(it, struct lane, node)->origin);
+	}
+}
+
+int storage_tree_view(struct storage *st, const struct oid *tree, struct tree_view *ret_view)
+{
+	return tree_view_begin(st->index, tree, ret_view);
+}
+
+ssize_t storage_blob_read(
+	struct storage *st, const struct oid *blob, void *buf, size_t len, uint64_t offset)
+{
+	return blob_read(st->blobs, blob, buf, len, offset);
+}

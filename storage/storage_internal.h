@@ -1,0 +1,100 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What the storage_*.c files share: the storage, its lanes (one per origin), and fetches with those
+ *who wait for them.
+ *
+ *	waiter ─┐                      ┌ foreground pool ┐
+ *	waiter ─┼─► fetch (kind, oid, origin) ─► lane ──┤                 ├─► origin ─► index or
+ *blob store waiter ─┘        ▲             └ background pool ┘ └── reaper: ends waiters whose
+ *deadline has come, whatever the fetch is doing
+ */
+#pragma once
+#include "base/list.h"
+#include "base/lock.h"
+#include "base/metrics.h"
+#include "storage/storage.h"
+
+#include <pthread.h>
+
+struct pool;
+struct fetch;
+
+enum fetch_kind { FETCH_TREE, FETCH_BLOB, FETCH_KIND_COUNT };
+/* QUEUED → RUNNING → OVER; RUNNING → QUEUED if it ran out of time but someone has more; QUEUED →
+ * OVER if all went away. */
+enum fetch_state { FETCH_QUEUED, FETCH_RUNNING, FETCH_OVER };
+
+/* One request. In exactly one of: its fetch's list and the heap, or a list of the thread that ends
+ * it. */
+struct waiter {
+	struct list node;
+	struct fetch *fetch;
+	size_t heap_index;
+	uint64_t deadline_ns;
+	int result;
+	storage_done fn;
+	void *arg;
+};
+
+/* Waiters by deadline: a binary heap, its memory reserved before a waiter is admitted. */
+struct deadline_heap {
+	struct waiter **slot;
+	size_t count, cap;
+};
+int deadline_heap_reserve(struct deadline_heap *h); /* room for one more, or -ENOMEM */
+void deadline_heap_add(struct deadline_heap *h, struct waiter *w);
+void deadline_heap_remove(struct deadline_heap *h, struct waiter *w);
+struct waiter *deadline_heap_first(const struct deadline_heap *h);
+void deadline_heap_fini(struct deadline_heap *h);
+
+/* What an origin works through: a stuck origin stops only its own lane. Const once it is in the
+ * list. */
+struct lane {
+	struct list node;
+	struct origin *origin; /* owned; NULL: the lane of origins that were never added */
+	struct pool *foreground;
+	struct pool *background;
+};
+
+struct fetch_metrics {
+	struct gauge *queued, *running;
+	struct counter *joined, *refused, *done;
+	struct counter *failures[5]; /* by reason, storage_metrics.c */
+	struct histogram *seconds;
+	/* Stand-ins when there is no registry. */
+	struct gauge own_gauge[2];
+	struct counter own_counter[8];
+	struct histogram own_histogram;
+};
+void fetch_metrics_setup(struct fetch_metrics *m, struct metrics *registry, enum fetch_kind kind);
+void fetch_metrics_failed(struct fetch_metrics *m, int result);
+
+#define FETCH_BUCKETS 1024
+
+struct storage {
+	struct tree_index *index;
+	struct blob_store *blobs;
+	unsigned fetch_threads;
+	struct lock mu;     /* LOCK_RANK_STORAGE */
+	struct list lanes;  /* guarded by mu; only grows */
+	struct lane *stray; /* const after open */
+	struct list
+		*bucket; /* fetches by kind, oid and origin; guarded by mu, as are the fetches */
+	struct deadline_heap heap; /* guarded by mu; its size is the number of waiters */
+	bool stopping;             /* guarded by mu */
+	bool reaper_started;       /* const after open */
+	struct cond reaper_wake;
+	pthread_t reaper;
+	struct fetch_metrics m[FETCH_KIND_COUNT];
+};
+
+/* storage_lane.c */
+int lane_new(struct lane **ret_lane, struct storage *st, struct origin *origin);
+struct lane *lane_free(struct lane *lane); /* waits for its jobs */
+struct lane *lane_of_locked(struct storage *st, const struct origin *origin);
+
+/* storage_fetch.c */
+int fetch_start(struct storage *st);
+/* End every fetch and waiter with -ECANCELED; the lanes' threads may still be on their way out. */
+void fetch_stop(struct storage *st);
+void fetch_fini(struct storage *st);
