@@ -91,23 +91,31 @@ static void boot_id(char id[BOOT_ID_BYTES + 1])
 		id[BOOT_ID_BYTES] = '\0';
 }
 
-static bool state_trusted(const char *dir)
+/* No answer (memory, permissions) is an error, not distrust: a good cache must not be lost over it. */
+static int state_trusted(const char *dir, bool *ret_trusted)
 {
 	_cleanup_free_ char *path = NULL;
 	_cleanup_free_ char *text = NULL;
 	char now[BOOT_ID_BYTES + 1], then[BOOT_ID_BYTES + 1], state[8];
 	size_t len;
+	int r;
 
+	*ret_trusted = false;
 	if (asprintf(&path, "%s/" STATE_FILE, dir) < 0)
-		return path = NULL, false;
-	if (io_read_file(AT_FDCWD, path, 256, &text, &len) < 0)
-		return false;
+		return path = NULL, -ENOMEM;
+	r = io_read_file(AT_FDCWD, path, 256, &text, &len);
+	if (r == -ENOENT || r == -EFBIG)
+		return 0;
+	if (r < 0)
+		return r;
 	if (sscanf(text, "boot=%36s state=%7s", then, state) != 2)
-		return false;
+		return 0;
 	boot_id(now);
 	if (strcmp(state, state_word[KV_STATE_OPEN]) == 0)
-		return now[0] != '?' && strcmp(now, then) == 0;
-	return strcmp(state, state_word[KV_STATE_CLEAN]) == 0;
+		*ret_trusted = now[0] != '?' && strcmp(now, then) == 0;
+	else
+		*ret_trusted = strcmp(state, state_word[KV_STATE_CLEAN]) == 0;
+	return 0;
 }
 
 int kv_guard_mark(const char *dir, enum kv_state state)
@@ -203,6 +211,7 @@ int kv_guard_inspect(const char *dir, enum kv_mode mode, const char **ret_why)
 	_cleanup_close_ int fd = -1;
 	struct stat st;
 	const char *why;
+	bool trusted;
 
 	if (asprintf(&path, "%s/" DATA_FILE, dir) < 0)
 		return path = NULL, -ENOMEM;
@@ -216,8 +225,14 @@ int kv_guard_inspect(const char *dir, enum kv_mode mode, const char **ret_why)
 	if (st.st_size == 0)
 		return 0;
 	why = data_fault(fd, (uint64_t)st.st_size);
-	if (!why && mode == KV_CACHE && !state_trusted(dir))
-		why = "damaged, or not closed before the machine stopped";
+	if (!why && mode == KV_CACHE) {
+		int r = state_trusted(dir, &trusted);
+
+		if (r < 0)
+			return r;
+		if (!trusted)
+			why = "damaged, or not closed before the machine stopped";
+	}
 	if (!why)
 		return 0;
 	*ret_why = why;
