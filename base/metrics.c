@@ -127,38 +127,34 @@ static struct metric *metric_new(const struct metric *like)
 	return NULL;
 }
 
-/* Find or add. NULL: no memory or no room. */
-static struct metric *metric_get(struct metrics *m, const struct metric *like, bool *ret_found)
+static int add_locked(struct metrics *m, const struct metric *like, size_t index)
 {
 	struct metric *metric;
-	size_t index;
+	int r = reserve_locked(m);
 
-	LOCK_GUARD(&m->mu);
-	*ret_found = find_locked(m, like->name, like->labels ? like->labels : "", &index);
-	if (*ret_found)
-		return m->sorted[index];
-	if (reserve_locked(m) < 0)
-		return NULL;
+	if (r < 0)
+		return r;
 	metric = metric_new(like);
 	if (!metric)
-		return NULL;
+		return -ENOMEM;
 	memmove(&m->sorted[index + 1], &m->sorted[index],
 		(m->count - index) * sizeof(struct metric *));
 	m->sorted[index] = metric;
 	m->count++;
-	return metric;
+	return 0;
 }
 
-/* For the three kinds that are handed out: the dummy instead of a failure. */
+/* For the three kinds that are handed out: found or added, or the dummy instead of a failure. */
 static struct metric *metric_or_dummy(struct metrics *m, const struct metric *like)
 {
-	bool found;
-	struct metric *metric = metric_get(m, like, &found);
+	size_t index;
 
-	if (!metric)
+	LOCK_GUARD(&m->mu);
+	if (!find_locked(m, like->name, like->labels ? like->labels : "", &index) &&
+		add_locked(m, like, index) < 0)
 		return &m->dummy;
-	assert(metric->type == like->type && "metrics: one name, two types");
-	return metric->type == like->type ? metric : &m->dummy;
+	assert(m->sorted[index]->type == like->type && "metrics: one name, two types");
+	return m->sorted[index]->type == like->type ? m->sorted[index] : &m->dummy;
 }
 
 struct counter *metrics_counter(
@@ -203,11 +199,12 @@ int metrics_callback(struct metrics *m, const char *name, const char *help, cons
 		.labels = (char *)labels,
 		.fn = fn,
 		.arg = arg};
-	bool found;
+	size_t index;
 
-	if (!metric_get(m, &like, &found))
-		return -ENOMEM;
-	return found ? -EEXIST : 0;
+	LOCK_GUARD(&m->mu);
+	if (find_locked(m, name, labels ? labels : "", &index))
+		return -EEXIST;
+	return add_locked(m, &like, index);
 }
 
 /* Is `part` a run of whole labels of `labels`? tenant="a" is not part of subtenant="a". */

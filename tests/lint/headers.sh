@@ -7,19 +7,15 @@
 
 flags=(-std=gnu11 -D_GNU_SOURCE -fsyntax-only -Wall -Wextra -Werror -x c -include base/include/base/banned.h)
 includes=()
-generated=$(find "$build_dir/api" -type d -name gen 2>/dev/null | head -n 1)
 for floor in "${floors[@]}"; do
 	includes+=(-I "$floor/include")
-	private=(-I "$floor")
-	[ "$floor" = api ] && [ -n "$generated" ] && private+=(-isystem "$generated")
 	while read -r header; do
 		extra=()
 		case $header in
 		"$floor"/include/*) ;;
-		service/cli/*) extra=(-I service/cli ${generated:+-isystem "$generated"}) ;;
-		*) extra=("${private[@]}" -I "$(dirname "$header")") ;;
+		service/daemon/*) extra=(-I "$(dirname "$header")" -I api/include) ;;
+		*) extra=(-I "$(dirname "$header")" -I "$floor" -isystem "$build_dir/api/gen") ;;
 		esac
-		case $header in service/daemon/*) extra+=(-I api/include) ;; esac
 		output=$(printf '#include "%s"\n' "$PWD/$header" |
 			gcc "${flags[@]}" "${includes[@]}" "${extra[@]}" - 2>&1) && continue
 		problem "$header: does not compile alone"

@@ -40,7 +40,7 @@ struct histogram *metrics_histogram(
 	struct metrics *m, const char *name, const char *help, const char *labels);
 /* A value computed when rendered: a counter if the name ends in _total, else a gauge. `fn` may run
  * on any thread, takes whatever locks it likes, must not block and must not call into the registry.
- * -EEXIST if the name and labels are taken, -ENOMEM. */
+ * -EEXIST if the name and labels are taken, -ENOMEM, -ENOSPC (65536 metrics). */
 int metrics_callback(struct metrics *m, const char *name, const char *help, const char *labels,
 	uint64_t (*fn)(void *arg), void *arg);
 /* Drop every metric whose labels contain `labels` as whole labels (a tenant that is gone):

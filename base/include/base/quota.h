@@ -27,6 +27,7 @@ void quota_fini(struct quota *q);
 void quota_set_limit(struct quota *q, enum quota_kind kind, uint64_t limit);
 uint64_t quota_limit(const struct quota *q, enum quota_kind kind);
 uint64_t quota_used(const struct quota *q, enum quota_kind kind);
+/* Charges that this account (not one of its parents or children) has refused. */
 uint64_t quota_refused(const struct quota *q, enum quota_kind kind);
 /* What a charge may still take here, all parents considered. */
 uint64_t quota_available(const struct quota *q, enum quota_kind kind);
@@ -34,5 +35,6 @@ uint64_t quota_available(const struct quota *q, enum quota_kind kind);
 int quota_charge(struct quota *q, enum quota_kind kind, uint64_t amount);
 /* Charge without a check (recovery, what already is on disk). */
 void quota_charge_force(struct quota *q, enum quota_kind kind, uint64_t amount);
-/* Give back; more than was charged is clamped at zero (and asserts in debug builds). */
+/* Give back, to the parents too. More than was charged here is clamped, so that a parent keeps what
+ * it holds for others (and asserts in debug builds). */
 void quota_release(struct quota *q, enum quota_kind kind, uint64_t amount);
