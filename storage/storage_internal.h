@@ -93,7 +93,7 @@ int lane_new(struct lane **ret_lane, struct storage *st, struct origin *origin);
 struct lane *lane_free(struct lane *lane); /* waits for its jobs */
 struct lane *lane_of_locked(struct storage *st, const struct origin *origin);
 
-/* storage_fetch.c */
+/* storage_reaper.c */
 int fetch_start(struct storage *st);
 /* End every fetch and waiter with -ECANCELED; the lanes' threads may still be on their way out. */
 void fetch_stop(struct storage *st);

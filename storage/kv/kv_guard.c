@@ -91,7 +91,8 @@ static void boot_id(char id[BOOT_ID_BYTES + 1])
 		id[BOOT_ID_BYTES] = '\0';
 }
 
-/* No answer (memory, permissions) is an error, not distrust: a good cache must not be lost over it. */
+/* No answer (memory, permissions) is an error, not distrust: a good cache must not be lost over it.
+ */
 static int state_trusted(const char *dir, bool *ret_trusted)
 {
 	_cleanup_free_ char *path = NULL;

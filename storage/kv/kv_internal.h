@@ -70,6 +70,20 @@ struct kv {
 	struct kv_metrics m;
 };
 
+/* One write, or a flush. Owned by the caller of kv_write, or by the writer (heap). */
+struct kv_req {
+	struct list node; /* in the queue, or in the batch */
+	const struct kv_op *ops;
+	unsigned op_count; /* 0: a flush */
+	bool sync;         /* reach the disk before it is done */
+	bool heap;         /* malloc'ed by kv_write_async, freed by the writer */
+	bool done;         /* guarded by the writer's mu */
+	int result;        /* written by the writer before `done` */
+	size_t bytes;
+	kv_done fn;
+	void *arg;
+};
+
 /* The one table from LMDB's results to errnos. */
 int kv_errno(int mdb_result);
 
@@ -89,7 +103,7 @@ int kv_guard_mark(const char *dir, enum kv_state state);
 void kv_read_init(struct kv *kv);
 void kv_read_fini(struct kv *kv);
 
-/* kv_write.c */
+/* kv_commit.c */
 int kv_writer_start(struct kv *kv);
 /* A page was found damaged (any thread): a cache is set aside at the next start. */
 void kv_note_damage(struct kv *kv);

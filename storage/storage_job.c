@@ -1,0 +1,132 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * The work of a fetch, on a thread of its origin's lane: ask the origin, store what comes, end the
+ * waiters.
+ *
+ * Threads: the lanes' pools. A job blocks in the origin, up to its deadline or until it is
+ * cancelled.
+ */
+#include "storage_fetch.h"
+
+#include "base/cancel.h"
+#include "base/clock.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#define PREFETCH_LIMIT_NS (60 * NS_PER_S)
+
+/* The results that callers are promised; see storage.h. */
+static int fetch_result(int r)
+{
+	static const int passed[] = {0, -ETIMEDOUT, -EHOSTUNREACH, -ECANCELED, -ENOSPC};
+
+	for (size_t i = 0; i < sizeof(passed) / sizeof(passed[0]); i++)
+		if (r == passed[i])
+			return r;
+	/* Above all -ENOENT: a verified directory names this object, so it exists; we only failed
+	 * to get it. */
+	return -EIO;
+}
+
+static int run_tree(struct fetch *f, uint64_t deadline_ns)
+{
+	struct tree_index *index = f->st->index;
+	struct tree_builder *b;
+	struct tree_view view;
+	void *record = NULL;
+	size_t len;
+	int r;
+
+	if (tree_view_begin(index, &f->oid, &view) == 0) {
+		tree_view_end(&view);
+		return 0;
+	}
+	b = tree_builder_new(f->oid.len);
+	if (!b)
+		return -ENOMEM;
+	r = origin_read_tree(f->origin, &f->oid, b, f->cancel, deadline_ns);
+	if (r == 0)
+		r = tree_builder_finish(b, &record, &len);
+	if (r == 0)
+		r = tree_put(index, &f->oid, record, len);
+	free(record);
+	tree_builder_free(b);
+	return r;
+}
+
+static int run_blob(struct fetch *f, uint64_t deadline_ns)
+{
+	struct blob_source source = origin_blob_source(f->origin);
+	int r = blob_fetch(f->st->blobs, &f->oid, &source, f->cancel, deadline_ns);
+
+	/* The blob store joins fetches of one oid from all origins: we may have joined one that
+	 * others gave up. */
+	if (r == -ECANCELED && !cancel_fired(f->cancel))
+		r = blob_fetch(f->st->blobs, &f->oid, &source, f->cancel, deadline_ns);
+	return r;
+}
+
+static uint64_t latest_deadline_locked(const struct fetch *f)
+{
+	if (!f->background)
+		return f->deadline_ns;
+	return clock_after(&clock_system, PREFETCH_LIMIT_NS) > f->deadline_ns
+		       ? clock_after(&clock_system, PREFETCH_LIMIT_NS)
+		       : f->deadline_ns;
+}
+
+/* It ran out of the time that it was started with, but someone who joined later has more. */
+static bool rerun_locked(struct fetch *f, int result, uint64_t ran_until_ns)
+{
+	if (result != -ETIMEDOUT || !f->listed || list_empty(&f->waiters))
+		return false;
+	if (f->deadline_ns <= ran_until_ns || clock_mono_ns(&clock_system) < ran_until_ns)
+		return false;
+	f->state = FETCH_QUEUED;
+	if (fetch_submit_locked(f, true) < 0) {
+		f->state = FETCH_RUNNING;
+		return false;
+	}
+	gauge_add(f->st->m[f->kind].queued, 1);
+	return true;
+}
+
+void fetch_job(void *arg)
+{
+	struct fetch *f = arg;
+	struct storage *st = f->st;
+	struct fetch_metrics *m = &st->m[f->kind];
+	uint64_t deadline_ns;
+	struct list ended;
+	int r;
+
+	list_init(&ended);
+	lock_acquire(&st->mu);
+	if (f->state != FETCH_QUEUED) {
+		fetch_unref_locked(f);
+		lock_release(&st->mu);
+		return;
+	}
+	f->state = FETCH_RUNNING;
+	deadline_ns = latest_deadline_locked(f);
+	lock_release(&st->mu);
+	gauge_add(m->queued, -1);
+	gauge_add(m->running, 1);
+	r = fetch_result(
+		f->kind == FETCH_TREE ? run_tree(f, deadline_ns) : run_blob(f, deadline_ns));
+	gauge_add(m->running, -1);
+	lock_acquire(&st->mu);
+	if (!rerun_locked(f, r, deadline_ns)) {
+		f->state = FETCH_OVER;
+		fetch_take_all_locked(f, r, &ended);
+		fetch_unlist_locked(f);
+		if (r == 0) {
+			counter_add(m->done, 1);
+			histogram_observe(m->seconds, clock_mono_ns(&clock_system) - f->asked_ns);
+		}
+	}
+	fetch_unref_locked(f);
+	lock_release(&st->mu);
+	fetch_call_ended(&ended);
+}
