@@ -18,8 +18,11 @@ struct origin_ops {
 
 extern const struct origin_ops origin_git_ops;
 
+/* An origin over hooks that are not in the registry; takes over `impl` on success. Name, url and metrics as in the config. */
+int origin_new(struct origin **ret_origin, const struct origin_ops *ops, void *impl, const struct origin_config *config);
+
 /* Wrap an origin so that calls can be delayed, failed or corrupted by script; for tests of everything above.
- * The wrapper owns a reference on `inner`. */
+ * The wrapper takes a reference of its own on `inner`; the plan must outlive it. */
 struct origin_fault_plan {
 	_Atomic int tree_error;	  /* returned by the next calls instead of an answer; 0 = none */
 	_Atomic int blob_error;

@@ -1,0 +1,231 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Origins as callers see them: the table of types, checks of arguments, and counts, errors and latencies of every call, around the
+ * hooks of origin_impl.h. An origin is const after it was opened, apart from its reference count; what changes is behind the hooks.
+ */
+#include "storage/origin_impl.h"
+
+#include "base/cancel.h"
+#include "base/clock.h"
+#include "base/err.h"
+#include "base/metrics.h"
+#include "base/path.h"
+#include "base/ref.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#define NAME_MAX_BYTES 64
+#define URL_MAX_BYTES  4096
+#define REVISION_MAX   1024
+
+static const struct origin_ops *const types[] = {&origin_git_ops};
+#define TYPE_COUNT (sizeof(types) / sizeof(types[0]))
+
+enum op { OP_RESOLVE, OP_TREE, OP_BLOB, OP_COUNT };
+static const char *const op_words[OP_COUNT] = {"resolve", "tree", "blob"};
+
+struct origin {
+	struct ref ref;
+	const struct origin_ops *ops;
+	void *impl;
+	char name[NAME_MAX_BYTES + 1];
+	char *url;
+	struct metrics *metrics; /* may be NULL; then so are the two below */
+	struct counter *calls[OP_COUNT];
+	struct histogram *latency[OP_COUNT];
+};
+
+static const struct origin_ops *find_type(const char *type, struct err *e)
+{
+	char known[128] = "";
+	size_t len = 0;
+
+	for (unsigned i = 0; i < TYPE_COUNT; i++) {
+		if (strcmp(types[i]->type, type) == 0)
+			return types[i];
+		len += (size_t)snprintf(known + len, sizeof(known) - len, "%s%s", i ? ", " : "",
+			types[i]->type);
+	}
+	(void)err_field(e, "type", "there is no origin type \"%s\"; known: %s", type, known);
+	return NULL;
+}
+
+/* "scheme://user:secret@host/…" without what is before the '@'. */
+static char *url_without_credentials(const char *url)
+{
+	const char *host = strstr(url, "://"), *at, *end;
+	char *clean = NULL;
+
+	if (!host)
+		return strdup(url);
+	host += 3;
+	end = host + strcspn(host, "/?#");
+	at = memrchr(host, '@', (size_t)(end - host));
+	if (!at)
+		return strdup(url);
+	if (asprintf(&clean, "%.*s%s", (int)(host - url), url, at + 1) < 0)
+		return NULL;
+	return clean;
+}
+
+static void register_metrics(struct origin *o)
+{
+	for (unsigned op = 0; o->metrics && op < OP_COUNT; op++) {
+		char labels[128];
+
+		(void)snprintf(labels, sizeof(labels), "origin=\"%s\",op=\"%s\"", o->name, op_words[op]);
+		o->calls[op] = metrics_counter(
+			o->metrics, "coppice_origin_calls_total", "Requests to an origin.", labels);
+		o->latency[op] = metrics_histogram(o->metrics, "coppice_origin_seconds",
+			"How long an origin took to answer.", labels);
+	}
+}
+
+int origin_new(struct origin **ret_origin, const struct origin_ops *ops, void *impl,
+	const struct origin_config *config)
+{
+	struct origin *o = calloc(1, sizeof(*o));
+
+	if (!o)
+		return -ENOMEM;
+	ref_init(&o->ref);
+	o->ops = ops;
+	o->metrics = config->metrics;
+	(void)snprintf(o->name, sizeof(o->name), "%s", config->name);
+	o->url = url_without_credentials(config->url);
+	if (!o->url) {
+		free(o);
+		return -ENOMEM;
+	}
+	register_metrics(o);
+	o->impl = impl;
+	*ret_origin = o;
+	return 0;
+}
+
+int origin_open(struct origin **ret_origin, const struct origin_config *config, struct err *e)
+{
+	const struct origin_ops *ops;
+	void *impl;
+	int r;
+
+	if (!config->name || !path_ident_ok(config->name, NAME_MAX_BYTES))
+		return err_field(e, "name", "an origin's name has 1 to %d of A-Z a-z 0-9 . _ -", NAME_MAX_BYTES);
+	if (!config->url || !*config->url || strnlen(config->url, URL_MAX_BYTES) == URL_MAX_BYTES)
+		return err_field(e, "url", "origin %s: the url is empty or too long", config->name);
+	ops = find_type(config->type ? config->type : "", e);
+	if (!ops)
+		return -EINVAL;
+	r = ops->open(&impl, config, e);
+	if (r < 0)
+		return err_wrap(e, r, "origin %s", config->name);
+	r = origin_new(ret_origin, ops, impl, config);
+	if (r < 0) {
+		ops->close(impl);
+		return err_set(e, r, NULL, "origin %s: no memory", config->name);
+	}
+	return 0;
+}
+
+struct origin *origin_ref(struct origin *o)
+{
+	ref_get(&o->ref);
+	return o;
+}
+
+struct origin *origin_unref(struct origin *o)
+{
+	if (o && ref_put(&o->ref)) {
+		o->ops->close(o->impl);
+		free(o->url);
+		free(o);
+	}
+	return NULL;
+}
+
+const char *origin_name(const struct origin *o)
+{
+	return o->name;
+}
+
+const char *origin_url(const struct origin *o)
+{
+	return o->url;
+}
+
+unsigned origin_caps(const struct origin *o)
+{
+	return o->ops->caps;
+}
+
+static void count_error(struct origin *o, enum op op, int r)
+{
+	const char *word = strerrorname_np(-r);
+	char labels[160];
+
+	(void)snprintf(labels, sizeof(labels), "origin=\"%s\",op=\"%s\",error=\"%s\"", o->name,
+		op_words[op], word ? word : "other");
+	counter_add(metrics_counter(o->metrics, "coppice_origin_errors_total",
+			    "Requests to an origin that failed.", labels),
+		1);
+}
+
+static int finish(struct origin *o, enum op op, uint64_t start_ns, int r)
+{
+	if (!o->metrics)
+		return r;
+	counter_add(o->calls[op], 1);
+	histogram_observe(o->latency[op], clock_mono_ns(&clock_system) - start_ns);
+	if (r < 0)
+		count_error(o, op, r);
+	return r;
+}
+
+int origin_resolve(struct origin *o, const char *revision, uint64_t deadline_ns,
+	struct origin_revision *ret_revision, struct err *e)
+{
+	uint64_t start_ns = clock_mono_ns(&clock_system);
+	struct origin_revision found = {0};
+	int r;
+
+	if (strnlen(revision, REVISION_MAX) == REVISION_MAX)
+		return err_field(e, "revision", "a revision has at most %d bytes", REVISION_MAX - 1);
+	r = cancel_check(NULL, deadline_ns);
+	if (r == 0)
+		r = o->ops->resolve(o->impl, revision, deadline_ns, &found, e);
+	if (r == 0)
+		*ret_revision = found;
+	else if (r == -ETIMEDOUT)
+		r = err_set(e, r, NULL, "origin %s did not answer in time", o->name);
+	return finish(o, OP_RESOLVE, start_ns, r);
+}
+
+int origin_read_tree(struct origin *o, const struct oid *tree, struct tree_builder *builder,
+	const struct cancel *cancel, uint64_t deadline_ns)
+{
+	uint64_t start_ns = clock_mono_ns(&clock_system);
+	int r = cancel_check(cancel, deadline_ns);
+
+	if (r == 0)
+		r = o->ops->read_tree(o->impl, tree, builder, cancel, deadline_ns);
+	return finish(o, OP_TREE, start_ns, r);
+}
+
+static int produce(void *arg, const struct oid *oid, struct blob_sink *sink, const struct cancel *cancel,
+	uint64_t deadline_ns)
+{
+	struct origin *o = arg;
+	uint64_t start_ns = clock_mono_ns(&clock_system);
+	int r = cancel_check(cancel, deadline_ns);
+
+	if (r == 0)
+		r = o->ops->read_blob(o->impl, oid, sink, cancel, deadline_ns);
+	return finish(o, OP_BLOB, start_ns, r);
+}
+
+struct blob_source origin_blob_source(struct origin *o)
+{
+	return (struct blob_source){.produce = produce, .arg = o};
+}
