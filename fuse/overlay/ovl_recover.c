@@ -1,0 +1,196 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What a workspace does about its last process, before anybody sees it:
+ *
+ *	open intents     Did the change happen? Every change is one atomic step on disk, except that
+ *an object made in place may lack its owner: it is taken away again (no reply was sent, so nobody
+ *has seen it). What happened is DONE, what did not is void: a request that the kernel sends again
+ *is then answered or done, exactly once. named nodes      get their id mark, so that the id is the
+ *same when the name is looked up again. work/            tmp and orphan are emptied (a connection
+ *that is gone has no open files); links without names go. quota            charged with what is
+ *really there.
+ *
+ * One thread, blocking on the local disk. Nothing here depends on a remote: a lower directory that
+ *is not in the index any more costs a mark (a new id), never the start.
+ */
+#include "overlay/ovl_change.h"
+
+#include <base/cleanup.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+
+/* ---- intents ---- */
+
+/* What is under the name now; a whiteout is told apart. */
+struct seen {
+	bool exists, whiteout, is_dir;
+	uint64_t ino;
+};
+
+static int see(
+	struct ovl_ws *ws, uint64_t dir_id, const char *name, struct seen *ret_seen, int *ret_fd)
+{
+	_cleanup_close_ int fd = -1;
+	struct seen s = {0};
+	struct stat st;
+	int r = name ? ovl_journal_open_dir(ws, dir_id, &fd) : -ENOENT;
+
+	if (r == 0 && fstatat(fd, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+		r = -errno;
+	if (r == -ENOENT || r == -EAGAIN || r == -ELOOP)
+		r = 0; /* no such directory or name: nothing is there */
+	else if (r == 0)
+		s = (struct seen){true, ovl_is_whiteout(&st), S_ISDIR(st.st_mode), st.st_ino};
+	if (r < 0)
+		return r;
+	*ret_seen = s;
+	if (ret_fd)
+		*ret_fd = TAKE_FD(fd);
+	return 0;
+}
+
+/* Made in place: perhaps not complete, and certainly not seen by anybody. */
+static int take_back(struct ovl_ws *ws, const struct ovl_intent *it)
+{
+	_cleanup_close_ int fd = -1;
+	struct seen s;
+	int r = see(ws, it->parent, it->name, &s, &fd);
+
+	if (r < 0 || !s.exists || s.whiteout)
+		return r;
+	r = unlinkat(fd, it->name, s.is_dir ? AT_REMOVEDIR : 0) < 0 ? -errno : 0;
+	return r == -ENOTEMPTY ? 0 : r; /* not ours, then */
+}
+
+static int resolve_make(struct ovl_ws *ws, const struct ovl_intent *it, bool *ret_done)
+{
+	struct seen s;
+	int r;
+
+	*ret_done = false;
+	if (!it->new_name)
+		return take_back(ws, it);
+	r = see(ws, it->parent, it->name, &s, NULL);
+	if (r == 0)
+		*ret_done = s.exists && !s.whiteout;
+	return r;
+}
+
+static int resolve_remove(struct ovl_ws *ws, const struct ovl_intent *it, bool *ret_done)
+{
+	struct seen s;
+	int r = see(ws, it->parent, it->name, &s, NULL);
+
+	if (r == 0) /* of a lower entry only a whiteout can tell */
+		*ret_done = it->backing_ino ? !s.exists || s.ino != it->backing_ino
+					    : s.exists && s.whiteout;
+	return r;
+}
+
+static int resolve_move(struct ovl_ws *ws, const struct ovl_intent *it, bool *ret_done)
+{
+	struct seen s;
+	int r = see(ws, it->new_parent, it->new_name, &s, NULL);
+
+	if (r == 0)
+		*ret_done = s.exists && it->backing_ino && s.ino == it->backing_ino;
+	return r;
+}
+
+static int resolve(void *arg, const struct ovl_intent *it)
+{
+	struct ovl_ws *ws = arg;
+	bool done = false;
+	int r = 0;
+
+	switch (it->op) {
+	case OVL_INTENT_CREATE:
+	case OVL_INTENT_MKDIR:
+	case OVL_INTENT_MKNOD:
+	case OVL_INTENT_SYMLINK:
+		r = resolve_make(ws, it, &done);
+		break;
+	case OVL_INTENT_UNLINK:
+	case OVL_INTENT_RMDIR:
+		r = resolve_remove(ws, it, &done);
+		break;
+	case OVL_INTENT_LINK:
+	case OVL_INTENT_RENAME:
+	case OVL_INTENT_EXCHANGE:
+		r = resolve_move(ws, it, &done);
+		break;
+	case OVL_INTENT_COPYUP:
+	case OVL_INTENT_TMPFILE:
+		break; /* leave nothing but what the sweep removes */
+	}
+	if (r < 0)
+		return r;
+	if (done)
+		ovl_journal_done(ws, it->unique);
+	else
+		ovl_journal_void(ws, it->unique);
+	return 0;
+}
+
+/* ---- nodes ---- */
+
+static int mark(void *arg, const struct ovl_left_node *left)
+{
+	_cleanup_close_ int fd = -1;
+	struct ovl_ws *ws = arg;
+	uint64_t local;
+	struct stat st;
+	int r = ovl_journal_open_dir(ws, left->parent, &fd);
+
+	if (r == 0 && fstatat(fd, left->name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+		r = -errno;
+	if (r == -ENOENT || r == -EAGAIN || r == -ELOOP)
+		return 0;
+	if (r < 0)
+		return r;
+	if ((st.st_mode & S_IFMT) != left->type || ovl_is_whiteout(&st) ||
+		(left->upper_ino && left->upper_ino != st.st_ino))
+		return 0; /* another object has the name */
+	r = ovl_mark_get(fd, left->name, &local);
+	return r < 0 || local ? r : ovl_mark_set(fd, left->name, ovl_local(left->id));
+}
+
+/* ---- work/ ---- */
+
+/* An object in work/links with no name besides is garbage; with one it is an ordinary file again.
+ */
+static int sweep_link(void *arg, int dirfd, const char *name, const struct stat *st)
+{
+	(void)arg;
+	if (st->st_nlink > 2)
+		return 0;
+	return unlinkat(dirfd, name, S_ISDIR(st->st_mode) ? AT_REMOVEDIR : 0) < 0 ? -errno : 0;
+}
+
+static int sweep(struct ovl_ws *ws)
+{
+	int r = ovl_empty_dir(ws->tmp_fd);
+
+	if (r == 0)
+		r = ovl_empty_dir(ws->orphan_fd);
+	return r < 0 ? r : ovl_walk(ws->links_fd, sweep_link, NULL);
+}
+
+int ovl_recover(struct ovl_ws *ws)
+{
+	uint64_t bytes, inodes;
+	int r = ovl_journal_each_open(ws, resolve, ws);
+
+	if (r == 0)
+		r = ovl_journal_each_node(ws, mark, ws);
+	if (r == 0)
+		r = sweep(ws);
+	if (r == 0)
+		r = ovl_charge_scan(ws, &bytes, &inodes);
+	if (r < 0)
+		return r;
+	quota_charge_force(ws->quota, QUOTA_BYTES, bytes);
+	quota_charge_force(ws->quota, QUOTA_INODES, inodes);
+	return 0;
+}
