@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * FUSE sessions: one per tenant, served by one fixed pool of workers shared by all sessions. A worker never waits for a remote:
- * a request that must fetch is parked. Mounting, unmounting and stat of our own mounts happen only on the control thread, invalidations
- * only on the notify thread. The /dev/fuse descriptor is opened and mounted by a `sess_mounter`: in this process, or in
- * the keeper, which outlives it.
+ * FUSE sessions: one per tenant, served by one fixed pool of workers shared by all sessions. A
+ * worker never waits for a remote: a request that must fetch is parked. Mounting, unmounting and
+ * stat of our own mounts happen only on the control thread, invalidations only on the notify
+ * thread. The /dev/fuse descriptor is opened and mounted by a `sess_mounter`: in this process, or
+ * in the keeper, which outlives it.
  */
 #pragma once
 #include "fuse/overlay.h"
@@ -17,58 +18,74 @@ struct metrics;
 struct sess_farm; /* the epoll set, workers, park table, control and notify threads */
 struct session;
 
-/* Who opens /dev/fuse and mounts. Implementations: sess_mounter_local (this process), sess_mounter_keeper (over a socket). */
+/* Who opens /dev/fuse and mounts. Implementations: sess_mounter_local (this process),
+ * sess_mounter_keeper (over a socket). */
 struct sess_mounter {
 	/* Mount and return the O_NONBLOCK|O_CLOEXEC descriptor. Blocking; control thread only. */
-	int (*mount)(struct sess_mounter *m, const char *tenant, const char *mountpoint, int *ret_fd, struct err *e);
+	int (*mount)(struct sess_mounter *m, const char *tenant, const char *mountpoint,
+		int *ret_fd, struct err *e);
 	/* Lazy unmount; forget the descriptor. -EINVAL if nothing was mounted there is fine. */
 	int (*unmount)(struct sess_mounter *m, const char *tenant, const char *mountpoint);
+	void (*free)(struct sess_mounter *m);
 	const char *name; /* "local", "keeper": shown by GetNode */
 };
 struct sess_mounter *sess_mounter_local_new(void);
-struct sess_mounter *sess_mounter_keeper_new(int socket_fd); /* takes the descriptor */
+/* Takes the descriptor, also on failure. Says hello; NULL: no memory, or no keeper of our version
+ * at the other end. */
+struct sess_mounter *sess_mounter_keeper_new(int socket_fd);
 struct sess_mounter *sess_mounter_free(struct sess_mounter *m);
 
 struct sess_farm_config {
-	struct sess_mounter *mounter;	/* outlives the farm */
-	unsigned workers;		/* 0 = clamp(CPUs, 2, 8) */
-	unsigned parked_max;		/* 0 = 16384, all sessions together */
-	uint64_t read_deadline_ns;	/* for a parked READ; 0 = 60 s */
-	uint64_t metadata_deadline_ns;	/* for parked metadata; 0 = 20 s */
-	bool spin;			/* adaptive spinning (off on one CPU or under load) */
+	struct sess_mounter *mounter;  /* outlives the farm */
+	unsigned workers;              /* 0 = clamp(CPUs, 2, 8) */
+	unsigned parked_max;           /* 0 = 16384, all sessions together */
+	uint64_t read_deadline_ns;     /* for a parked READ; 0 = 60 s */
+	uint64_t metadata_deadline_ns; /* for parked metadata; 0 = 20 s */
+	bool spin;                     /* adaptive spinning (off on one CPU or under load) */
 	const struct clock *clock;
 	struct metrics *metrics;
 };
-int sess_farm_new(struct sess_farm **ret_farm, const struct sess_farm_config *config, struct err *e);
+int sess_farm_new(
+	struct sess_farm **ret_farm, const struct sess_farm_config *config, struct err *e);
 /* Every session must have been closed. */
 struct sess_farm *sess_farm_free(struct sess_farm *farm);
 
 struct sess_config {
 	const char *tenant;
-	const char *mountpoint; /* <run_dir>/mnt/<tenant>; created; a dead mount found there is detached first */
-	const char *state_dir;	/* <run_dir>/sessions/<tenant>: the saved INIT request */
+	const char *mountpoint;  /* <run_dir>/mnt/<tenant>; created; a dead mount found there is
+				    detached first */
+	const char *state_dir;   /* <run_dir>/sessions/<tenant>: the saved INIT request */
 	struct overlay *overlay; /* owned by the caller, outlives the session */
 };
 /* Blocks until the kernel's INIT has been answered. */
-int sess_open(struct sess_farm *farm, struct session **ret_session, const struct sess_config *config, struct err *e);
-/* The orderly end (fuse-workers §7): parked requests are answered, the mount detached, a forced abort if it does not end in time. Blocks. */
+int sess_open(struct sess_farm *farm, struct session **ret_session,
+	const struct sess_config *config, struct err *e);
+/* The orderly end (fuse-workers §7): parked requests are answered, the mount detached, a forced
+ * abort if it does not end in time. Blocks. */
 struct session *sess_close(struct session *s);
+/* False once the kernel has ended the connection (somebody unmounted or aborted it): close the
+ * session and open it again. */
+bool sess_alive(struct session *s);
 
-/* After a workspace was added to, or before it is removed from, the overlay: make the kernel see it. Wait until done, at most a second. */
+/* After a workspace was added to, or before it is removed from, the overlay: make the kernel see
+ * it. Wait until done, at most a second. */
 void sess_workspace_added(struct session *s, const char *name);
 void sess_workspace_removed(struct session *s, const char *name);
 
-/* Bind the directory `<mountpoint>/<name>` to `target` (made if missing; must be an empty directory), on the control thread. */
+/* Bind the directory `<mountpoint>/<name>` to `target` (made if missing; must be an empty
+ * directory), on the control thread. */
 int sess_bind(struct session *s, const char *name, const char *target, struct err *e);
 /* Detach a bind mount made by us; removes nothing. */
 int sess_unbind(struct sess_farm *farm, const char *target);
-/* Lazy unmount of every mount at or below `dir` whose fstype is fuse.coppice (leftovers of a dead process; mountinfo only, nothing is
- * touched through the mounts). Returns how many. */
+/* Lazy unmount of every mount at or below `dir` whose fstype is fuse.coppice (leftovers of a dead
+ * process; mountinfo only, nothing is touched through the mounts). Returns how many, or a negative
+ * errno. */
 int sess_sweep_mounts(struct sess_farm *farm, const char *dir);
 
 struct sess_stats {
 	uint64_t requests[64]; /* by FUSE opcode */
-	uint64_t replies, reply_lost, parked_now, parked_total, interrupted, timed_out, worker_busy_ns, spurious;
+	uint64_t replies, reply_lost, parked_now, parked_total, interrupted, timed_out,
+		worker_busy_ns, spurious;
 };
 void sess_stats(struct session *s, struct sess_stats *ret_stats);
 /* "LOOKUP", ... for an opcode; NULL if unknown. */

@@ -1,0 +1,188 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Workspaces as the kernel sees them: names that come and go, bind mounts for callers who asked for
+ * a directory of their own, and the sweep of what a dead process left.
+ *
+ * Binding walks a path through our own mount, so it runs on the control thread, and may wait there
+ * for our own answers. Threads: any but workers.
+ */
+#include "session/control.h"
+#include "session/device.h"
+#include "session/mountinfo.h"
+#include "session/notify.h"
+#include "session/session_internal.h"
+
+#include <base/cleanup.h>
+#include <base/clock.h>
+#include <base/err.h>
+#include <base/io.h>
+#include <base/path.h>
+#include <dirent.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mount.h>
+
+#define NOTIFY_WAIT_NS (1 * NS_PER_S)
+#define BIND_WAIT_NS   (30 * NS_PER_S)
+
+static void forget_name(struct session *s, const char *name)
+{
+	/* Beyond the second it goes on by itself; a lost connection has nothing cached. */
+	(void)notify_entry(
+		s->farm->notify, s, OVL_ROOT_ID, name, clock_after(&clock_system, NOTIFY_WAIT_NS));
+}
+
+void sess_workspace_added(struct session *s, const char *name)
+{
+	forget_name(s, name);
+}
+
+void sess_workspace_removed(struct session *s, const char *name)
+{
+	forget_name(s, name);
+}
+
+/* ---- jobs of the control thread ---- */
+
+struct bind_job {
+	char *source, *target;
+	bool bound;
+	struct err err;
+};
+
+static struct bind_job *bind_job_free(struct bind_job *job)
+{
+	if (!job)
+		return NULL;
+	free(job->source);
+	free(job->target);
+	free(job);
+	return NULL;
+}
+
+static struct bind_job *bind_job_new(const char *dir, const char *name, const char *target)
+{
+	struct bind_job *job = calloc(1, sizeof(*job));
+
+	if (!job)
+		return NULL;
+	job->source = name ? path_join(dir, name) : strdup(dir);
+	job->target = strdup(target);
+	return job->source && job->target ? job : bind_job_free(job);
+}
+
+static void bind_job_abandon(void *arg)
+{
+	struct bind_job *job = arg;
+
+	if (job->bound)
+		(void)device_unmount(job->target); /* nobody knows of it: what remains is swept */
+	(void)bind_job_free(job);                  /* returns NULL always */
+}
+
+static void close_dir(DIR **d)
+{
+	if (*d)
+		(void)closedir(*d); /* it was only read */
+}
+
+static int require_empty(const char *path)
+{
+	CLEANUP(close_dir) DIR *d = opendir(path);
+	struct dirent *entry;
+
+	if (!d)
+		return -errno;
+	errno = 0;
+	while ((entry = readdir(d)))
+		if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0)
+			return -ENOTEMPTY;
+	return -errno;
+}
+
+static int bind_run(void *arg)
+{
+	struct bind_job *job = arg;
+	unsigned major, minor;
+	int r;
+
+	if (mountinfo_device(job->target, &major, &minor) == 0)
+		return err_set(
+			&job->err, -EBUSY, NULL, "%s is already a mount of ours", job->target);
+	r = io_mkdirs(job->target, 0755);
+	if (r < 0)
+		return err_wrap(&job->err, r, "create %s", job->target);
+	r = require_empty(job->target);
+	if (r < 0)
+		return err_wrap(&job->err, r, "%s must be an empty directory", job->target);
+	if (mount(job->source, job->target, NULL, MS_BIND, NULL) < 0)
+		return err_wrap(&job->err, -errno, "bind %s to %s", job->source, job->target);
+	job->bound = true;
+	return 0;
+}
+
+int sess_bind(struct session *s, const char *name, const char *target, struct err *e)
+{
+	struct bind_job *job;
+	int r;
+
+	if (!path_name_ok(name, strlen(name)))
+		return err_field(e, "name", "\"%s\" is not a workspace's name", name);
+	if (target[0] != '/')
+		return err_field(e, "mountpoint", "\"%s\" is not an absolute path", target);
+	job = bind_job_new(s->mountpoint, name, target);
+	if (!job)
+		return err_wrap(e, -ENOMEM, "bind %s", target);
+	r = control_run(s->farm->control, bind_run, bind_job_abandon, job,
+		clock_after(&clock_system, BIND_WAIT_NS));
+	if (r == -ETIMEDOUT)
+		return err_set(e, r, NULL, "binding %s took too long", target);
+	if (r < 0 && job->err.code && e)
+		*e = job->err;
+	(void)bind_job_free(job); /* returns NULL always */
+	return r;
+}
+
+/* Ours only: a path that became something else is not touched. */
+static int unbind_run(void *arg)
+{
+	const struct bind_job *job = arg;
+	unsigned major, minor;
+	int r = mountinfo_device(job->target, &major, &minor);
+
+	if (r == -ENOENT)
+		return 0;
+	return r < 0 ? r : device_unmount(job->target);
+}
+
+static int sweep_run(void *arg)
+{
+	const struct bind_job *job = arg;
+
+	return mountinfo_sweep(job->target);
+}
+
+static int run_on(struct sess_farm *farm, int (*fn)(void *arg), const char *path)
+{
+	struct bind_job *job = bind_job_new("", NULL, path);
+	int r;
+
+	if (!job)
+		return -ENOMEM;
+	r = control_run(
+		farm->control, fn, bind_job_abandon, job, clock_after(&clock_system, BIND_WAIT_NS));
+	if (r != -ETIMEDOUT)
+		(void)bind_job_free(job); /* returns NULL always */
+	return r;
+}
+
+int sess_unbind(struct sess_farm *farm, const char *target)
+{
+	return run_on(farm, unbind_run, target);
+}
+
+int sess_sweep_mounts(struct sess_farm *farm, const char *dir)
+{
+	return run_on(farm, sweep_run, dir);
+}

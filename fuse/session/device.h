@@ -1,0 +1,12 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Opening /dev/fuse and mounting it. Plain libc, because the keeper is built from it too. */
+#pragma once
+
+#define DEVICE_FSTYPE "fuse.coppice"
+
+/* An O_NONBLOCK|O_CLOEXEC descriptor of a new connection, mounted on `mountpoint`. Negative errno
+ * otherwise. Blocking. */
+int device_mount(const char *mountpoint, int *ret_fd);
+/* Lazy: the name goes at once, the connection when the last user has gone. -EINVAL: nothing is
+ * mounted there. */
+int device_unmount(const char *mountpoint);

@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What daemon and keeper say to each other, over a SOCK_SEQPACKET pair whose number the daemon
+ * finds in its environment. Both programs come from one build, but an upgrade replaces the daemon
+ * under a running keeper: so a version, and fixed layout.
+ *
+ *	daemon: HELLO {flags}	  → keeper: HELLO {result}
+ *	daemon: MOUNT {tenant, mountpoint} → MOUNT {result} + descriptor (SCM_RIGHTS) if 0
+ *	daemon: UNMOUNT {tenant, mountpoint} → UNMOUNT {result}
+ *	daemon: LIST		  → LIST {tenant, mountpoint} + descriptor, for each; then LIST
+ *{tenant ""}
+ *
+ * One question at a time; the keeper never speaks first. What was mounted for a dead predecessor
+ * stays until the successor's HELLO: with KEEPER_ADOPT it may LIST and go on with it, without it
+ * the keeper unmounts everything first.
+ */
+#pragma once
+#include <stdint.h>
+
+#define KEEPER_ENV     "COPPICE_KEEPER_FD"
+#define KEEPER_MAGIC   0x636f7070u
+#define KEEPER_VERSION 1u
+#define KEEPER_ADOPT   1u /* flag of HELLO */
+
+enum keeper_type { KEEPER_HELLO = 1, KEEPER_MOUNT, KEEPER_UNMOUNT, KEEPER_LIST };
+
+struct keeper_msg {
+	uint32_t magic, version, type, flags;
+	int32_t result; /* in answers: 0 or a negative errno */
+	char tenant[64];
+	char mountpoint[1024]; /* both NUL-terminated */
+};

@@ -1,0 +1,197 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * One queue, two threads: if an invalidation of one session hangs behind a parked request, the
+ * other thread serves the rest. Order is kept within a session, because a session is served by one
+ * thread at a time.
+ *
+ * A queued item holds a reference on the session's slot, so that closing waits for it.
+ */
+#include "session/notify.h"
+
+#include "session/session_internal.h"
+#include "session/slots.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define NOTIFY_THREADS 2u
+#define ITEMS_MAX      4096u
+
+struct item {
+	struct list queued;
+	struct session *session; /* referenced through its slot */
+	uint64_t parent;
+	bool running, done, abandoned; /* guarded by the lock */
+	char name[];
+};
+
+struct notify {
+	pthread_t thread[NOTIFY_THREADS];
+	unsigned started;
+	struct lock lock; /* LOCK_RANK_LEAF: all below, and the items' flags */
+	struct cond wake, finished;
+	struct list queue; /* oldest first, running ones included */
+	unsigned count;
+	bool stop;
+};
+
+static bool session_is_busy_locked(struct notify *n, const struct session *s)
+{
+	list_for_each (it, &n->queue) {
+		struct item *item = list_entry(it, struct item, queued);
+
+		if (item->session == s && item->running)
+			return true;
+	}
+	return false;
+}
+
+static struct item *startable_locked(struct notify *n)
+{
+	list_for_each (it, &n->queue) {
+		struct item *item = list_entry(it, struct item, queued);
+
+		if (!item->running && !session_is_busy_locked(n, item->session))
+			return item;
+	}
+	return NULL;
+}
+
+static struct item *next_item(struct notify *n)
+{
+	struct item *item;
+
+	LOCK_GUARD(&n->lock);
+	while (!(item = startable_locked(n))) {
+		if (n->stop)
+			return NULL;
+		cond_wait(&n->wake, &n->lock); /* idle; woken by an item or by stop */
+	}
+	item->running = true;
+	return item;
+}
+
+static void finish(struct notify *n, struct item *item)
+{
+	struct session *s = item->session;
+	uint64_t key = s->key;
+	bool abandoned;
+
+	lock_acquire(&n->lock);
+	list_remove(&item->queued);
+	n->count--;
+	item->done = true;
+	abandoned = item->abandoned;
+	cond_broadcast(&n->finished);
+	cond_broadcast(&n->wake); /* the session's next may start */
+	lock_release(&n->lock);
+	if (abandoned)
+		free(item);
+	slots_unref(s->farm->slots, key);
+}
+
+static void *notify_main(void *arg)
+{
+	struct notify *n = arg;
+	struct item *item;
+
+	while ((item = next_item(n))) {
+		struct fuse_session *se = item->session->se;
+
+		/* -ENOENT: the kernel does not know it, so there is nothing to forget. Nothing can
+		 * be done about others. */
+		(void)fuse_lowlevel_notify_inval_entry(
+			se, item->parent, item->name, strlen(item->name));
+		(void)fuse_lowlevel_notify_inval_inode(se, item->parent, 0, 0);
+		finish(n, item);
+	}
+	return NULL;
+}
+
+int notify_new(struct notify **ret_notify)
+{
+	struct notify *n = calloc(1, sizeof(*n));
+	int r;
+
+	if (!n)
+		return -ENOMEM;
+	lock_init(&n->lock, LOCK_RANK_LEAF);
+	cond_init(&n->wake);
+	cond_init(&n->finished);
+	list_init(&n->queue);
+	for (; n->started < NOTIFY_THREADS; n->started++) {
+		r = sess_thread_start(&n->thread[n->started], "fuse-notify", notify_main, n);
+		if (r < 0) {
+			(void)notify_free(n); /* returns NULL always */
+			return r;
+		}
+	}
+	*ret_notify = n;
+	return 0;
+}
+
+struct notify *notify_free(struct notify *n)
+{
+	if (!n)
+		return NULL;
+	lock_acquire(&n->lock);
+	n->stop = true;
+	cond_broadcast(&n->wake);
+	lock_release(&n->lock);
+	for (unsigned i = 0; i < n->started; i++)
+		(void)pthread_join(n->thread[i], NULL); /* ours, joined once */
+	cond_fini(&n->finished);
+	cond_fini(&n->wake);
+	lock_fini(&n->lock);
+	free(n);
+	return NULL;
+}
+
+static int enqueue(struct notify *n, struct item *item)
+{
+	LOCK_GUARD(&n->lock);
+	if (n->count >= ITEMS_MAX)
+		return -EAGAIN;
+	n->count++;
+	list_push_back(&n->queue, &item->queued);
+	cond_signal(&n->wake);
+	return 0;
+}
+
+/* False: it goes on without us, and is freed when it is done. */
+static bool wait_done(struct notify *n, struct item *item, uint64_t deadline_ns)
+{
+	LOCK_GUARD(&n->lock);
+	while (!item->done)
+		if (!cond_wait_until(&n->finished, &n->lock, deadline_ns) && !item->done) {
+			item->abandoned = true;
+			return false;
+		}
+	return true;
+}
+
+int notify_entry(struct notify *n, struct session *s, uint64_t parent, const char *name,
+	uint64_t deadline_ns)
+{
+	size_t len = strlen(name) + 1;
+	struct item *item = calloc(1, sizeof(*item) + len);
+	int r;
+
+	if (!item)
+		return -ENOMEM;
+	item->session = s;
+	item->parent = parent;
+	memcpy(item->name, name, len);
+	if (!slots_ref(s->farm->slots, s->key)) {
+		free(item);
+		return -ESHUTDOWN;
+	}
+	r = enqueue(n, item);
+	if (r < 0)
+		slots_unref(s->farm->slots, s->key);
+	else if (!wait_done(n, item, deadline_ns))
+		return -ETIMEDOUT;
+	free(item);
+	return r;
+}

@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Telling the kernel to forget what it cached. Such a call takes the kernel's lock of the
+ * directory, and waits while a request in that directory is parked: so it happens only here, on
+ * threads that serve nothing else.
+ */
+#pragma once
+#include <stdint.h>
+
+struct notify;
+struct session;
+
+int notify_new(struct notify **ret_notify);
+/* Every session must have been closed. Joins. */
+struct notify *notify_free(struct notify *n);
+/* The entry `name` of the directory `parent`, and the directory's cached listing and attributes.
+ * Waits until it is done, at most until the deadline (-ETIMEDOUT: it will still be done). -ENOMEM,
+ * -EAGAIN: too many waiting. Not from a worker. */
+int notify_entry(struct notify *n, struct session *s, uint64_t parent, const char *name,
+	uint64_t deadline_ns);

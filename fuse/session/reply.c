@@ -1,0 +1,112 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Replies. Each function ends its request exactly once, or hands back -EAGAIN without having done
+ * so. The errno table of this floor's border is here: what the overlay returns is sent as it is,
+ * except for codes that would mislead.
+ *
+ * Lifetimes are infinite: the daemon is the only writer and invalidates what it changes. A reply
+ * that the kernel does not know any more (-ENOENT from libfuse: the caller was killed) carries no
+ * lookup, so the one that was counted is given back.
+ */
+#include "session/op.h"
+
+#include <errno.h>
+
+/* About 136 years; the kernel clamps it to its own largest time. */
+#define FOREVER_S ((double)UINT32_MAX)
+
+int reply_errno(int r)
+{
+	if (r >= 0)
+		return 0;
+	switch (-r) {
+	case EAGAIN:    /* would tell the caller to poll: there is nothing to poll for */
+	case ECANCELED: /* of a fetch that was given up */
+		return EIO;
+	case ENOSYS: /* the kernel would never ask again, for any file */
+		return EOPNOTSUPP;
+	default:
+		return r < -(int)SESS_ERRNOS ? EIO : -r; /* codes of the kernel's own (ERESTARTSYS
+							    ...) must not be sent */
+	}
+}
+
+void reply_error(struct op *op, int r)
+{
+	(void)fuse_reply_err(op->req, reply_errno(r)); /* a lost reply is counted in custom_io.c */
+}
+
+static bool must_wait(const struct op *op, int r)
+{
+	return r == -EAGAIN && op->rq.need.kind != LOWER_NEED_NONE;
+}
+
+int reply_result(struct op *op, int r)
+{
+	if (must_wait(op, r))
+		return -EAGAIN;
+	reply_error(op, r);
+	return 0;
+}
+
+struct fuse_entry_param reply_entry_param(const struct ovl_entry *entry)
+{
+	return (struct fuse_entry_param){
+		.ino = entry->id,
+		.attr = entry->attr,
+		.attr_timeout = FOREVER_S,
+		.entry_timeout = FOREVER_S,
+	};
+}
+
+int reply_entry(struct op *op, int r, const struct ovl_entry *entry)
+{
+	struct fuse_entry_param e;
+
+	if (r < 0)
+		return reply_result(op, r);
+	e = reply_entry_param(entry);
+	if (fuse_reply_entry(op->req, &e) == -ENOENT)
+		ovl_forget(op->s->overlay, entry->id, 1);
+	return 0;
+}
+
+int reply_create(struct op *op, int r, const struct ovl_entry *entry)
+{
+	/* Handles are stateless (fh 0): no RELEASE comes once OPEN was answered ENOSYS, and a
+	 * successor knows no handles. */
+	const struct fuse_file_info fi = {.keep_cache = 1};
+	struct fuse_entry_param e;
+
+	if (r < 0)
+		return reply_result(op, r);
+	e = reply_entry_param(entry);
+	if (fuse_reply_create(op->req, &e, &fi) == -ENOENT)
+		ovl_forget(op->s->overlay, entry->id, 1);
+	return 0;
+}
+
+int reply_attr(struct op *op, int r, const struct stat *attr)
+{
+	if (r < 0)
+		return reply_result(op, r);
+	(void)fuse_reply_attr(
+		op->req, attr, FOREVER_S); /* a lost reply is counted in custom_io.c */
+	return 0;
+}
+
+int reply_bytes(struct op *op, ssize_t n, const char *buf)
+{
+	if (n < 0)
+		return reply_result(op, (int)n);
+	(void)fuse_reply_buf(op->req, buf, (size_t)n); /* as above */
+	return 0;
+}
+
+int reply_written(struct op *op, ssize_t n)
+{
+	if (n < 0)
+		return reply_result(op, (int)n);
+	(void)fuse_reply_write(op->req, (size_t)n); /* as above */
+	return 0;
+}

@@ -1,0 +1,448 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * One FUSE connection: how it begins and how it ends.
+ *
+ *	STARTING ──INIT reply──► RUNNING ──ENODEV──► ENDED
+ *	    └──────failure─────► FAILED
+ *
+ * Beginning: the control thread clears and mounts the mountpoint, workers begin to read, INIT is
+ *answered and saved. The directory under the mount has mode 0, so that nobody writes into it while
+ *the mount is dead (root still can).
+ *
+ * The end (sess_close) has an order that cannot be changed: refuse new requests; answer the parked
+ *ones, or the kernel never reports the end; detach the mount; wait for the kernel's ENODEV; else
+ *abort the connection (open files and other mount namespaces make that the normal way); stop
+ *reading; wait until no thread uses the session; destroy, which closes the descriptor and thereby
+ *ends whatever was left.
+ *
+ * Threads: sess_open and sess_close on the caller's, never on a worker; sess_ended and sess_started
+ *on workers.
+ */
+#include "session/control.h"
+#include "session/mountinfo.h"
+#include "session/park.h"
+#include "session/session_internal.h"
+#include "session/slots.h"
+
+#include <base/cleanup.h>
+#include <base/clock.h>
+#include <base/err.h>
+#include <base/io.h>
+#include <base/path.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#define MOUNT_WAIT_NS     (10 * NS_PER_S)
+#define INIT_WAIT_NS      (5 * NS_PER_S)
+#define ANSWER_WAIT_NS    (5 * NS_PER_S)
+#define END_WAIT_NS       (1 * NS_PER_S)
+#define ABORT_WAIT_NS     (1 * NS_PER_S)
+#define USERS_WAIT_NS     (30 * NS_PER_S)
+#define SHUTDOWN_EVERY_NS (50 * NS_PER_MS)
+
+void sess_ended(struct session *s)
+{
+	LOCK_GUARD(&s->lock);
+	if (s->life == SESS_STARTING) {
+		s->life = SESS_FAILED;
+		s->failure = -ENODEV;
+	} else if (s->life == SESS_RUNNING) {
+		s->life = SESS_ENDED;
+	}
+	cond_broadcast(&s->changed);
+}
+
+void sess_started(struct session *s, int result)
+{
+	LOCK_GUARD(&s->lock);
+	if (s->life != SESS_STARTING)
+		return;
+	s->life = result < 0 ? SESS_FAILED : SESS_RUNNING;
+	s->failure = result;
+	cond_broadcast(&s->changed);
+}
+
+bool sess_alive(struct session *s)
+{
+	LOCK_GUARD(&s->lock);
+	return s->life == SESS_RUNNING;
+}
+
+/* ---- mounting, on the control thread ---- */
+
+struct mount_job {
+	struct sess_mounter *mounter;
+	char *tenant, *mountpoint;
+	int fd;
+	struct err err;
+};
+
+static struct mount_job *mount_job_free(struct mount_job *job)
+{
+	if (!job)
+		return NULL;
+	free(job->tenant);
+	free(job->mountpoint);
+	free(job);
+	return NULL;
+}
+
+static struct mount_job *mount_job_new(
+	struct sess_mounter *mounter, const char *tenant, const char *mountpoint)
+{
+	struct mount_job *job = calloc(1, sizeof(*job));
+
+	if (!job)
+		return NULL;
+	job->mounter = mounter;
+	job->tenant = strdup(tenant);
+	job->mountpoint = strdup(mountpoint);
+	job->fd = -1;
+	return job->tenant && job->mountpoint ? job : mount_job_free(job);
+}
+
+/* Nobody waits for this mount any more: take it away. */
+static void mount_job_abandon(void *arg)
+{
+	struct mount_job *job = arg;
+
+	if (job->fd >= 0) {
+		(void)job->mounter->unmount(
+			job->mounter, job->tenant, job->mountpoint); /* closing ends it anyway */
+		(void)close(job->fd);
+	}
+	(void)mount_job_free(job); /* returns NULL always */
+}
+
+static int mount_clean(void *arg)
+{
+	struct mount_job *job = arg;
+	int r = mountinfo_sweep(job->mountpoint);
+
+	if (r < 0)
+		return err_wrap(&job->err, r, "detach a dead mount at %s", job->mountpoint);
+	r = io_mkdirs(job->mountpoint, 0755);
+	if (r < 0)
+		return err_wrap(&job->err, r, "create %s", job->mountpoint);
+	if (chmod(job->mountpoint, 0) < 0)
+		return err_wrap(&job->err, -errno, "protect %s", job->mountpoint);
+	return job->mounter->mount(job->mounter, job->tenant, job->mountpoint, &job->fd, &job->err);
+}
+
+static int mount_session(struct session *s, int *ret_fd, struct err *e)
+{
+	struct sess_farm *farm = s->farm;
+	struct mount_job *job = mount_job_new(farm->mounter, s->tenant, s->mountpoint);
+	int r;
+
+	if (!job)
+		return -ENOMEM;
+	r = control_run(farm->control, mount_clean, mount_job_abandon, job,
+		clock_after(&clock_system, MOUNT_WAIT_NS));
+	if (r == -ETIMEDOUT)
+		return err_set(e, r, NULL, "mounting %s took too long", s->mountpoint);
+	if (r == 0)
+		*ret_fd = job->fd;
+	else if (e && job->err.code)
+		*e = job->err;
+	(void)mount_job_free(job); /* returns NULL always */
+	return r;
+}
+
+static int unmount_clean(void *arg)
+{
+	struct mount_job *job = arg;
+	int r = job->mounter->unmount(job->mounter, job->tenant, job->mountpoint);
+
+	if (rmdir(job->mountpoint) < 0 && r == 0 && errno != ENOENT && errno != EBUSY)
+		r = -errno;
+	return r;
+}
+
+static void unmount_session(struct session *s)
+{
+	struct mount_job *job = mount_job_new(s->farm->mounter, s->tenant, s->mountpoint);
+
+	if (!job)
+		return; /* closing the descriptor ends the connection; the dead mount is swept at
+			   the next start */
+	if (control_run(s->farm->control, unmount_clean, mount_job_abandon, job,
+		    clock_after(&clock_system, MOUNT_WAIT_NS)) != -ETIMEDOUT)
+		(void)mount_job_free(job); /* as above; returns NULL always */
+}
+
+/* ---- after mounting ---- */
+
+static void write_file(const char *path, const char *text)
+{
+	_cleanup_close_ int fd = open(path, O_WRONLY | O_CLOEXEC);
+
+	if (fd >= 0)
+		(void)io_write_full(fd, text, strlen(text)); /* see the callers */
+}
+
+/* The kernel's read-ahead window, which INIT can lower but not raise. Without /sys (some
+ * containers) reading is slower. */
+static void raise_read_ahead(const struct session *s)
+{
+	char path[64];
+
+	(void)snprintf(path, sizeof(path), "/sys/class/bdi/%u:%u/read_ahead_kb", s->dev_major,
+		s->dev_minor); /* fits */
+	write_file(path, SESS_READ_AHEAD_KB);
+}
+
+/* Without fusectl mounted this does nothing, and closing the descriptor ends the connection. */
+static void abort_connection(const struct session *s)
+{
+	char path[64];
+
+	counter_add(s->farm->m.forced_aborts, 1);
+	if (s->dev_minor == 0)
+		return;
+	(void)snprintf(
+		path, sizeof(path), "/sys/fs/fuse/connections/%u/abort", s->dev_minor); /* fits */
+	write_file(path, "1");
+}
+
+/* ---- open ---- */
+
+static struct session *session_free(struct session *s)
+{
+	if (!s)
+		return NULL;
+	if (s->se)
+		fuse_session_destroy(s->se); /* closes the descriptor */
+	if (s->state_fd >= 0)
+		(void)close(s->state_fd); /* a directory */
+	sess_init_forget(s);
+	cond_fini(&s->changed);
+	lock_fini(&s->lock);
+	free(s->tenant);
+	free(s->mountpoint);
+	free(s->state_dir);
+	free(s);
+	return NULL;
+}
+
+static int session_new(
+	struct session **ret_session, struct sess_farm *farm, const struct sess_config *config)
+{
+	char *argv[] = {(char *)"coppice", NULL};
+	struct fuse_args args = FUSE_ARGS_INIT(1, argv);
+	struct session *s = calloc(1, sizeof(*s));
+
+	if (!s)
+		return -ENOMEM;
+	s->farm = farm;
+	s->overlay = config->overlay;
+	s->state_fd = -1;
+	lock_init(&s->lock, LOCK_RANK_SESSION);
+	cond_init(&s->changed);
+	list_init(&s->in_farm);
+	list_init(&s->parked);
+	s->tenant = strdup(config->tenant);
+	s->mountpoint = strdup(config->mountpoint);
+	s->state_dir = strdup(config->state_dir);
+	/* Fails for want of memory, or of a pthread key: a process has about a thousand. */
+	s->se = fuse_session_new(&args, &sess_ops, sizeof(sess_ops), s);
+	fuse_opt_free_args(&args);
+	if (!s->tenant || !s->mountpoint || !s->state_dir || !s->se) {
+		(void)session_free(s); /* returns NULL always */
+		return -ENOMEM;
+	}
+	*ret_session = s;
+	return 0;
+}
+
+static int open_state_dir(struct session *s, struct err *e)
+{
+	int r = io_mkdirs(s->state_dir, 0700);
+
+	if (r < 0)
+		return err_wrap(e, r, "create %s", s->state_dir);
+	s->state_fd = open(s->state_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	return s->state_fd < 0 ? err_wrap(e, -errno, "open %s", s->state_dir) : 0;
+}
+
+static int wait_for_init(struct session *s, struct err *e)
+{
+	uint64_t deadline_ns = clock_after(&clock_system, INIT_WAIT_NS);
+
+	LOCK_GUARD(&s->lock);
+	while (s->life == SESS_STARTING)
+		if (!cond_wait_until(&s->changed, &s->lock, deadline_ns) &&
+			s->life == SESS_STARTING)
+			return err_set(e, -ETIMEDOUT, NULL, "the kernel did not start the mount %s",
+				s->mountpoint);
+	if (s->life == SESS_RUNNING)
+		return 0;
+	return err_set(e, s->failure < 0 ? s->failure : -EIO, NULL,
+		"the mount %s failed to start: %s", s->mountpoint,
+		strerror(s->failure < 0 ? -s->failure : EIO));
+}
+
+/* The session must be torn down by sess_close whatever comes next: it has a descriptor and a slot.
+ */
+static int attach(struct session *s, int fd, struct err *e)
+{
+	int r = fuse_session_custom_io(s->se, &sess_custom_io, fd);
+
+	if (r < 0) {
+		(void)close(fd); /* nothing was exchanged yet */
+		return err_wrap(e, r, "use /dev/fuse");
+	}
+	s->attached = true;
+	r = slots_claim(s->farm->slots, s, &s->key);
+	if (r < 0)
+		return err_set(e, r, NULL,
+			"too many tenants are mounted: at most %u in one process", SLOTS_MAX);
+	s->has_slot = true;
+	r = sess_workers_watch(s->farm, fd, s->key);
+	return r < 0 ? err_wrap(e, r, "watch /dev/fuse") : 0;
+}
+
+static int start(struct session *s, struct err *e)
+{
+	int fd = -1, r;
+
+	r = open_state_dir(s, e);
+	if (r < 0)
+		return r;
+	r = mount_session(s, &fd, e);
+	if (r < 0)
+		return r;
+	s->mounted = true;
+	r = attach(s, fd, e);
+	if (r == 0)
+		r = wait_for_init(s, e);
+	if (r < 0)
+		return r;
+	if (mountinfo_device(s->mountpoint, &s->dev_major, &s->dev_minor) == 0)
+		raise_read_ahead(s);
+	return 0;
+}
+
+int sess_open(struct sess_farm *farm, struct session **ret_session,
+	const struct sess_config *config, struct err *e)
+{
+	struct session *s;
+	int r;
+
+	if (!path_ident_ok(config->tenant, 63))
+		return err_field(e, "tenant", "\"%s\" is not a tenant's name", config->tenant);
+	if (config->mountpoint[0] != '/')
+		return err_field(
+			e, "mountpoint", "\"%s\" is not an absolute path", config->mountpoint);
+	r = session_new(&s, farm, config);
+	if (r < 0)
+		return err_wrap(e, r, "open a FUSE session for %s", config->tenant);
+	lock_acquire(&farm->lock);
+	list_push_back(&farm->sessions, &s->in_farm);
+	lock_release(&farm->lock);
+	r = start(s, e);
+	if (r < 0) {
+		(void)sess_close(s); /* returns NULL always */
+		return err_wrap(e, r, "open a FUSE session for %s", config->tenant);
+	}
+	*ret_session = s;
+	return 0;
+}
+
+/* ---- close ---- */
+
+/* A worker may be about to park one more: ask again until none is left. */
+static void answer_parked(struct session *s)
+{
+	uint64_t end = clock_after(&clock_system, ANSWER_WAIT_NS);
+
+	do
+		park_shutdown(s->farm->park, s);
+	while (!park_wait_empty(s->farm->park, s, clock_after(&clock_system, SHUTDOWN_EVERY_NS)) &&
+		clock_mono_ns(&clock_system) < end);
+}
+
+static bool wait_for_end(struct session *s, uint64_t wait_ns)
+{
+	uint64_t deadline_ns = clock_after(&clock_system, wait_ns);
+
+	LOCK_GUARD(&s->lock);
+	while (s->life == SESS_RUNNING || s->life == SESS_STARTING)
+		if (!cond_wait_until(&s->changed, &s->lock, deadline_ns))
+			return s->life == SESS_ENDED || s->life == SESS_FAILED;
+	return true;
+}
+
+/* Nobody may use the session after this. False: somebody still does. */
+static bool detach(struct session *s)
+{
+	uint64_t deadline_ns = clock_after(&clock_system, USERS_WAIT_NS);
+
+	if (s->attached)
+		sess_workers_unwatch(s->farm, fuse_session_fd(s->se));
+	if (s->has_slot && !slots_retire(s->farm->slots, s->key, deadline_ns))
+		return false;
+	park_shutdown(s->farm->park, s);
+	return park_wait_empty(s->farm->park, s, deadline_ns);
+}
+
+static void remove_state(struct session *s)
+{
+	if (s->state_fd < 0)
+		return;
+	/* The connection is over: its INIT must not be found by a successor. Leftovers are
+	 * overwritten by the next start. */
+	(void)unlinkat(s->state_fd, "init", 0);
+	(void)rmdir(s->state_dir);
+}
+
+struct session *sess_close(struct session *s)
+{
+	struct sess_farm *farm;
+
+	if (!s)
+		return NULL;
+	farm = s->farm;
+	atomic_store_explicit(&s->draining, true, memory_order_relaxed); /* see op_submit */
+	answer_parked(s);
+	if (s->mounted)
+		unmount_session(s);
+	if (s->attached && !wait_for_end(s, END_WAIT_NS)) {
+		abort_connection(s);
+		(void)wait_for_end(
+			s, ABORT_WAIT_NS); /* else closing the descriptor below ends it */
+	}
+	lock_acquire(&farm->lock);
+	list_remove(&s->in_farm);
+	lock_release(&farm->lock);
+	remove_state(s);
+	if (!detach(s)) {
+		counter_add(
+			farm->m.leaked, 1); /* a thread is stuck in it: freeing would be worse */
+		return NULL;
+	}
+	return session_free(s);
+}
+
+/* ---- statistics ---- */
+
+void sess_stats(struct session *s, struct sess_stats *ret_stats)
+{
+	struct sess_stats st = {
+		.replies = sess_counted(&s->replies),
+		.reply_lost = sess_counted(&s->reply_lost),
+		.parked_now = park_count(s->farm->park, s),
+		.parked_total = sess_counted(&s->parked_total),
+		.interrupted = sess_counted(&s->interrupted),
+		.timed_out = sess_counted(&s->timed_out),
+		.worker_busy_ns = sess_counted(&s->busy_ns),
+		.spurious = sess_counted(&s->spurious),
+	};
+
+	for (unsigned i = 0; i < SESS_OPCODES; i++)
+		st.requests[i] = sess_counted(&s->requests[i]);
+	*ret_stats = st;
+}

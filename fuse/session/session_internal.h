@@ -1,0 +1,167 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The farm, its threads and its sessions, shared by the files of this folder (README.md names who
+ * does what).
+ *
+ *   sess_farm ──► slots (event key → session), park (requests that wait), control thread, notify
+ * threads │ owns     sess_thread × (workers + answerers): buffers, the request at hand └─► session:
+ * libfuse's session, /dev/fuse descriptor, saved INIT, counters
+ */
+#pragma once
+#include "fuse/session.h"
+#define FUSE_USE_VERSION FUSE_MAKE_VERSION(3, 14)
+#include <fuse3/fuse_lowlevel.h>
+
+#include <base/list.h>
+#include <base/lock.h>
+#include <base/metrics.h>
+#include <pthread.h>
+#include <stdatomic.h>
+
+struct control;
+struct notify;
+struct park;
+struct slots;
+
+/* Frozen for the life of a connection: a successor must offer the same. One size for all, because
+ * buffers are shared. */
+#define SESS_MAX_WRITE      (1u << 20)
+#define SESS_BUFFER_BYTES   (SESS_MAX_WRITE + 4096u) /* payload and header */
+#define SESS_MAX_BACKGROUND 256u
+#define SESS_CONGESTION     192u
+#define SESS_READ_AHEAD_KB  "1024"
+#define SESS_OPCODES        64u
+#define SESS_ERRNOS         134u
+#define SESS_ANSWERERS      2u
+
+/* ---- threads that answer requests (thread.c) ---- */
+
+/* What the request in the buffer says that libfuse does not pass on. */
+struct sess_raw {
+	uint64_t unique; /* without the resend bit */
+	uint32_t opcode;
+	bool kill_suid; /* FUSE_WRITE_KILL_SUIDGID, FATTR_KILL_SUIDGID */
+	bool tmpfile;   /* a TMPFILE, passed to libfuse as CREATE */
+};
+
+struct sess_thread {
+	struct sess_farm *farm;
+	pthread_t thread;
+	char *in, *out;      /* SESS_BUFFER_BYTES each, resident, locked, not inherited by fork; in:
+				workers only */
+	struct sess_raw raw; /* of the request being handled */
+	int spin_score;
+	unsigned wakes;
+};
+
+int sess_thread_init(struct sess_thread *t, struct sess_farm *farm, bool reads);
+void sess_thread_fini(struct sess_thread *t);
+/* Start with all signals blocked. */
+int sess_thread_start(pthread_t *ret_thread, const char *name, void *(*fn)(void *arg), void *arg);
+/* Make `t` the calling thread's. libfuse's callbacks have no other way to find it. */
+void sess_thread_enter(struct sess_thread *t);
+struct sess_thread *sess_thread_self(void);
+
+/* ---- sessions ---- */
+
+struct session {
+	struct sess_farm *farm;
+	struct overlay *overlay;
+	char *tenant, *mountpoint, *state_dir;
+	struct fuse_session *se;
+	bool mounted, attached, has_slot; /* how far sess_open came */
+	int state_fd;                     /* the state directory */
+	uint64_t key;                     /* in farm->slots */
+	struct list in_farm;              /* guarded by farm->lock */
+	unsigned dev_major, dev_minor;    /* of the mount; 0, 0: unknown; const once open */
+
+	_Atomic bool draining; /* new requests are refused */
+
+	struct lock lock; /* LOCK_RANK_SESSION: what follows */
+	struct cond changed;
+	enum { SESS_STARTING, SESS_RUNNING, SESS_FAILED, SESS_ENDED } life;
+	int failure; /* with SESS_FAILED */
+
+	/* INIT, written and read by the one worker that handles it */
+	char *init_request;
+	uint32_t init_len;
+	_Atomic uint64_t init_unique; /* the reply to watch for; 0: answered */
+
+	struct list parked; /* guarded by the park's lock, as the next */
+	unsigned parked_count;
+
+	/* counters */
+	_Atomic uint64_t requests[SESS_OPCODES], errors[SESS_ERRNOS];
+	_Atomic uint64_t replies, reply_lost, parked_total, interrupted, timed_out, busy_ns,
+		spurious;
+};
+
+static inline void sess_count(_Atomic uint64_t *n, uint64_t add)
+{
+	atomic_fetch_add_explicit(n, add, memory_order_relaxed); /* a statistic: no ordering */
+}
+
+static inline uint64_t sess_counted(const _Atomic uint64_t *n)
+{
+	return atomic_load_explicit(n, memory_order_relaxed); /* as above */
+}
+
+/* The kernel ended the connection. [session.c] */
+void sess_ended(struct session *s);
+/* The INIT reply is on its way to the kernel, or failed. [session.c] */
+void sess_started(struct session *s, int result);
+
+/* [custom_io.c] */
+extern const struct fuse_custom_io sess_custom_io;
+/* [init.c] */
+void sess_op_init(void *userdata, struct fuse_conn_info *conn);
+/* Keep the raw request until its reply. */
+int sess_init_save_request(struct session *s, const void *request, size_t len);
+/* Patch the reply (what libfuse forgets), write request and reply to the state directory. */
+int sess_init_finish(struct session *s, void *init_out, size_t len);
+void sess_init_forget(struct session *s);
+/* [raw.c] Look at a request before libfuse does. False: drop it. */
+bool sess_raw_inspect(struct session *s, struct sess_raw *raw, char *buf, size_t len);
+/* [ops.c] */
+extern const struct fuse_lowlevel_ops sess_ops;
+
+/* ---- the farm ---- */
+
+struct sess_farm_metrics {
+	struct counter *requests[SESS_OPCODES]; /* never NULL; unknown opcodes share the last */
+	struct counter *replies_lost, *stale_events, *spurious, *spin_hits, *spin_misses,
+		*forced_aborts, *leaked;
+};
+
+struct sess_farm {
+	struct sess_mounter *mounter;
+	const struct clock *clock;
+	struct metrics *metrics; /* the caller's, or own_metrics */
+	struct metrics *own_metrics;
+	struct sess_farm_metrics m;
+
+	int epoll_fd, stop_fd;
+	unsigned cpus, worker_count;
+	struct sess_thread *workers;
+	unsigned workers_started;
+	bool spin;              /* configured */
+	_Atomic bool spin_calm; /* the machine has room for it, by the load average */
+	_Atomic bool spinner;   /* somebody spins */
+
+	struct sess_thread answerers[SESS_ANSWERERS];
+	unsigned answerers_started;
+
+	struct slots *slots;
+	struct park *park;
+	struct control *control;
+	struct notify *notify;
+
+	struct lock lock; /* LOCK_RANK_SESSIONS: the list */
+	struct list sessions;
+};
+
+/* [workers.c] */
+int sess_workers_start(struct sess_farm *farm);
+void sess_workers_stop(struct sess_farm *farm);
+int sess_workers_watch(struct sess_farm *farm, int fd, uint64_t key);
+void sess_workers_unwatch(struct sess_farm *farm, int fd);

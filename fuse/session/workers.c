@@ -1,0 +1,196 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The fixed pool that reads requests of all sessions. One epoll set, level-triggered, one read per
+ * event: the kernel's ready queue then goes round robin over the sessions that have something, so
+ * that a flood in one cannot starve another.
+ *
+ * Waking a sleeping CPU is what a request costs most, so a worker that has just served looks again
+ * for up to 30 us before it sleeps. At most one worker does, it looks at all sessions (epoll_wait
+ * without waiting), yields in between, and stops trying while it does not pay.
+ *
+ * A worker never waits for anyone but the local disk: what must be fetched is parked. Stop: an
+ * eventfd in the set that is never read, so that every worker sees it.
+ */
+#include "session/session_internal.h"
+#include "session/slots.h"
+
+#include <base/clock.h>
+#include <errno.h>
+#include <sched.h>
+#include <stdlib.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#define SPIN_NS         30000ull
+#define SPIN_SCORE_MAX  32
+#define SPIN_HIT        2
+#define SPIN_MISS       8
+#define SPIN_PROBE_MASK 63u /* every 64th time it is tried although it did not pay */
+#define KEY_STOP        UINT64_MAX
+
+/* Only one at a time, only while it pays, only on a machine with room. */
+static bool may_spin(struct sess_thread *t)
+{
+	struct sess_farm *farm = t->farm;
+
+	/* relaxed: a hint, renewed every few seconds */
+	if (!farm->spin || !atomic_load_explicit(&farm->spin_calm, memory_order_relaxed))
+		return false;
+	if (t->spin_score <= 0 && (t->wakes & SPIN_PROBE_MASK))
+		return false;
+	/* relaxed: the flag protects nothing but itself */
+	return !atomic_exchange_explicit(&farm->spinner, true, memory_order_relaxed);
+}
+
+static int spin(struct sess_thread *t, struct epoll_event *ev)
+{
+	struct sess_farm *farm = t->farm;
+	uint64_t end = clock_after(farm->clock, SPIN_NS);
+	int n;
+
+	while ((n = epoll_wait(farm->epoll_fd, ev, 1, 0)) == 0 && clock_mono_ns(farm->clock) < end)
+		(void)sched_yield();                                        /* cannot fail */
+	atomic_store_explicit(&farm->spinner, false, memory_order_relaxed); /* as in may_spin */
+	if (n > 0) {
+		counter_add(farm->m.spin_hits, 1);
+		t->spin_score = t->spin_score + SPIN_HIT < SPIN_SCORE_MAX ? t->spin_score + SPIN_HIT
+									  : SPIN_SCORE_MAX;
+	} else {
+		counter_add(farm->m.spin_misses, 1);
+		t->spin_score = t->spin_score > SPIN_MISS ? t->spin_score - SPIN_MISS : 0;
+	}
+	return n;
+}
+
+/* Sleeping here without an end is a worker's idle state; the stop event ends it. */
+static int next_event(struct sess_thread *t, struct epoll_event *ev)
+{
+	int n = 0;
+
+	t->wakes++;
+	if (may_spin(t))
+		n = spin(t, ev);
+	if (n == 0)
+		n = epoll_wait(t->farm->epoll_fd, ev, 1, -1);
+	return n;
+}
+
+/* The connection has ended, or its descriptor is unusable: level-triggered, it would be reported
+ * for ever. */
+static void give_up(struct session *s)
+{
+	sess_workers_unwatch(s->farm, fuse_session_fd(s->se));
+	sess_ended(s);
+}
+
+static void serve(struct sess_thread *t, struct session *s)
+{
+	struct fuse_buf buf = {.mem = t->in, .size = SESS_BUFFER_BYTES};
+	uint64_t start = clock_mono_ns(t->farm->clock);
+	int n = fuse_session_receive_buf(s->se, &buf);
+
+	if (n == -EAGAIN || n == -EINTR) {
+		/* Another worker took it; an interrupted read is reported again. */
+		sess_count(&s->spurious, 1);
+		counter_add(t->farm->m.spurious, 1);
+		return;
+	}
+	if (n <= 0) {
+		give_up(s);
+		return;
+	}
+	if (sess_raw_inspect(s, &t->raw, t->in, (size_t)n))
+		fuse_session_process_buf(s->se, &buf);
+	sess_count(&s->busy_ns, clock_mono_ns(t->farm->clock) - start);
+}
+
+static void *worker_main(void *arg)
+{
+	struct sess_thread *t = arg;
+	struct epoll_event ev;
+
+	sess_thread_enter(t);
+	for (;;) {
+		struct session *s;
+		int n = next_event(t, &ev);
+
+		if (n < 0 && errno != EINTR)
+			return NULL; /* the set is gone: only when the farm is */
+		if (n <= 0)
+			continue;
+		if (ev.data.u64 == KEY_STOP)
+			return NULL;
+		s = slots_ref(t->farm->slots, ev.data.u64);
+		if (!s) {
+			counter_add(t->farm->m.stale_events, 1);
+			continue;
+		}
+		serve(t, s);
+		slots_unref(t->farm->slots, ev.data.u64);
+	}
+}
+
+int sess_workers_watch(struct sess_farm *farm, int fd, uint64_t key)
+{
+	struct epoll_event ev = {.events = EPOLLIN, .data.u64 = key};
+
+	return epoll_ctl(farm->epoll_fd, EPOLL_CTL_ADD, fd, &ev) < 0 ? -errno : 0;
+}
+
+void sess_workers_unwatch(struct sess_farm *farm, int fd)
+{
+	(void)epoll_ctl(
+		farm->epoll_fd, EPOLL_CTL_DEL, fd, NULL); /* ENOENT: another worker was first */
+}
+
+int sess_workers_start(struct sess_farm *farm)
+{
+	char name[24];
+	int r;
+
+	farm->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+	if (farm->epoll_fd < 0)
+		return -errno;
+	farm->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (farm->stop_fd < 0)
+		return -errno;
+	r = sess_workers_watch(farm, farm->stop_fd, KEY_STOP);
+	if (r < 0)
+		return r;
+	farm->workers = calloc(farm->worker_count, sizeof(*farm->workers));
+	if (!farm->workers)
+		return -ENOMEM;
+	for (unsigned i = 0; i < farm->worker_count; i++) {
+		r = sess_thread_init(&farm->workers[i], farm, true);
+		if (r < 0)
+			return r;
+		(void)snprintf(name, sizeof(name), "fuse-worker%u", i); /* fits */
+		r = sess_thread_start(
+			&farm->workers[i].thread, name, worker_main, &farm->workers[i]);
+		if (r < 0) {
+			sess_thread_fini(&farm->workers[i]);
+			return r;
+		}
+		farm->workers_started++;
+	}
+	return 0;
+}
+
+void sess_workers_stop(struct sess_farm *farm)
+{
+	if (farm->workers_started)
+		(void)eventfd_write(farm->stop_fd, 1); /* a fresh counter cannot overflow */
+	for (unsigned i = 0; i < farm->workers_started; i++) {
+		(void)pthread_join(farm->workers[i].thread, NULL); /* ours, joined once */
+		sess_thread_fini(&farm->workers[i]);
+	}
+	free(farm->workers);
+	farm->workers = NULL;
+	farm->workers_started = 0;
+	if (farm->stop_fd >= 0)
+		(void)close(farm->stop_fd); /* nothing to lose in it, as in the next */
+	if (farm->epoll_fd >= 0)
+		(void)close(farm->epoll_fd);
+	farm->stop_fd = farm->epoll_fd = -1;
+}
