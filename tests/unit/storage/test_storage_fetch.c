@@ -1,0 +1,299 @@
+// SPDX-License-Identifier: Apache-2.0
+/* storage: fetches are joined, end in time, never end twice, and a bad origin hurts only itself. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "base/metrics.h"
+#include "storage_internal.h"
+#include "storage_world.h"
+
+static int group_setup(void **state)
+{
+	static struct repository repo;
+
+	repository_init(&repo);
+	*state = &repo;
+	return 0;
+}
+
+static int group_teardown(void **state)
+{
+	struct repository *repo = *state;
+
+	git_fixture_fini(&repo->git);
+	return 0;
+}
+
+/* The group's state is the repository; a test's is a world on it. */
+static int setup(void **state)
+{
+	static struct world w;
+
+	world_init(&w, *state);
+	*state = &w;
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	world_fini(*state);
+	return 0;
+}
+
+static void ask(struct world *w, const struct oid *blob, uint64_t ms, struct tally *t)
+{
+	assert_int_equal(storage_fetch_blob(w->st, w->origin, blob, in_ms(ms), tally_note, t), 0);
+}
+
+static void ask_tree(struct world *w, const struct oid *tree, uint64_t ms, struct tally *t)
+{
+	assert_int_equal(storage_fetch_tree(w->st, w->origin, tree, in_ms(ms), tally_note, t), 0);
+}
+
+static void test_many_ask_one_call(void **state)
+{
+	struct world *w = *state;
+	struct oid blob = world_oid(w, "main:README");
+	struct tally t;
+
+	tally_init(&t);
+	w->plan.delay_ns = 50 * NS_PER_MS;
+	for (unsigned i = 0; i < 100; i++) {
+		ask(w, &blob, 10000, &t);
+		ask_tree(w, &w->rev.root, 10000, &t);
+	}
+	tally_wait(&t, 200);
+	assert_int_equal(t.ok, 200);
+	assert_int_equal(w->plan.calls, 2);
+	tally_fini(&t);
+}
+
+static void test_failures_keep_their_meaning(void **state)
+{
+	static const int given[] = {
+		-ENOENT, -EIO, -EHOSTUNREACH, -ETIMEDOUT, -EACCES, -EBADMSG, -ENOSPC};
+	static const int got[] = {-EIO, -EIO, -EHOSTUNREACH, -ETIMEDOUT, -EIO, -EIO, -ENOSPC};
+	struct world *w = *state;
+	struct oid blob = world_oid(w, "main:README");
+	struct tally t;
+
+	tally_init(&t);
+	for (unsigned i = 0; i < 7; i++) {
+		w->plan.tree_error = w->plan.blob_error = given[i];
+		ask(w, &blob, 10000, &t);
+		tally_wait(&t, 2 * i + 1);
+		assert_int_equal(t.last, got[i]);
+		ask_tree(w, &w->rev.root, 10000, &t);
+		tally_wait(&t, 2 * i + 2);
+		assert_int_equal(t.last, got[i]);
+	}
+	w->plan.tree_error = w->plan.blob_error = 0;
+	ask(w, &blob, 10000, &t);
+	ask_tree(w, &w->rev.root, 10000, &t);
+	tally_wait(&t, 16);
+	assert_int_equal(t.ok, 2);
+	tally_fini(&t);
+}
+
+static void test_a_hanging_origin_times_out(void **state)
+{
+	struct world *w = *state;
+	struct oid blob = world_oid(w, "main:README");
+	uint64_t start_ns = clock_mono_ns(&clock_system);
+	struct tally t;
+
+	tally_init(&t);
+	w->plan.hang = true;
+	for (unsigned i = 0; i < 10; i++)
+		ask(w, &blob, 50, &t);
+	ask_tree(w, &w->rev.root, 50, &t);
+	tally_wait(&t, 11);
+	assert_int_equal(t.timed_out, 11);
+	assert_true(clock_mono_ns(&clock_system) - start_ns >= 50 * NS_PER_MS);
+	/* The threads are free again, and the object can be had. */
+	w->plan.hang = false;
+	ask(w, &blob, 10000, &t);
+	ask_tree(w, &w->rev.root, 10000, &t);
+	tally_wait(&t, 13);
+	assert_int_equal(t.ok, 2);
+	tally_fini(&t);
+}
+
+/* Whoever joins late with more time must not fail because the first one had less. */
+static void test_a_patient_waiter_outlives_a_hasty_one(void **state)
+{
+	struct world *w = *state;
+	struct oid blob = world_oid(w, "main:README");
+	struct tally hasty, patient;
+
+	tally_init(&hasty);
+	tally_init(&patient);
+	w->plan.hang = true;
+	ask(w, &blob, 100, &hasty);
+	while (w->plan.calls == 0)
+		sched_yield();
+	ask(w, &blob, 20000, &patient);
+	w->plan.hang = false; /* for the next call; the one that began hangs until its deadline */
+	tally_wait(&hasty, 1);
+	assert_int_equal(hasty.last, -ETIMEDOUT);
+	tally_wait(&patient, 1);
+	assert_int_equal(patient.last, 0);
+	tally_fini(&hasty);
+	tally_fini(&patient);
+}
+
+static void test_close_ends_every_wait_once(void **state)
+{
+	struct world *w = *state;
+	struct oid oid = world_oid(w, "main:README");
+	struct tally t;
+
+	tally_init(&t);
+	w->plan.hang = true;
+	for (unsigned i = 0; i < 50; i++) {
+		oid.bytes[0] = (uint8_t)i;
+		ask(w, &oid, 20000, &t);
+		ask_tree(w, &oid, 20000, &t);
+		storage_prefetch_tree(w->st, w->origin, &w->rev.root);
+	}
+	w->st = storage_close(w->st);
+	assert_int_equal(t.count, 100);
+	assert_int_equal(t.canceled, 100);
+	tally_fini(&t);
+}
+
+/* More than the queues hold: refused at once, and what was taken still ends. */
+static void test_too_many_are_refused(void **state)
+{
+	struct world *w = *state;
+	struct oid oid = world_oid(w, "main:README");
+	unsigned taken = 0;
+	struct tally t;
+	int r = 0;
+
+	tally_init(&t);
+	w->plan.hang = true;
+	while (r == 0 && taken < 20000) {
+		memcpy(oid.bytes, &taken, sizeof(taken));
+		r = storage_fetch_blob(w->st, w->origin, &oid, in_ms(20000), tally_note, &t);
+		taken += r == 0;
+	}
+	assert_int_equal(r, -EAGAIN);
+	assert_true(taken > 1000);
+	w->st = storage_close(w->st);
+	assert_int_equal(t.count, taken);
+	assert_int_equal(t.failed, taken);
+	tally_fini(&t);
+}
+
+/* Another origin is not held up by one that hangs with all its threads. */
+static void test_a_hanging_origin_hurts_only_itself(void **state)
+{
+	struct world *w = *state;
+	const struct origin_config config = {
+		.name = "second", .type = "git", .url = w->repo->git.repo};
+	struct oid blob = world_oid(w, "main:README"), other = blob;
+	struct origin *second;
+	struct err e = {0};
+	struct tally stuck, good;
+
+	tally_init(&stuck);
+	tally_init(&good);
+	assert_int_equal(origin_open(&second, &config, &e), 0);
+	assert_int_equal(storage_add_origin(w->st, second), 0);
+	w->plan.hang = true;
+	for (unsigned i = 0; i < 20; i++) {
+		other.bytes[0] = (uint8_t)i;
+		ask(w, &other, 20000, &stuck);
+	}
+	ask_tree(w, &other, 20000, &stuck);
+	assert_int_equal(
+		storage_fetch_tree(w->st, second, &w->rev.root, in_ms(10000), tally_note, &good),
+		0);
+	assert_int_equal(
+		storage_fetch_blob(w->st, second, &blob, in_ms(10000), tally_note, &good), 0);
+	tally_wait(&good, 2);
+	assert_int_equal(good.ok, 2);
+	assert_int_equal(stuck.count, 0);
+	w->st = storage_close(w->st);
+	assert_int_equal(stuck.count, 21);
+	origin_unref(second);
+	tally_fini(&stuck);
+	tally_fini(&good);
+}
+
+/* Prefetches that hold all of their threads do not keep a foreground fetch from running; one that
+ * is waited for is joined. */
+static void test_foreground_passes_prefetch(void **state)
+{
+	struct world *w = *state;
+	struct oid nowhere = w->rev.root;
+	struct tally t;
+
+	tally_init(&t);
+	w->plan.delay_ns = 20 * NS_PER_MS;
+	for (unsigned i = 0; i < 200; i++) { /* 4 s of work */
+		memcpy(nowhere.bytes, &i, sizeof(i));
+		storage_prefetch_tree(w->st, w->origin, &nowhere);
+	}
+	storage_prefetch_tree(w->st, w->origin, &w->rev.root);
+	ask_tree(w, &w->rev.root, 2000, &t);
+	tally_wait(&t, 1);
+	assert_int_equal(t.last, 0);
+	tally_fini(&t);
+}
+
+static void test_prefetch_makes_it_local(void **state)
+{
+	struct world *w = *state;
+	uint64_t give_up_ns = in_ms(10000);
+	struct tree_view view;
+	int r;
+
+	storage_prefetch_tree(w->st, w->origin, &w->rev.root);
+	while ((r = storage_tree_view(w->st, &w->rev.root, &view)) == -EAGAIN &&
+		clock_mono_ns(&clock_system) < give_up_ns)
+		sched_yield();
+	assert_int_equal(r, 0);
+	tree_view_end(&view);
+}
+
+static void test_bad_ids_are_refused(void **state)
+{
+	struct world *w = *state;
+	struct oid none = {0};
+	struct tally t;
+
+	tally_init(&t);
+	assert_int_equal(
+		storage_fetch_tree(w->st, w->origin, &none, in_ms(100), tally_note, &t), -EINVAL);
+	assert_int_equal(
+		storage_fetch_blob(w->st, w->origin, &none, in_ms(100), tally_note, &t), -EINVAL);
+	storage_prefetch_tree(w->st, w->origin, &none);
+	assert_int_equal(t.count, 0);
+	tally_fini(&t);
+}
+
+int main(void)
+{
+#define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+	const struct CMUnitTest tests[] = {
+		T(test_many_ask_one_call),
+		T(test_failures_keep_their_meaning),
+		T(test_a_hanging_origin_times_out),
+		T(test_a_patient_waiter_outlives_a_hasty_one),
+		T(test_close_ends_every_wait_once),
+		T(test_too_many_are_refused),
+		T(test_a_hanging_origin_hurts_only_itself),
+		T(test_foreground_passes_prefetch),
+		T(test_prefetch_makes_it_local),
+		T(test_bad_ids_are_refused),
+	};
+#undef T
+
+	return cmocka_run_group_tests(tests, group_setup, group_teardown);
+}
