@@ -1,0 +1,101 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The lower layer over storage: trees from the index, contents from the blob store, and what is
+ * missing from one origin. Only an adapter: it has no state but its two references, and every call
+ * may come from any thread.
+ */
+#include <errno.h>
+#include <stdlib.h>
+
+#include "base/io.h"
+#include "base/list.h"
+#include "fuse/lower.h"
+#include "storage/origin.h"
+#include "storage/storage.h"
+
+struct lower_tree {
+	struct lower lower;
+	struct storage *storage; /* outlives all workspaces */
+	struct origin *origin;   /* referenced */
+};
+
+static struct lower_tree *of(struct lower *l)
+{
+	return container_of(l, struct lower_tree, lower);
+}
+
+static int lower_tree_view(struct lower *l, const struct oid *tree, struct tree_view *ret_view)
+{
+	return storage_tree_view(of(l)->storage, tree, ret_view);
+}
+
+static ssize_t lower_tree_read(
+	struct lower *l, const struct oid *blob, void *buf, size_t len, uint64_t offset)
+{
+	return storage_blob_read(of(l)->storage, blob, buf, len, offset);
+}
+
+static int lower_tree_copy(struct lower *l, const struct oid *blob, int out_fd, uint64_t len)
+{
+	struct blob_store *store = storage_blob_store(of(l)->storage);
+	struct blob_pin pin;
+	uint64_t copied = 0;
+	int r = blob_pin(store, blob, &pin);
+
+	if (r)
+		return r;
+	if (len > pin.size)
+		len = pin.size;
+	r = io_copy_range(pin.fd, pin.offset, out_fd, 0, len, &copied);
+	blob_unpin(store, &pin);
+	return !r && copied != len ? -EIO : r;
+}
+
+static int lower_tree_fetch(struct lower *l, enum lower_need_kind kind, const struct oid *oid,
+	uint64_t deadline_ns, lower_done fn, void *arg)
+{
+	struct lower_tree *t = of(l);
+
+	if (kind == LOWER_NEED_TREE)
+		return storage_fetch_tree(t->storage, t->origin, oid, deadline_ns, fn, arg);
+	if (kind == LOWER_NEED_BLOB)
+		return storage_fetch_blob(t->storage, t->origin, oid, deadline_ns, fn, arg);
+	return -EINVAL;
+}
+
+static void lower_tree_prefetch(struct lower *l, const struct oid *tree)
+{
+	storage_prefetch_tree(of(l)->storage, of(l)->origin, tree);
+}
+
+static int lower_tree_sha256(struct lower *l, const struct oid *blob, uint8_t ret_sha256[32])
+{
+	return tree_blob_sha256(storage_tree_index(of(l)->storage), blob, ret_sha256);
+}
+
+static void lower_tree_free(struct lower *l)
+{
+	origin_unref(of(l)->origin);
+	free(of(l));
+}
+
+struct lower *lower_tree_new(struct storage *st, struct origin *o)
+{
+	static const struct lower_ops ops = {
+		.tree = lower_tree_view,
+		.read = lower_tree_read,
+		.copy = lower_tree_copy,
+		.fetch = lower_tree_fetch,
+		.prefetch = lower_tree_prefetch,
+		.sha256 = lower_tree_sha256,
+		.free = lower_tree_free,
+	};
+	struct lower_tree *t = calloc(1, sizeof(*t));
+
+	if (!t)
+		return NULL;
+	t->lower.ops = &ops;
+	t->storage = st;
+	t->origin = origin_ref(o);
+	return &t->lower;
+}

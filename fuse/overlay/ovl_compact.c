@@ -1,0 +1,152 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Which records of a journal still hold, and a new journal of just those: the blocks, the latest
+ * NODE of what was not dropped, the intents without an end, and the last DONEs (a request may be
+ * sent again after a takeover). The new file is complete before it takes the place of the old one
+ * by rename. It is written from the records alone, so that no lock but the journal's is needed.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "overlay/ovl_journal_internal.h"
+#include "overlay/ovl_state.h"
+
+#define COMPACT_MIN_BYTES ((size_t)1 << 20)
+#define NEW_NAME          "journal.new"
+
+static int replace(struct hashmap *m, uint64_t key, const void *record)
+{
+	(void)hashmap_remove(m, key);
+	return hashmap_insert(m, key, (void *)(uintptr_t)record);
+}
+
+static int note(struct ovl_scan *s, const struct ovl_record *rec, const void *bytes)
+{
+	switch (rec->type) {
+	case OVL_REC_NODE:
+		return replace(&s->nodes, rec->id, bytes);
+	case OVL_REC_DROP:
+		(void)hashmap_remove(&s->nodes, rec->id);
+		return 0;
+	case OVL_REC_INTENT:
+		return replace(&s->intents, rec->unique, bytes);
+	case OVL_REC_DONE:
+		s->done_count++;
+		(void)hashmap_remove(&s->intents, rec->unique);
+		return 0;
+	case OVL_REC_VOID:
+		(void)hashmap_remove(&s->intents, rec->unique);
+		return 0;
+	case OVL_REC_BLOCK:
+		return 0;
+	}
+	return 0;
+}
+
+int ovl_scan_init(struct ovl_scan *s, const uint8_t *base, size_t len)
+{
+	struct ovl_record rec;
+	size_t size;
+	int r = 0;
+
+	*s = (struct ovl_scan){.end = JOURNAL_HEADER_BYTES};
+	hashmap_init(&s->nodes);
+	hashmap_init(&s->intents);
+	while (!r && s->end < len) {
+		size = ovl_record_decode(base + s->end, len - s->end, &rec);
+		if (!size)
+			break;
+		r = note(s, &rec, base + s->end);
+		s->end += size;
+	}
+	return r;
+}
+
+void ovl_scan_fini(struct ovl_scan *s)
+{
+	hashmap_fini(&s->nodes);
+	hashmap_fini(&s->intents);
+}
+
+/* Whether the record at `bytes` still holds. `done_seen` counts the DONEs passed. */
+static bool holds(const struct ovl_scan *s, const struct ovl_record *rec, const void *bytes,
+	uint64_t *done_seen)
+{
+	switch (rec->type) {
+	case OVL_REC_BLOCK:
+		return true;
+	case OVL_REC_NODE:
+		return hashmap_find(&s->nodes, rec->id) == bytes;
+	case OVL_REC_INTENT:
+		return hashmap_find(&s->intents, rec->unique) == bytes;
+	case OVL_REC_DONE:
+		return s->done_count - (*done_seen)++ <= JOURNAL_DONE_KEPT;
+	case OVL_REC_DROP:
+	case OVL_REC_VOID:
+		return false;
+	}
+	return false;
+}
+
+/* Copies what holds to `out` (NULL: only measures). Returns the bytes. */
+static size_t copy_live(
+	const struct ovl_journal *j, const struct ovl_scan *s, bool blocks_only, uint8_t *out)
+{
+	struct ovl_record rec;
+	uint64_t done_seen = 0;
+	size_t live = 0, size;
+
+	for (size_t at = JOURNAL_HEADER_BYTES; at < s->end; at += size) {
+		size = ovl_record_decode(j->map.base + at, s->end - at, &rec);
+		if (blocks_only ? rec.type != OVL_REC_BLOCK
+				: !holds(s, &rec, j->map.base + at, &done_seen))
+			continue;
+		if (out)
+			memcpy(out + live, j->map.base + at, size);
+		live += size;
+	}
+	return live;
+}
+
+static int write_new(
+	struct ovl_ws *ws, const struct ovl_scan *s, bool blocks_only, struct ovl_mapfile *m)
+{
+	struct ovl_journal *j = ws->journal;
+	size_t live = JOURNAL_HEADER_BYTES + copy_live(j, s, blocks_only, NULL);
+	int r = ovl_mapfile_open(m, ws->work_fd, NEW_NAME, JOURNAL_RESERVE_BYTES);
+
+	if (r)
+		return r;
+	r = ovl_mapfile_clear(m); /* of a process that was killed in this place */
+	if (!r)
+		r = ovl_mapfile_grow(m, live + j->promised);
+	if (!r) {
+		memcpy(m->base, j->map.base, JOURNAL_HEADER_BYTES);
+		(void)copy_live(j, s, blocks_only, m->base + JOURNAL_HEADER_BYTES);
+		if (renameat(ws->work_fd, NEW_NAME, ws->work_fd, "journal") < 0)
+			r = -errno;
+	}
+	if (r) {
+		ovl_mapfile_close(m);
+		return r;
+	}
+	ovl_mapfile_close(&j->map);
+	j->map = *m;
+	j->tail = live;
+	j->compact_at = 2 * live + COMPACT_MIN_BYTES;
+	return 0;
+}
+
+int ovl_journal_rewrite_locked(struct ovl_ws *ws, bool blocks_only)
+{
+	struct ovl_mapfile m;
+	struct ovl_scan s;
+	int r = ovl_scan_init(&s, ws->journal->map.base, ws->journal->tail);
+
+	if (!r)
+		r = write_new(ws, &s, blocks_only, &m);
+	ovl_scan_fini(&s);
+	return r;
+}

@@ -1,0 +1,237 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The journal of a workspace: what a process that takes over, or starts after a kill, has to know
+ * and cannot find in the upper. It is a mapped file, so that an append is a memcpy under a short
+ * lock (rank OVL_JOURNAL) and survives a kill without a sync. A record that is half written does
+ * not check and is the end. Room is made before anything is done; the DONE of an open intent always
+ * has room.
+ *
+ * A journal that has grown to twice what still holds is rewritten (ovl_compact.c).
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "overlay/ovl_journal_internal.h"
+#include "overlay/ovl_state.h"
+
+#define JOURNALED_FLAGS (OVL_ORPHAN | OVL_LINKED | OVL_NODE_XATTR)
+
+static uint64_t local_of(uint64_t id)
+{
+	return id & OVL_LOCAL_MASK;
+}
+
+static int append(struct ovl_ws *ws, const struct ovl_record *rec)
+{
+	struct ovl_journal *j = ws->journal;
+	size_t size = ovl_record_size(rec);
+	bool opens = rec->type == OVL_REC_INTENT;
+	bool closes = rec->type == OVL_REC_DONE || rec->type == OVL_REC_VOID;
+	size_t promised;
+	int r;
+
+	LOCK_GUARD(&j->lock);
+	promised = j->promised + (opens ? OVL_RECORD_DONE_BYTES : 0);
+	if (closes)
+		promised -= promised < OVL_RECORD_DONE_BYTES ? promised : OVL_RECORD_DONE_BYTES;
+	r = ovl_mapfile_grow(&j->map, j->tail + size + promised);
+	if (r)
+		return r;
+	ovl_record_encode(rec, j->map.base + j->tail);
+	j->tail += size;
+	j->promised = promised;
+	if (j->tail > j->compact_at && ovl_journal_rewrite_locked(ws, false) < 0)
+		j->compact_at = j->tail + j->tail / 2; /* it works as it is; try again later */
+	return 0;
+}
+
+int ovl_journal_intent(struct ovl_ws *ws, const struct ovl_intent *intent)
+{
+	return append(ws, &(struct ovl_record){
+				  .type = OVL_REC_INTENT,
+				  .op = (uint8_t)intent->op,
+				  .unique = intent->unique,
+				  .id = local_of(intent->id),
+				  .parent = local_of(intent->parent),
+				  .new_parent = local_of(intent->new_parent),
+				  .ino = intent->backing_ino,
+				  .name = intent->name,
+				  .name_len = intent->name ? strlen(intent->name) : 0,
+				  .new_name = intent->new_name,
+				  .new_name_len = intent->new_name ? strlen(intent->new_name) : 0,
+			  });
+}
+
+void ovl_journal_done(struct ovl_ws *ws, uint64_t unique)
+{
+	(void)append(
+		ws, &(struct ovl_record){.type = OVL_REC_DONE, .unique = unique}); /* has room */
+}
+
+void ovl_journal_void(struct ovl_ws *ws, uint64_t unique)
+{
+	(void)append(
+		ws, &(struct ovl_record){.type = OVL_REC_VOID, .unique = unique}); /* has room */
+}
+
+int ovl_journal_node(struct ovl_node *node)
+{
+	struct ovl_shard *shard = ovl_shard_of(node->ws, node->id);
+	char name[256];
+	struct ovl_record rec = {
+		.type = OVL_REC_NODE, .id = local_of(node->id), .mode = node->type, .name = name};
+	int r;
+
+	rec.ino = atomic_load_explicit(&node->upper_ino, memory_order_relaxed);
+	rec.flags = atomic_load(&node->flags) & JOURNALED_FLAGS;
+	lock_acquire(&shard->lock);
+	rec.parent = node->parent ? local_of(node->parent->id) : 0;
+	rec.name_len = node->name_len;
+	if (node->name_len)
+		memcpy(name, node->name, node->name_len);
+	lock_release(&shard->lock);
+	r = append(node->ws, &rec);
+	if (!r)
+		atomic_store(&node->journaled, true);
+	return r;
+}
+
+void ovl_journal_drop(struct ovl_ws *ws, uint64_t id)
+{
+	/* Without room the NODE record stays: a node too many after a takeover, which the next
+	 * FORGET or start removes. */
+	(void)append(ws, &(struct ovl_record){.type = OVL_REC_DROP, .id = local_of(id)});
+}
+
+int ovl_journal_block(struct ovl_ws *ws, const struct ovl_block *block)
+{
+	return append(ws, &(struct ovl_record){
+				  .type = OVL_REC_BLOCK,
+				  .id = block->base,
+				  .parent = local_of(block->dir_id),
+				  .count = block->count,
+				  .tree = block->tree,
+			  });
+}
+
+bool ovl_journal_was_done(struct ovl_ws *ws, uint64_t unique)
+{
+	struct ovl_journal *j = ws->journal;
+	struct ovl_record rec;
+	size_t at = JOURNAL_HEADER_BYTES, size;
+	bool done = false;
+
+	/* A walk, because it is asked for the few requests that were sent again after a takeover,
+	 * and for nothing else. */
+	LOCK_GUARD(&j->lock);
+	for (; at < j->tail; at += size) {
+		size = ovl_record_decode(j->map.base + at, j->tail - at, &rec);
+		if (!size)
+			break;
+		if (rec.unique == unique && rec.type != OVL_REC_BLOCK)
+			done = rec.type == OVL_REC_DONE;
+	}
+	return done;
+}
+
+uint64_t ovl_journal_bytes(struct ovl_ws *ws)
+{
+	LOCK_GUARD(&ws->journal->lock);
+	return ws->journal->tail;
+}
+
+static int restore_blocks(struct ovl_ws *ws)
+{
+	struct ovl_journal *j = ws->journal;
+	struct ovl_record rec;
+	size_t at = JOURNAL_HEADER_BYTES, size;
+	int r = 0;
+
+	for (; at < j->tail && r != -ENOMEM; at += size) {
+		size = ovl_record_decode(j->map.base + at, j->tail - at, &rec);
+		if (rec.type != OVL_REC_BLOCK)
+			continue;
+		/* One that cannot be (a lying file) is left out: its directory gets a new one. */
+		r = ovl_blocks_restore(
+			ws, &(struct ovl_block){
+				    .base = rec.id,
+				    .count = rec.count,
+				    .tree = rec.tree,
+				    .dir_id = ws->serial << OVL_LOCAL_BITS | local_of(rec.parent),
+			    });
+	}
+	return r == -ENOMEM ? r : 0;
+}
+
+static int read_left(struct ovl_ws *ws)
+{
+	struct ovl_journal *j = ws->journal;
+	uint64_t magic = 0;
+	int r;
+
+	if (j->map.len)
+		memcpy(&magic, j->map.base, sizeof(magic));
+	if (magic && magic != JOURNAL_MAGIC) /* 0: allocated, and then the machine went down */
+		return -EPROTO;
+	r = ovl_mapfile_grow(&j->map, JOURNAL_HEADER_BYTES);
+	if (r)
+		return r;
+	magic = JOURNAL_MAGIC;
+	memcpy(j->map.base, &magic, sizeof(magic));
+	j->left = calloc(1, sizeof(*j->left));
+	if (!j->left)
+		return -ENOMEM;
+	r = ovl_scan_init(j->left, j->map.base, j->map.len);
+	j->tail = j->left->end;
+	j->compact_at = SIZE_MAX; /* while `left` points into the map */
+	return r ? r : restore_blocks(ws);
+}
+
+int ovl_journal_open(struct ovl_ws *ws)
+{
+	struct ovl_journal *j = calloc(1, sizeof(*j));
+	int r;
+
+	if (!j)
+		return -ENOMEM;
+	ws->journal = j;
+	lock_init(&j->lock, LOCK_RANK_OVL_JOURNAL);
+	r = ovl_mapfile_open(&j->map, ws->work_fd, "journal", JOURNAL_RESERVE_BYTES);
+	if (!r)
+		r = read_left(ws);
+	if (r)
+		ovl_journal_close(ws);
+	return r;
+}
+
+static void forget_left(struct ovl_journal *j)
+{
+	if (j->left)
+		ovl_scan_fini(j->left);
+	free(j->left);
+	j->left = NULL;
+}
+
+int ovl_journal_restart(struct ovl_ws *ws)
+{
+	forget_left(ws->journal);
+	LOCK_GUARD(&ws->journal->lock);
+	ws->journal->promised = 0;
+	return ovl_journal_rewrite_locked(ws, true);
+}
+
+void ovl_journal_close(struct ovl_ws *ws)
+{
+	struct ovl_journal *j = ws->journal;
+
+	if (!j)
+		return;
+	forget_left(j);
+	ovl_mapfile_close(&j->map);
+	lock_fini(&j->lock);
+	free(j);
+	ws->journal = NULL;
+}

@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What ovl_journal.c (appending), ovl_compact.c (rewriting) and ovl_replay.c (reading) share. */
+#pragma once
+#include "overlay/ovl_internal.h"
+#include "overlay/ovl_journal_codec.h"
+#include "overlay/ovl_mapfile.h"
+
+#define JOURNAL_MAGIC         0x316c6e726a6c766full /* "ovljrnl1" */
+#define JOURNAL_HEADER_BYTES  ((size_t)64)
+#define JOURNAL_RESERVE_BYTES ((size_t)1 << 30)
+#define JOURNAL_DONE_KEPT     65536u
+
+/* Which records of a journal still hold. Values of the maps point at the records' bytes. */
+struct ovl_scan {
+	struct hashmap nodes;   /* local id → latest NODE */
+	struct hashmap intents; /* unique → INTENT without DONE or VOID */
+	uint64_t done_count;
+	size_t end; /* offset behind the last sound record */
+};
+
+struct ovl_journal {
+	struct lock lock; /* LOCK_RANK_OVL_JOURNAL: all below, except that `left` is for the opening
+			     thread alone */
+	struct ovl_mapfile map;
+	size_t tail;
+	size_t promised;       /* bytes kept free for the DONE of open intents */
+	size_t compact_at;     /* rewrite when the tail passes it */
+	struct ovl_scan *left; /* of the last process; NULL once recovered */
+};
+
+/* -ENOMEM, or 0 with a scan to be ended with ovl_scan_fini. A damaged record ends it early. */
+int ovl_scan_init(struct ovl_scan *s, const uint8_t *base, size_t len);
+void ovl_scan_fini(struct ovl_scan *s);
+
+/* Write what still holds to a new file in the place of the old one; `blocks_only`: nothing but the
+ * blocks does. Caller holds the lock. On failure the old one goes on. */
+int ovl_journal_rewrite_locked(struct ovl_ws *ws, bool blocks_only);
