@@ -1,11 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Composes tree index, blob store and origins; no one else joins them. Local answers are immediate and never block on a
- * remote; what is missing is asked for with storage_fetch_*, which runs on a bounded pool, once per oid for all who ask, and calls back.
+ * Composes tree index, blob store and origins; no one else joins them. Local answers are immediate
+ * and never block on a remote; what is missing is asked for with storage_fetch_*, which runs on a
+ * bounded pool, once per oid for all who ask, and calls back.
  *
- * Deadlines are monotonic ns of the system's clock (base/clock.h); none is taken later than 10 minutes from now.
+ * Deadlines are monotonic ns of the system's clock (base/clock.h); none is taken later than 10
+ * minutes from now.
  *
- * Threads: any. Callbacks run with no lock held, on a fetch thread, on the reaper (-ETIMEDOUT) or on the thread that closes
+ * Threads: any. Callbacks run with no lock held, on a fetch thread, on the reaper (-ETIMEDOUT) or
+ * on the thread that closes
  * (-ECANCELED). They must not block and must not wait for another fetch; they may ask for one.
  */
 #pragma once
@@ -19,48 +22,56 @@ struct metrics;
 struct storage;
 
 struct storage_config {
-	const char *data_dir;	 /* uses data_dir/index and data_dir/blobs */
+	const char *data_dir; /* uses data_dir/index and data_dir/blobs */
 	uint64_t memory_bytes;
 	uint64_t disk_bytes;
-	unsigned fetch_threads;	 /* per origin, for what is waited for; half as many for prefetches. 0 = 4 */
-	uint64_t index_map_bytes; /* 0 = 64 GiB of address space */
+	unsigned fetch_threads; /* per origin, for what is waited for; half as many for prefetches.
+				   0 = 4 */
+	uint64_t index_map_bytes;  /* 0 = 64 GiB of address space */
 	const struct clock *clock; /* for ages in the blob store */
 	struct metrics *metrics;
 };
 int storage_open(struct storage **ret_storage, const struct storage_config *config, struct err *e);
-/* Cancels fetches (their callbacks get -ECANCELED), waits for them, closes. Views must be closed; no calls after. */
+/* Cancels fetches (their callbacks get -ECANCELED), waits for them, closes. Views must be closed;
+ * no calls after. */
 struct storage *storage_close(struct storage *st);
 struct tree_index *storage_tree_index(struct storage *st);
 struct blob_store *storage_blob_store(struct storage *st);
 
-/* Origins by name. The storage keeps its own reference. -EEXIST for a second one of the same name. */
+/* Origins by name. The storage keeps its own reference. -EEXIST for a second one of the same name.
+ */
 int storage_add_origin(struct storage *st, struct origin *origin);
-/* A new reference, or NULL. Use this very object in the calls below: it has its own fetch threads, others share a few. */
+/* A new reference, or NULL. Use this very object in the calls below: it has its own fetch threads,
+ * others share a few. */
 struct origin *storage_origin(struct storage *st, const char *name);
 typedef void (*storage_origin_visit)(void *arg, struct origin *o);
 void storage_each_origin(struct storage *st, storage_origin_visit fn, void *arg);
 
 /* Revision → commit and root; remembers the commit in the index. Blocks (origin). */
-int storage_resolve(struct storage *st, struct origin *o, const char *revision, uint64_t deadline_ns,
-	struct origin_revision *ret_revision, struct err *e);
-/* The tree at a relative path below `root` ("" = root itself), fetching directories on the way. Blocks.
- * -ENOENT reason PATH_NOT_FOUND, -ENOTDIR reason PATH_NOT_A_DIRECTORY, with the component named. */
-int storage_find_subtree(struct storage *st, struct origin *o, const struct oid *root, const char *path, uint64_t deadline_ns,
-	struct oid *ret_tree, struct err *e);
+int storage_resolve(struct storage *st, struct origin *o, const char *revision,
+	uint64_t deadline_ns, struct origin_revision *ret_revision, struct err *e);
+/* The tree at a relative path below `root` ("" = root itself), fetching directories on the way.
+ * Blocks. -ENOENT reason PATH_NOT_FOUND, -ENOTDIR reason PATH_NOT_A_DIRECTORY, with the component
+ * named. */
+int storage_find_subtree(struct storage *st, struct origin *o, const struct oid *root,
+	const char *path, uint64_t deadline_ns, struct oid *ret_tree, struct err *e);
 /* Make a tree readable, blocking. Results as of storage_fetch_tree. */
-int storage_need_tree(struct storage *st, struct origin *o, const struct oid *tree, uint64_t deadline_ns);
+int storage_need_tree(
+	struct storage *st, struct origin *o, const struct oid *tree, uint64_t deadline_ns);
 
 /* Immediate, see tree_view_begin and blob_read; -EAGAIN means: fetch it, then ask again. */
 int storage_tree_view(struct storage *st, const struct oid *tree, struct tree_view *ret_view);
-ssize_t storage_blob_read(struct storage *st, const struct oid *blob, void *buf, size_t len, uint64_t offset);
+ssize_t storage_blob_read(
+	struct storage *st, const struct oid *blob, void *buf, size_t len, uint64_t offset);
 
-/* Ask for what is missing. If this returns 0, `fn` is called exactly once (perhaps before it returns); otherwise never.
- * result: 0 (now local), or -EIO, -ETIMEDOUT, -EHOSTUNREACH, -ECANCELED, -ENOSPC; never -ENOENT: an object that a verified tree names
- * and the origin does not have is -EIO. -EAGAIN from the call itself: too many fetches are queued. Foreground ones go first. */
+/* Ask for what is missing. If this returns 0, `fn` is called exactly once (perhaps before it
+ * returns); otherwise never. result: 0 (now local), or -EIO, -ETIMEDOUT, -EHOSTUNREACH, -ECANCELED,
+ * -ENOSPC; never -ENOENT: an object that a verified tree names and the origin does not have is
+ * -EIO. -EAGAIN from the call itself: too many fetches are queued. Foreground ones go first. */
 typedef void (*storage_done)(void *arg, int result);
-int storage_fetch_tree(struct storage *st, struct origin *o, const struct oid *tree, uint64_t deadline_ns, storage_done fn,
-	void *arg);
-int storage_fetch_blob(struct storage *st, struct origin *o, const struct oid *blob, uint64_t deadline_ns, storage_done fn,
-	void *arg);
+int storage_fetch_tree(struct storage *st, struct origin *o, const struct oid *tree,
+	uint64_t deadline_ns, storage_done fn, void *arg);
+int storage_fetch_blob(struct storage *st, struct origin *o, const struct oid *blob,
+	uint64_t deadline_ns, storage_done fn, void *arg);
 /* Hint: fetch in the background, after all foreground work; dropped when the queue is full. */
 void storage_prefetch_tree(struct storage *st, struct origin *o, const struct oid *tree);

@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The tree index: what is known about content, by its name, so that nothing in it is ever stale.
- *   tree oid → packed directory;   blob oid → size and further digests;   commit oid → root tree and time.
+ *   tree oid → packed directory;   blob oid → size and further digests;   commit oid → root tree
+ * and time.
  *
- * A packed directory is one versioned binary record, readable in place without copying. Entries are sorted by name as plain
- * bytes (memcmp, then length), not in Git's order. Layout in tree_codec.h; it is a decoder of disk content and is fuzzed.
- * A view is open only for the short time of one lookup or one batch of a listing: never across a blocking call.
+ * A packed directory is one versioned binary record, readable in place without copying. Entries are
+ * sorted by name as plain bytes (memcmp, then length), not in Git's order. Layout in tree_codec.h;
+ * it is a decoder of disk content and is fuzzed. A view is open only for the short time of one
+ * lookup or one batch of a listing: never across a blocking call.
  */
 #pragma once
 #include "storage/digest.h"
@@ -21,29 +23,33 @@ struct metrics;
 struct tree_index;
 
 struct tree_view {
-	const uint8_t *record; /* packed directory, validated; points into the map (or into a buffer of a test) */
+	const uint8_t *record; /* packed directory, validated; points into the map (or into a buffer
+				  of a test) */
 	size_t len;
-	uint32_t count;	       /* entries */
-	uint32_t subdirs;      /* entries that are directories, for st_nlink */
+	uint32_t count;   /* entries */
+	uint32_t subdirs; /* entries that are directories, for st_nlink */
 	uint8_t oid_len;
-	bool sizes_known;      /* every entry's size is known */
-	struct kv_txn *txn;    /* owned; NULL for a view over plain memory */
+	bool sizes_known;   /* every entry's size is known */
+	struct kv_txn *txn; /* owned; NULL for a view over plain memory */
 };
 
 /* One entry, pointing into the view. */
 struct tree_entry {
 	const char *name; /* not NUL-terminated */
 	uint16_t name_len;
-	uint32_t mode;	  /* S_IFREG|0644, S_IFREG|0755, S_IFLNK|0777, S_IFDIR|0755; a submodule is S_IFDIR|0755 with oid.len 0 */
+	uint32_t mode; /* S_IFREG|0644, S_IFREG|0755, S_IFLNK|0777, S_IFDIR|0755; a submodule is
+			  S_IFDIR|0755 with oid.len 0 */
 	bool size_known;
-	uint64_t size;	  /* bytes of a file or of a symlink's target; 0 for a directory */
+	uint64_t size;      /* bytes of a file or of a symlink's target; 0 for a directory */
 	const uint8_t *oid; /* view->oid_len bytes; NULL for a submodule */
 };
 
-int tree_index_open(struct tree_index **ret_index, const char *dir, uint64_t map_bytes, struct metrics *metrics, struct err *e);
+int tree_index_open(struct tree_index **ret_index, const char *dir, uint64_t map_bytes,
+	struct metrics *metrics, struct err *e);
 struct tree_index *tree_index_close(struct tree_index *ti);
 
-/* 0 with the view open, or -EAGAIN: this tree is not in the index. -EIO: damaged record (it is dropped, so that it is fetched again). */
+/* 0 with the view open, or -EAGAIN: this tree is not in the index. -EIO: damaged record (it is
+ * dropped, so that it is fetched again). */
 int tree_view_begin(struct tree_index *ti, const struct oid *tree, struct tree_view *ret_view);
 void tree_view_end(struct tree_view *view);
 /* A view over a packed record in memory (tests, merges); checks it whole. -EBADMSG if malformed. */
@@ -51,10 +57,11 @@ int tree_view_over(const void *record, size_t len, struct tree_view *ret_view);
 /* idx < view->count. */
 void tree_view_entry(const struct tree_view *view, uint32_t idx, struct tree_entry *ret_entry);
 /* Binary search. True and the index if present. */
-bool tree_view_find(const struct tree_view *view, const char *name, size_t name_len, uint32_t *ret_idx);
+bool tree_view_find(
+	const struct tree_view *view, const char *name, size_t name_len, uint32_t *ret_idx);
 
-/* Building a packed directory; entries in any order. A bad name (path_name_ok), mode or oid is -EBADMSG at once and again at
- * finish, a duplicate at finish. The first error sticks. */
+/* Building a packed directory; entries in any order. A bad name (path_name_ok), mode or oid is
+ * -EBADMSG at once and again at finish, a duplicate at finish. The first error sticks. */
 struct tree_builder;
 struct tree_builder_entry {
 	const char *name;
@@ -70,8 +77,9 @@ int tree_builder_add(struct tree_builder *b, const struct tree_builder_entry *en
 /* malloc'ed record to the caller. -EFBIG beyond 256 MiB. */
 int tree_builder_finish(struct tree_builder *b, void **ret_record, size_t *ret_len);
 
-/* Store; blocks until readable by tree_view_begin. Checked whole first (-EBADMSG). A record that is there already is kept, unless
- * only the new one knows all sizes. -ENOSPC: the map or the disk is full. */
+/* Store; blocks until readable by tree_view_begin. Checked whole first (-EBADMSG). A record that is
+ * there already is kept, unless only the new one knows all sizes. -ENOSPC: the map or the disk is
+ * full. */
 int tree_put(struct tree_index *ti, const struct oid *tree, const void *record, size_t len);
 /* Object facts. tree_blob_size: 0, or -ENOENT unknown. */
 int tree_blob_size(struct tree_index *ti, const struct oid *blob, uint64_t *ret_size);
@@ -84,7 +92,8 @@ struct tree_commit {
 	struct oid root;
 	int64_t time_s;
 };
-int tree_commit_get(struct tree_index *ti, const struct oid *commit, struct tree_commit *ret_commit);
+int tree_commit_get(
+	struct tree_index *ti, const struct oid *commit, struct tree_commit *ret_commit);
 int tree_commit_put(struct tree_index *ti, const struct oid *commit, const struct tree_commit *c);
 
 struct tree_stats {
