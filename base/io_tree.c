@@ -9,10 +9,12 @@
  * of removing things elsewhere. Sub-directories are opened beneath their parent, without symlinks
  * and without crossing a mount point, bind mounts included.
  */
+#include <assert.h>
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/openat2.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -188,6 +190,12 @@ static int scan(struct removal *rm)
 	return r;
 }
 
+/* The name is gone, or is something else now: somebody is at work here too. */
+static bool moved(int code)
+{
+	return code == -ENOENT || code == -ENOTDIR || code == -ELOOP;
+}
+
 static const char *current_name(const struct level *level)
 {
 	return level->next < level->names.len ? level->names.data + level->next : NULL;
@@ -198,12 +206,7 @@ static int descend(struct removal *rm, const char *name)
 {
 	int fd = open_beneath(rm->fd, name), r;
 
-	if (fd == -ENOENT) { /* somebody else removed it: as good */
-		rm->top->next += strlen(name) + 1;
-		return 0;
-	}
-	if (fd == -ENOTDIR ||
-		fd == -ELOOP) { /* somebody replaced it: the next scan sees what it is */
+	if (moved(fd)) { /* what is there now is seen when the directory is read again */
 		rm->top->next += strlen(name) + 1;
 		return 0;
 	}
@@ -219,15 +222,17 @@ static int ascend(struct removal *rm)
 {
 	int fd = openat(rm->fd, "..", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	const struct level *up = rm->top->up;
+	const char *name = current_name(up);
 	struct stat st;
 
+	assert(name); /* the one that we are in */
 	if (fd < 0)
 		return -errno;
 	if (fstat(fd, &st) < 0 || st.st_dev != up->dev || st.st_ino != up->ino) {
 		(void)close(fd); /* read-only */
 		return -ESTALE;
 	}
-	if (unlinkat(fd, current_name(up), AT_REMOVEDIR) < 0 && errno != ENOENT) {
+	if (unlinkat(fd, name, AT_REMOVEDIR) < 0 && !moved(-errno)) {
 		int code = -errno;
 
 		(void)close(fd); /* read-only */
@@ -236,7 +241,7 @@ static int ascend(struct removal *rm)
 	(void)close(rm->fd); /* read-only */
 	rm->fd = fd;
 	pop(rm);
-	rm->top->next += strlen(current_name(rm->top)) + 1;
+	rm->top->next += strlen(name) + 1;
 	return 0;
 }
 
@@ -282,29 +287,36 @@ static int open_parent(int dirfd, const char *path, const char **ret_last)
 	return fd < 0 ? -errno : fd;
 }
 
+/* One attempt. -ENOTEMPTY and what moved() knows may end differently at the next one. */
+static int remove_at(int parent, const char *name)
+{
+	int fd, r;
+
+	if (unlinkat(parent, name, 0) == 0 || errno == ENOENT)
+		return 0;
+	if (errno != EISDIR)
+		return -errno;
+	fd = open_beneath(parent, name); /* -EXDEV if something is mounted on it */
+	if (fd < 0)
+		return fd;
+	r = remove_contents(fd);
+	if (r < 0)
+		return r;
+	return unlinkat(parent, name, AT_REMOVEDIR) < 0 ? -errno : 0;
+}
+
 int io_remove_tree(int dirfd, const char *name)
 {
 	const char *last;
 	_cleanup_close_ int parent = open_parent(dirfd, name, &last);
+	int r = -ENOTEMPTY;
 
 	if (parent < 0)
 		return parent == -ENOENT ? 0 : parent;
-	for (unsigned tries = 0;; tries++) {
-		int fd, r;
-
-		if (unlinkat(parent, last, 0) == 0 || errno == ENOENT)
+	for (unsigned tries = 0; tries < RESCANS_MAX && (r == -ENOTEMPTY || moved(r)); tries++) {
+		r = remove_at(parent, last);
+		if (r == 0 || r == -ENOENT)
 			return 0;
-		if (errno != EISDIR)
-			return -errno;
-		fd = open_beneath(parent, last); /* -EXDEV if something is mounted on it */
-		if (fd < 0)
-			return fd == -ENOENT ? 0 : fd;
-		r = remove_contents(fd);
-		if (r < 0)
-			return r;
-		if (unlinkat(parent, last, AT_REMOVEDIR) == 0 || errno == ENOENT)
-			return 0;
-		if (errno != ENOTEMPTY || tries == RESCANS_MAX)
-			return -errno;
 	}
+	return r;
 }

@@ -5,11 +5,13 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -146,6 +148,30 @@ static void a_failed_write_leaves_nothing(void **state)
 	assert_int_equal(io_write_file(-1, "f", "x", 1, 0600, false), -EBADF);
 }
 
+/* A disk that is full after ten bytes. */
+static void a_write_that_fails_halfway_leaves_the_old_file(void **state)
+{
+	struct place *p = *state;
+	struct rlimit old, small;
+	void (*handler)(int) = signal(SIGXFSZ, SIG_IGN);
+	char *data = NULL;
+	size_t len;
+
+	assert_int_equal(io_write_file(p->fd, "f", "old", 3, 0600, false), 0);
+	assert_int_equal(getrlimit(RLIMIT_FSIZE, &old), 0);
+	small = (struct rlimit){.rlim_cur = 10, .rlim_max = old.rlim_max};
+	assert_int_equal(setrlimit(RLIMIT_FSIZE, &small), 0);
+	int r = io_write_file(p->fd, "f", "much longer than that", 21, 0600, false);
+
+	assert_int_equal(setrlimit(RLIMIT_FSIZE, &old), 0);
+	(void)signal(SIGXFSZ, handler);
+	assert_int_equal(r, -EFBIG);
+	assert_int_equal(count_names(p), 1);
+	assert_int_equal(io_read_file(p->fd, "f", 10, &data, &len), 0);
+	assert_string_equal(data, "old");
+	free(data);
+}
+
 static void reading_stops_at_the_maximum(void **state)
 {
 	struct place *p = *state;
@@ -212,6 +238,7 @@ int main(void)
 		in_place(write_and_read_a_file),
 		in_place(write_below_a_directory_of_the_path),
 		in_place(a_failed_write_leaves_nothing),
+		in_place(a_write_that_fails_halfway_leaves_the_old_file),
 		in_place(reading_stops_at_the_maximum),
 		in_place(what_is_not_a_file_is_refused),
 		in_place(no_memory),

@@ -3,9 +3,11 @@
  * inside. */
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <sched.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -161,6 +163,52 @@ static void removes_a_deep_tree_with_few_descriptors(void **state)
 	assert_false(there("deeper"));
 }
 
+static _Atomic bool busy;
+
+/* Somebody who keeps making directories and moving them about. */
+static void *keep_adding(void *arg)
+{
+	unsigned i = 0;
+
+	(void)arg;
+	while (atomic_load(&busy)) {
+		char name[64], other[64];
+
+		(void)snprintf(name, sizeof(name), "t/d%u", i % 7);
+		(void)snprintf(other, sizeof(other), "t/d%u/x", ++i % 7);
+		(void)mkdirat(top, name, 0700);
+		(void)mkdirat(top, other, 0700);
+		(void)renameat(top, name, top, other);
+		(void)symlinkat("kept", top, name);
+	}
+	return NULL;
+}
+
+static void removal_against_a_busy_writer(void **state)
+{
+	pthread_t thread;
+	int bad = 0;
+
+	(void)state;
+	assert_int_equal(mkdirat(top, "kept", 0700), 0);
+	touch(top, "kept/file");
+	atomic_store(&busy, true);
+	assert_int_equal(pthread_create(&thread, NULL, keep_adding, NULL), 0);
+	for (int i = 0; i < 200; i++) {
+		(void)mkdirat(top, "t", 0700);
+		int r = io_remove_tree(top, "t");
+
+		/* it ends, and says so if it could not keep up */
+		if (r != 0 && r != -ENOTEMPTY && r != -ESTALE && r != -ENOTDIR && r != -ELOOP)
+			bad = r;
+	}
+	atomic_store(&busy, false);
+	assert_int_equal(pthread_join(thread, NULL), 0);
+	assert_int_equal(bad, 0);
+	assert_int_equal(io_remove_tree(top, "t"), 0);
+	assert_true(there("kept/file"));
+}
+
 static void absolute_paths(void **state)
 {
 	char path[512];
@@ -242,6 +290,7 @@ int main(void)
 		in_place(does_not_follow_symlinks),
 		in_place(removes_a_wide_tree),
 		in_place(removes_a_deep_tree_with_few_descriptors),
+		in_place(removal_against_a_busy_writer),
 		in_place(absolute_paths),
 		in_place(no_memory_leaves_the_rest),
 		in_place(never_enters_a_mount),
