@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The handlers that methods.c lists. See rpc_handler in methods.h for what they may do. */
+#pragma once
+#include <protobuf-c/protobuf-c.h>
+
+struct err;
+struct rpc_call;
+
+/* mount_rpc.c */
+int rpc_create_mount(struct rpc_call *call, const ProtobufCMessage *in, struct err *e);
+int rpc_get_mount(struct rpc_call *call, const ProtobufCMessage *in, struct err *e);
+int rpc_list_mounts(struct rpc_call *call, const ProtobufCMessage *in, struct err *e);
+int rpc_delete_mount(struct rpc_call *call, const ProtobufCMessage *in, struct err *e);
+int rpc_renew_lease(struct rpc_call *call, const ProtobufCMessage *in, struct err *e);
+int rpc_update_mount(struct rpc_call *call, const ProtobufCMessage *in, struct err *e);
+/* watch_rpc.c */
+int rpc_watch_mounts(struct rpc_call *call, const ProtobufCMessage *in, struct err *e);
+/* node_rpc.c */
+int rpc_get_node(struct rpc_call *call, const ProtobufCMessage *in, struct err *e);
+int rpc_get_cache_stats(struct rpc_call *call, const ProtobufCMessage *in, struct err *e);
+/* health.c */
+int rpc_health_check(struct rpc_call *call, const ProtobufCMessage *in, struct err *e);
+int rpc_health_watch(struct rpc_call *call, const ProtobufCMessage *in, struct err *e);
+/* reflection.c */
+int rpc_reflection(struct rpc_call *call, const ProtobufCMessage *in, struct err *e);

@@ -1,0 +1,107 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Credentials by descriptor number. grpc owns a connection's descriptor and closes it when it likes, without telling; all it says
+ * about a call is the number. So a number must not be given to another peer while a call of the old one may still be looked up: every
+ * accepted socket is moved to the next higher free number of a range, round and round. Before a number comes again, all others have
+ * been used, and its entry is replaced before grpc sees the new connection.
+ *
+ * Any thread; the range also bounds the number of connections.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/lock.h"
+#include "uds.h"
+
+#define CONNECTIONS_MAX 4096
+
+struct uds_peers {
+	struct lock mu;
+	int base, count; /* const after init: the range of numbers */
+	int next;	 /* guarded by mu: offset to try first */
+	struct {
+		bool known;
+		struct uds_cred cred;
+	} entries[]; /* guarded by mu */
+};
+
+/* The upper half of what this process may open, at most CONNECTIONS_MAX numbers. */
+struct uds_peers *uds_peers_new(void)
+{
+	struct rlimit limit;
+	struct uds_peers *p;
+	int top = 1024, count;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) == 0)
+		top = limit.rlim_cur > 1 << 20 ? 1 << 20 : (int)limit.rlim_cur;
+	count = top / 2 < CONNECTIONS_MAX ? top / 2 : CONNECTIONS_MAX;
+	if (count < 1)
+		return NULL;
+	p = calloc(1, sizeof(*p) + (size_t)count * sizeof(p->entries[0]));
+	if (!p)
+		return NULL;
+	lock_init(&p->mu, LOCK_RANK_LEAF);
+	p->count = count;
+	p->base = top - count;
+	return p;
+}
+
+struct uds_peers *uds_peers_free(struct uds_peers *p)
+{
+	if (!p)
+		return NULL;
+	lock_fini(&p->mu);
+	free(p);
+	return NULL;
+}
+
+/* The lowest free number at or above base + from, inside the range. */
+static int duplicate(const struct uds_peers *p, int fd, int from)
+{
+	int copy = fcntl(fd, F_DUPFD_CLOEXEC, p->base + from);
+
+	if (copy < 0)
+		return -errno;
+	if (copy < p->base + p->count)
+		return copy;
+	(void)close(copy);
+	return -EMFILE;
+}
+
+int uds_peers_add(struct uds_peers *p, int fd)
+{
+	_cleanup_close_ int accepted = fd;
+	struct ucred cred;
+	socklen_t len = sizeof(cred);
+	int copy;
+
+	if (getsockopt(accepted, SOL_SOCKET, SO_PEERCRED, &cred, &len) < 0)
+		return -errno;
+	LOCK_GUARD(&p->mu);
+	copy = duplicate(p, accepted, p->next);
+	if (copy == -EMFILE && p->next)
+		copy = duplicate(p, accepted, 0);
+	if (copy < 0)
+		return copy;
+	p->entries[copy - p->base].known = true;
+	p->entries[copy - p->base].cred =
+		(struct uds_cred){.uid = cred.uid, .gid = cred.gid, .pid = cred.pid};
+	p->next = (copy - p->base + 1) % p->count;
+	return copy;
+}
+
+bool uds_peers_find(struct uds_peers *p, int fd, struct uds_cred *ret_cred)
+{
+	if (fd < p->base || fd >= p->base + p->count)
+		return false;
+	LOCK_GUARD(&p->mu);
+	if (!p->entries[fd - p->base].known)
+		return false;
+	*ret_cred = p->entries[fd - p->base].cred;
+	return true;
+}
