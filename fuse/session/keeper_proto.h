@@ -4,11 +4,10 @@
  * finds in its environment. Both programs come from one build, but an upgrade replaces the daemon
  * under a running keeper: so a version, and fixed layout.
  *
- *	daemon: HELLO {flags}	  → keeper: HELLO {result}
- *	daemon: MOUNT {tenant, mountpoint} → MOUNT {result} + descriptor (SCM_RIGHTS) if 0
- *	daemon: UNMOUNT {tenant, mountpoint} → UNMOUNT {result}
- *	daemon: LIST		  → LIST {tenant, mountpoint} + descriptor, for each; then LIST
- *{tenant ""}
+ *	HELLO {flags}			answered with {result}
+ *	MOUNT {tenant, mountpoint}	{result}, and the descriptor (SCM_RIGHTS) if 0
+ *	UNMOUNT {tenant, mountpoint}	{result}
+ *	LIST {index}			{tenant, mountpoint} and the descriptor; -ENOENT: past the end
  *
  * One question at a time; the keeper never speaks first. What was mounted for a dead predecessor
  * stays until the successor's HELLO: with KEEPER_ADOPT it may LIST and go on with it, without it
@@ -25,7 +24,8 @@
 enum keeper_type { KEEPER_HELLO = 1, KEEPER_MOUNT, KEEPER_UNMOUNT, KEEPER_LIST };
 
 struct keeper_msg {
-	uint32_t magic, version, type, flags;
+	uint32_t magic, version, type;
+	uint32_t flags; /* of HELLO; the index of LIST */
 	int32_t result; /* in answers: 0 or a negative errno */
 	char tenant[64];
 	char mountpoint[1024]; /* both NUL-terminated */

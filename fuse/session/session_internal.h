@@ -3,9 +3,9 @@
  * The farm, its threads and its sessions, shared by the files of this folder (README.md names who
  * does what).
  *
- *   sess_farm ──► slots (event key → session), park (requests that wait), control thread, notify
- * threads │ owns     sess_thread × (workers + answerers): buffers, the request at hand └─► session:
- * libfuse's session, /dev/fuse descriptor, saved INIT, counters
+ *	sess_farm ──► slots (event key → session), park (requests that wait),
+ *	  │ owns      control thread, notify threads, workers and answerers (sess_thread)
+ *	  └─► session: libfuse's session, /dev/fuse descriptor, saved INIT, counters
  */
 #pragma once
 #include "fuse/session.h"

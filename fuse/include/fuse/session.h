@@ -60,7 +60,7 @@ struct sess_config {
 /* Blocks until the kernel's INIT has been answered. */
 int sess_open(struct sess_farm *farm, struct session **ret_session,
 	const struct sess_config *config, struct err *e);
-/* The orderly end (fuse-workers §7): parked requests are answered, the mount detached, a forced
+/* The orderly end: parked requests are answered, the mount detached, a forced
  * abort if it does not end in time. Blocks. */
 struct session *sess_close(struct session *s);
 /* False once the kernel has ended the connection (somebody unmounted or aborted it): close the

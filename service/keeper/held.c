@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The table of connections. A tenant has one. Order does not matter: removal moves the last one. */
+#include "keeper.h"
+#include "session/device.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static struct held_mount *find(struct held *h, const char *tenant, const char *mountpoint)
+{
+	for (unsigned i = 0; i < h->count; i++)
+		if (strcmp(h->mount[i].tenant, tenant) == 0 &&
+			strcmp(h->mount[i].mountpoint, mountpoint) == 0)
+			return &h->mount[i];
+	return NULL;
+}
+
+int held_mount(struct held *h, const char *tenant, const char *mountpoint, int *ret_fd)
+{
+	struct held_mount m = {.fd = -1};
+	int r;
+
+	if (find(h, tenant, mountpoint))
+		return -EBUSY;
+	if (h->count == HELD_MAX)
+		return -EMFILE;
+	m.tenant = strdup(tenant);
+	m.mountpoint = strdup(mountpoint);
+	r = m.tenant && m.mountpoint ? device_mount(mountpoint, &m.fd) : -ENOMEM;
+	if (r < 0) {
+		free(m.tenant);
+		free(m.mountpoint);
+		return r;
+	}
+	h->mount[h->count++] = m;
+	*ret_fd = m.fd;
+	return 0;
+}
+
+static void drop(struct held *h, struct held_mount *m)
+{
+	(void)close(m->fd); /* the last copy ends the connection; nothing was buffered */
+	free(m->tenant);
+	free(m->mountpoint);
+	*m = h->mount[--h->count];
+}
+
+int held_unmount(struct held *h, const char *tenant, const char *mountpoint)
+{
+	struct held_mount *m = find(h, tenant, mountpoint);
+	int r = device_unmount(mountpoint);
+
+	if (m)
+		drop(h, m);
+	return r;
+}
+
+void held_unmount_all(struct held *h)
+{
+	while (h->count > 0) {
+		struct held_mount *m = &h->mount[h->count - 1];
+		int r = device_unmount(m->mountpoint);
+
+		if (r < 0 && r != -EINVAL && r != -ENOENT)
+			keeper_log("unmount_failed mountpoint=\"%s\" errno=%d", m->mountpoint, -r);
+		drop(h, m);
+	}
+}

@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The keeper's parts. One thread, one poll loop, libc only: what it holds must survive everything
+ * else, so there is as little of it as possible.
+ */
+#pragma once
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+/* ---- held.c: the connections that are kept open ---- */
+
+#define HELD_MAX 1024u
+
+struct held {
+	struct held_mount {
+		char *tenant, *mountpoint;
+		int fd;
+	} mount[HELD_MAX];
+	unsigned count;
+};
+
+/* Open, mount and keep. The descriptor stays ours. -EBUSY: the tenant has one; -EMFILE: too many.
+ */
+int held_mount(struct held *h, const char *tenant, const char *mountpoint, int *ret_fd);
+/* Lazy; forgets the descriptor. Also of a mountpoint that is not held. */
+int held_unmount(struct held *h, const char *tenant, const char *mountpoint);
+void held_unmount_all(struct held *h);
+
+/* ---- child.c: the program that is kept running ---- */
+
+struct child {
+	pid_t pid;  /* 0: none */
+	int socket; /* our end; -1: none, or closed by the other side */
+	bool said_hello;
+	uint64_t started_ms;
+};
+
+/* `oom_score` is what the child gets back of what we changed for ourselves; NULL: nothing. */
+int child_start(struct child *c, char **argv, const char *oom_score);
+/* After it ended. */
+void child_clear(struct child *c);
+
+/* ---- serve.c: questions of the child ---- */
+
+/* The socket is readable: answer one question. Sets said_hello; closes the socket at its end. */
+void serve(struct held *h, struct child *c);
+
+/* Milliseconds of CLOCK_MONOTONIC. */
+uint64_t keeper_now_ms(void);
+/* One line on stderr: keeper <what> key=value... */
+void keeper_log(const char *fmt, ...) __attribute__((format(printf, 1, 2)));

@@ -1,0 +1,287 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * coppice-keeper PROGRAM [ARGS]: runs the daemon and holds a copy of every /dev/fuse descriptor, so
+ * that a connection outlives the daemon's process. It mounts on the daemon's behalf (serve.c).
+ *
+ *	        start          HELLO (no adoption: what a predecessor left is unmounted)
+ *	(no child) ──► child ──────────► serving
+ *	    ▲   backoff  │ dies              │ dies
+ *	    └────────────┴───────────────────┘
+ *
+ * What a dead child left mounted waits for its successor's HELLO, at most ORPHAN_MS. The keeper
+ * ends with the child's status when it was told to stop (TERM, INT), when the child ends by itself
+ * with 0, and when the child fails before it ever said HELLO: a bad configuration does not get
+ * better by restarting.
+ *
+ * One thread. It never waits for the child: everything is an event in one poll. SIGCHLD comes
+ * through the signal descriptor, and reaps strangers too, because in a container this may be
+ * process 1.
+ */
+#include "keeper.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/signalfd.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#define NEVER          UINT64_MAX
+#define BACKOFF_MIN_MS 100u
+#define BACKOFF_MAX_MS 10000u
+#define CALM_MS        60000u /* a child that lived so long was fine: start over with the backoff */
+#define ORPHAN_MS      10000u /* how long mounts wait for a successor */
+#define STOP_MS        120000u /* how long a child may take to stop before it is killed */
+
+struct keeper {
+	char **argv;
+	char oom_score[16]; /* ours before we changed it; "": unchanged */
+	int signal_fd;
+	struct child child;
+	struct held held;
+	bool stopping, hello_ever, done;
+	int exit_code;
+	uint64_t restart_ms, orphan_ms, kill_ms; /* when; NEVER */
+	unsigned backoff_ms;
+};
+
+uint64_t keeper_now_ms(void)
+{
+	struct timespec ts;
+
+	(void)clock_gettime(CLOCK_MONOTONIC, &ts); /* cannot fail */
+	return (uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000;
+}
+
+void keeper_log(const char *fmt, ...)
+{
+	char line[512];
+	va_list ap;
+
+	va_start(ap, fmt);
+	(void)vsnprintf(line, sizeof(line), fmt, ap); /* a long line is cut */
+	va_end(ap);
+	(void)dprintf(STDERR_FILENO, "keeper %s\n", line); /* nowhere else to complain */
+}
+
+/* The kernel must not choose us when memory is short: every build on the node would lose its files.
+ */
+static void protect_from_oom(struct keeper *k)
+{
+	int fd = open("/proc/self/oom_score_adj", O_RDWR | O_CLOEXEC);
+	ssize_t n;
+
+	if (fd < 0)
+		return;
+	n = read(fd, k->oom_score, sizeof(k->oom_score) - 1);
+	if (n <= 0 || pwrite(fd, "-1000", 5, 0) != 5)
+		k->oom_score[0] = '\0'; /* not allowed here */
+	else
+		k->oom_score[n] = '\0';
+	(void)close(fd); /* done, or not */
+}
+
+static void finish(struct keeper *k, int code)
+{
+	held_unmount_all(&k->held);
+	k->exit_code = code;
+	k->done = true;
+}
+
+static void start_child(struct keeper *k)
+{
+	int r = child_start(&k->child, k->argv, k->oom_score[0] ? k->oom_score : NULL);
+
+	k->restart_ms = NEVER;
+	if (r < 0) {
+		keeper_log("start_failed errno=%d", -r);
+		k->restart_ms = keeper_now_ms() + k->backoff_ms;
+	}
+}
+
+static int code_of(int status)
+{
+	return WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
+}
+
+static void schedule_restart(struct keeper *k, uint64_t lived_ms)
+{
+	uint64_t now = keeper_now_ms();
+
+	if (lived_ms >= CALM_MS)
+		k->backoff_ms = BACKOFF_MIN_MS;
+	k->restart_ms = now + k->backoff_ms;
+	k->backoff_ms = k->backoff_ms * 2 < BACKOFF_MAX_MS ? k->backoff_ms * 2 : BACKOFF_MAX_MS;
+	if (k->held.count > 0 && k->orphan_ms == NEVER)
+		k->orphan_ms = now + ORPHAN_MS;
+}
+
+static void child_ended(struct keeper *k, int status)
+{
+	uint64_t lived_ms = keeper_now_ms() - k->child.started_ms;
+
+	child_clear(&k->child);
+	k->kill_ms = NEVER;
+	if (k->stopping || (WIFEXITED(status) && (WEXITSTATUS(status) == 0 || !k->hello_ever))) {
+		finish(k, code_of(status));
+		return;
+	}
+	keeper_log("child_died status=%d lived_ms=%llu mounts=%u", code_of(status),
+		(unsigned long long)lived_ms, k->held.count);
+	schedule_restart(k, lived_ms);
+}
+
+static void reap(struct keeper *k)
+{
+	int status;
+	pid_t pid;
+
+	while ((pid = waitpid(-1, &status, WNOHANG)) > 0)
+		if (pid == k->child.pid)
+			child_ended(k, status);
+}
+
+static void pass_on(const struct keeper *k, int sig)
+{
+	if (k->child.pid > 0 && kill(k->child.pid, sig) < 0)
+		keeper_log("kill_failed signal=%d errno=%d", sig, errno);
+}
+
+static void on_signal(struct keeper *k)
+{
+	struct signalfd_siginfo info;
+	int sig;
+
+	if (read(k->signal_fd, &info, sizeof(info)) != sizeof(info))
+		return; /* non-blocking: somebody was faster, or nothing */
+	sig = (int)info.ssi_signo;
+	if (sig == SIGCHLD) {
+		reap(k);
+		return;
+	}
+	if (sig == SIGTERM || sig == SIGINT) {
+		k->stopping = true;
+		if (k->kill_ms == NEVER)
+			k->kill_ms = keeper_now_ms() + STOP_MS;
+		if (k->child.pid == 0) {
+			finish(k, 0);
+			return;
+		}
+	}
+	pass_on(k, sig);
+}
+
+static void on_time(struct keeper *k)
+{
+	uint64_t now = keeper_now_ms();
+
+	if (now >= k->kill_ms) {
+		k->kill_ms = NEVER;
+		keeper_log("child_does_not_stop");
+		pass_on(k, SIGKILL);
+	}
+	if (now >= k->orphan_ms) {
+		k->orphan_ms = NEVER;
+		keeper_log("no_successor mounts=%u", k->held.count);
+		held_unmount_all(&k->held);
+	}
+	if (now >= k->restart_ms && k->child.pid == 0)
+		start_child(k);
+}
+
+static int next_timeout(const struct keeper *k)
+{
+	uint64_t now = keeper_now_ms(), at = k->restart_ms;
+
+	if (k->orphan_ms < at)
+		at = k->orphan_ms;
+	if (k->kill_ms < at)
+		at = k->kill_ms;
+	if (at == NEVER)
+		return -1; /* idle: a signal or the child wakes us */
+	return at <= now ? 0 : (int)(at - now);
+}
+
+static void serve_child(struct keeper *k)
+{
+	serve(&k->held, &k->child);
+	if (k->child.said_hello) {
+		k->hello_ever = true;
+		k->orphan_ms = NEVER;
+	}
+}
+
+static int run(struct keeper *k)
+{
+	start_child(k);
+	while (!k->done) {
+		struct pollfd p[2] = {
+			{.fd = k->signal_fd, .events = POLLIN},
+			{.fd = k->child.socket, .events = POLLIN}, /* -1 is skipped */
+		};
+		int n = poll(p, 2, next_timeout(k));
+
+		if (n < 0 && errno != EINTR) {
+			keeper_log("poll_failed errno=%d", errno);
+			finish(k, 1);
+		}
+		/* The child's last words before its end. */
+		if (n > 0 && p[1].revents)
+			serve_child(k);
+		if (n > 0 && p[0].revents)
+			on_signal(k);
+		if (!k->done)
+			on_time(k);
+	}
+	return k->exit_code;
+}
+
+static int open_signals(void)
+{
+	static const int wanted[] = {SIGTERM, SIGINT, SIGHUP, SIGUSR1, SIGUSR2, SIGCHLD};
+	sigset_t set;
+
+	(void)sigemptyset(&set); /* cannot fail, as the next */
+	for (size_t i = 0; i < sizeof(wanted) / sizeof(wanted[0]); i++)
+		(void)sigaddset(&set, wanted[i]);
+	if (sigprocmask(SIG_BLOCK, &set, NULL) < 0)
+		return -errno;
+	return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+}
+
+int main(int argc, char **argv)
+{
+	struct keeper *k;
+	int code;
+
+	if (argc < 2 || argv[1][0] == '-') {
+		(void)fprintf(stderr,
+			"usage: coppice-keeper PROGRAM [ARGS]\n"
+			"Runs PROGRAM, mounts for it and holds its FUSE connections.\n");
+		return argc == 2 && strcmp(argv[1], "--help") == 0 ? 0 : 2;
+	}
+	k = calloc(1, sizeof(*k));
+	if (!k)
+		return 1;
+	k->argv = argv + 1;
+	k->child.socket = -1;
+	k->restart_ms = k->orphan_ms = k->kill_ms = NEVER;
+	k->backoff_ms = BACKOFF_MIN_MS;
+	k->signal_fd = open_signals();
+	if (k->signal_fd < 0) {
+		keeper_log("signals_failed errno=%d", errno);
+		free(k);
+		return 1;
+	}
+	protect_from_oom(k);
+	code = run(k);
+	(void)close(k->signal_fd); /* at the end */
+	free(k);
+	return code;
+}

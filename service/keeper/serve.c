@@ -1,0 +1,104 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * One question, one answer, never waiting: the socket is non-blocking, and a child that does not
+ * read its answer loses it. Unknown questions are answered with -EPROTO.
+ */
+#include "keeper.h"
+#include "session/keeper_proto.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+static void answer(const struct child *c, struct keeper_msg *msg, int fd)
+{
+	union {
+		struct cmsghdr align;
+		char bytes[CMSG_SPACE(sizeof(int))];
+	} control = {0};
+	struct iovec iov = {.iov_base = msg, .iov_len = sizeof(*msg)};
+	struct msghdr mh = {.msg_iov = &iov, .msg_iovlen = 1};
+
+	if (fd >= 0) {
+		struct cmsghdr *cm;
+
+		mh.msg_control = control.bytes;
+		mh.msg_controllen = sizeof(control.bytes);
+		cm = CMSG_FIRSTHDR(&mh);
+		cm->cmsg_level = SOL_SOCKET;
+		cm->cmsg_type = SCM_RIGHTS;
+		cm->cmsg_len = CMSG_LEN(sizeof(int));
+		memcpy(CMSG_DATA(cm), &fd, sizeof(int));
+	}
+	if (sendmsg(c->socket, &mh, MSG_NOSIGNAL | MSG_DONTWAIT) < 0)
+		keeper_log("answer_failed errno=%d", errno);
+}
+
+static void hello(struct held *h, struct child *c, const struct keeper_msg *msg)
+{
+	if (!(msg->flags & KEEPER_ADOPT) && h->count > 0) {
+		keeper_log("not_adopted mounts=%u", h->count);
+		held_unmount_all(h);
+	}
+	c->said_hello = true;
+}
+
+static int list(const struct held *h, struct keeper_msg *msg, int *ret_fd)
+{
+	const struct held_mount *m;
+
+	if (msg->flags >= h->count)
+		return -ENOENT;
+	m = &h->mount[msg->flags];
+	memcpy(msg->tenant, m->tenant, strlen(m->tenant) + 1); /* they came in such a message */
+	memcpy(msg->mountpoint, m->mountpoint, strlen(m->mountpoint) + 1); /* as above */
+	*ret_fd = m->fd;
+	return 0;
+}
+
+static int act(struct held *h, struct child *c, struct keeper_msg *msg, int *ret_fd)
+{
+	switch (msg->type) {
+	case KEEPER_HELLO:
+		hello(h, c, msg);
+		return 0;
+	case KEEPER_MOUNT:
+		return held_mount(h, msg->tenant, msg->mountpoint, ret_fd);
+	case KEEPER_UNMOUNT:
+		return held_unmount(h, msg->tenant, msg->mountpoint);
+	case KEEPER_LIST:
+		return list(h, msg, ret_fd);
+	default:
+		return -EPROTO;
+	}
+}
+
+static bool is_terminated(const char *s, size_t cap)
+{
+	return memchr(s, '\0', cap) != NULL;
+}
+
+void serve(struct held *h, struct child *c)
+{
+	struct keeper_msg msg = {0};
+	ssize_t n = recv(c->socket, &msg, sizeof(msg), MSG_DONTWAIT);
+	int fd = -1;
+
+	if (n < 0 && (errno == EAGAIN || errno == EINTR))
+		return;
+	if (n <= 0) {
+		(void)close(c->socket); /* its end is closed: it ends, or wants no more of us */
+		c->socket = -1;
+		return;
+	}
+	if (n != sizeof(msg) || msg.magic != KEEPER_MAGIC || msg.version != KEEPER_VERSION ||
+		!is_terminated(msg.tenant, sizeof(msg.tenant)) ||
+		!is_terminated(msg.mountpoint, sizeof(msg.mountpoint)))
+		msg.result = -EPROTO;
+	else
+		msg.result = act(h, c, &msg, &fd);
+	msg.magic = KEEPER_MAGIC;
+	msg.version = KEEPER_VERSION;
+	answer(c, &msg, fd);
+}
