@@ -101,7 +101,8 @@ struct mount_filter {
 	const struct mount_label *labels;
 	unsigned label_count;
 	const char *page_token; /* NULL or "" = start; opaque */
-	unsigned page_size;
+	unsigned page_size;	/* 0 = 100; at most 1000 */
+	const char *mount_id;	/* NULL = any */
 };
 /* Up to page_size copies in an array to the caller (mount_info_fini each, then free), and the next token ("" at the end). */
 int mounts_list(struct mounts *m, const struct mount_filter *filter, struct mount_info **ret_infos, unsigned *ret_count,

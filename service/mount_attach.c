@@ -1,0 +1,136 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What is open of a mount while it can be used: its place in the tenant's session, its account, its lower, its workspace and perhaps a
+ * bind mount. The same steps serve a new mount and one found at start. Runs on the thread that has claimed the mount; blocks.
+ */
+#include "mount_host.h"
+#include "mount_lower.h"
+#include "mounts_internal.h"
+
+#include <base/cleanup.h>
+#include <base/path.h>
+#include <errno.h>
+#include <fuse/session.h>
+#include <service/tenants.h>
+#include <stdlib.h>
+#include <string.h>
+
+static int add_workspace(struct mount *mt, const struct mount_attach *how, struct err *e)
+{
+	const struct mount_record *r = &mt->rec;
+	_cleanup_free_ char *dir = path_join(mt->registry->workspaces_dir, r->mount_id);
+	struct ovl_ws_config config = {
+		.name = r->job_id,
+		.serial = r->serial,
+		.dir = dir,
+		.root_tree = r->root,
+		.lower_time_s = r->commit_time_s,
+		.uid = r->uid,
+		.gid = r->gid,
+		.read_only = r->read_only,
+		.quota = &mt->quota,
+	};
+	int err;
+
+	if (!dir)
+		return err_set(e, -ENOMEM, "", "no memory");
+	if (how->recover && access(dir, F_OK) < 0)
+		return err_set(e, -ENOENT, "WORKSPACE_LOST", "the directory of the workspace, %s, is not there", dir);
+	config.lower = mount_lower_new(mt->registry->config.storage, how->origin, mt->fetches);
+	if (!config.lower)
+		return err_set(e, -ENOMEM, "", "no memory");
+	err = ovl_ws_add(mt->host->overlay, &config, &mt->ws, e);
+	if (err) {
+		config.lower->ops->free(config.lower);
+		if (err == -ENOSPC)
+			return err_set(e, err, "DISK_FULL", "no room on the disk of %s", mt->registry->workspaces_dir);
+		return err_wrap(e, err, "workspace in %s", dir);
+	}
+	return 0;
+}
+
+static int bind_mountpoint(struct mount *mt, struct err *e)
+{
+	int err;
+
+	if (!mt->rec.mountpoint)
+		return 0;
+	err = sess_bind(mt->host->session, mt->rec.job_id, mt->rec.mountpoint, e);
+	if (err)
+		return err_wrap(e, err, "mountpoint %s", mt->rec.mountpoint);
+	mt->bound = true;
+	return 0;
+}
+
+static void open_account(struct mount *mt)
+{
+	quota_init(&mt->quota, tenant_quota(mt->tenant));
+	quota_set_limit(&mt->quota, QUOTA_BYTES, mt->rec.quota_bytes);
+	quota_set_limit(&mt->quota, QUOTA_INODES, mt->rec.quota_inodes);
+}
+
+int mount_attach(struct mount *mt, const struct mount_attach *how, struct err *e)
+{
+	struct mounts *m = mt->registry;
+	int err;
+
+	mt->fetches = mount_fetches_new();
+	if (!mt->fetches)
+		return err_set(e, -ENOMEM, "", "no memory");
+	err = mount_host_acquire(m, mt->tenant, how->deadline_ns, &mt->host, e);
+	if (err)
+		goto no_host;
+	open_account(mt);
+	err = add_workspace(mt, how, e);
+	if (err)
+		goto no_workspace;
+	sess_workspace_added(mt->host->session, mt->rec.job_id);
+	lock_acquire(&m->mu);
+	mt->attached = true;
+	lock_release(&m->mu);
+	err = bind_mountpoint(mt, e);
+	if (err)
+		mount_detach(mt);
+	return err;
+
+no_workspace:
+	quota_fini(&mt->quota);
+	mount_host_release(m, mt->host);
+	mt->host = NULL;
+no_host:
+	mt->fetches = mount_fetches_unref(mt->fetches);
+	return err;
+}
+
+/* The record gets the last figures, in memory: the next commit journals them. */
+static void close_account(struct mount *mt)
+{
+	struct mount_info view;
+
+	LOCK_GUARD(&mt->registry->mu);
+	mount_view_locked(mt, &view);
+	mt->rec.used_bytes = view.used_bytes;
+	mt->rec.used_inodes = view.used_inodes;
+	mt->rec.trees_fetched = view.trees_fetched;
+	mt->rec.blobs_fetched = view.blobs_fetched;
+	mt->rec.bytes_fetched = view.bytes_fetched;
+	mt->rec.fetch_errors = view.fetch_errors;
+	mt->attached = false;
+	quota_fini(&mt->quota);
+}
+
+void mount_detach(struct mount *mt)
+{
+	if (!mt->attached) /* only we change it */
+		return;
+	if (mt->bound)
+		(void)sess_unbind(mt->registry->config.farm, mt->rec.mountpoint); /* a sweep at the next start finds what is left */
+	mt->bound = false;
+	sess_workspace_removed(mt->host->session, mt->rec.job_id);
+	ovl_ws_remove(mt->host->overlay, mt->ws);
+	mt->ws = NULL;
+	close_account(mt);
+	mount_host_release(mt->registry, mt->host);
+	mt->host = NULL;
+	mt->fetches = mount_fetches_unref(mt->fetches);
+}
