@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What the storage_*.c files share: the storage, its lanes (one per origin), and fetches with those
- *who wait for them.
+ * What the storage_*.c files share: the storage, its lanes, and those who wait for a fetch.
  *
- *	waiter ─┐                      ┌ foreground pool ┐
- *	waiter ─┼─► fetch (kind, oid, origin) ─► lane ──┤                 ├─► origin ─► index or
- *blob store waiter ─┘        ▲             └ background pool ┘ └── reaper: ends waiters whose
- *deadline has come, whatever the fetch is doing
+ *	waiter ─┐                     lane of the origin
+ *	waiter ─┼─► fetch ─► foreground or background pool ─► origin ─► index or blob store
+ *	waiter ─┘
+ *	   ▲
+ *	   └─── reaper: ends waiters whose deadline has come, whatever their fetch is doing
  */
 #pragma once
 #include "base/list.h"
@@ -20,12 +20,11 @@ struct pool;
 struct fetch;
 
 enum fetch_kind { FETCH_TREE, FETCH_BLOB, FETCH_KIND_COUNT };
-/* QUEUED → RUNNING → OVER; RUNNING → QUEUED if it ran out of time but someone has more; QUEUED →
- * OVER if all went away. */
+/* QUEUED → RUNNING → OVER. RUNNING → QUEUED if it ran out of time but someone has more.
+ * QUEUED → OVER if all who waited have gone. */
 enum fetch_state { FETCH_QUEUED, FETCH_RUNNING, FETCH_OVER };
 
-/* One request. In exactly one of: its fetch's list and the heap, or a list of the thread that ends
- * it. */
+/* One request. Either in its fetch's list and the heap, or in a list of the thread that ends it. */
 struct waiter {
 	struct list node;
 	struct fetch *fetch;
@@ -75,11 +74,10 @@ struct storage {
 	struct tree_index *index;
 	struct blob_store *blobs;
 	unsigned fetch_threads;
-	struct lock mu;     /* LOCK_RANK_STORAGE */
-	struct list lanes;  /* guarded by mu; only grows */
-	struct lane *stray; /* const after open */
-	struct list
-		*bucket; /* fetches by kind, oid and origin; guarded by mu, as are the fetches */
+	struct lock mu;            /* LOCK_RANK_STORAGE */
+	struct list lanes;         /* guarded by mu; only grows */
+	struct lane *stray;        /* const after open */
+	struct list *bucket;       /* fetches by kind, oid, origin; guarded by mu, as they are */
 	struct deadline_heap heap; /* guarded by mu; its size is the number of waiters */
 	bool stopping;             /* guarded by mu */
 	bool reaper_started;       /* const after open */

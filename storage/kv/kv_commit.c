@@ -1,19 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
  * The writer thread: group commit. While a commit (and its fsync) runs, requests gather; the next
- *transaction takes them all. A request is a set of ops that happens whole or not at all. If
- *anything in a batch fails, the batch is undone and its requests are run again one by one, so that
- *a bad one fails alone.
+ * transaction takes them all. A request is a set of ops that happens whole or not at all. If
+ * anything in a batch fails, the batch is undone and its requests are run again one by one, so
+ * that a bad one fails alone.
  *
  *	kv_write ──┐                       ┌─ ok ────────────────► results
  *	kv_write ──┼─► queue ─► one batch ─┤
  *	  async  ──┘                       └─ error ─► one by one ► results
  *
- * A cache commits without fsync; it is synced at the latest SYNC_AFTER_NS after the first unsynced
- *commit.
+ * A cache commits without fsync; it is synced at the latest SYNC_AFTER_NS after the first commit
+ * that was not.
  *
  * Threads: kv_write waits on `progress`; the callbacks of kv_write_async run here. The thread ends
- *when kv_writer_stop has set `stop` and the queue is empty.
+ * when kv_writer_stop has set `stop` and the queue is empty.
  */
 #include "base/clock.h"
 #include "kv/kv_internal.h"
@@ -211,7 +211,7 @@ static void mark_if_damaged(struct kv *kv)
 	lock_release(&w->mu);
 	if (mark)
 		/* If even that fails, the next start meets the damage again. */
-		(void)kv_guard_mark(kv->dir, KV_STATE_DAMAGED);
+		(void)kv_guard_mark(kv->dir, KV_STATE_DAMAGED, 0);
 }
 
 void kv_note_damage(struct kv *kv)

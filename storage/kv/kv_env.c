@@ -174,12 +174,13 @@ static void close_env(struct kv *kv)
 /* One attempt; *ret_why tells what is damaged if the result is -EIO or -EPROTONOSUPPORT. */
 static int try_open(struct kv *kv, const struct kv_config *c, const char **ret_why)
 {
-	int r = kv_guard_inspect(kv->dir, kv->mode, ret_why);
+	unsigned kills;
+	int r = kv_guard_inspect(kv->dir, kv->mode, &kills, ret_why);
 
 	if (r < 0)
 		return r;
 	if (kv->mode == KV_CACHE) {
-		r = kv_guard_mark(kv->dir, KV_STATE_OPEN);
+		r = kv_guard_mark(kv->dir, KV_STATE_OPEN, kills);
 		if (r < 0)
 			return r;
 	}
@@ -263,7 +264,7 @@ struct kv *kv_close(struct kv *kv)
 		/* Only what is on disk may be called clean; otherwise the next start decides by the
 		 * boot id. */
 		if (r == 0 && kv->mode == KV_CACHE && !kv->writer.damaged)
-			r = kv_guard_mark(kv->dir, KV_STATE_CLEAN);
+			r = kv_guard_mark(kv->dir, KV_STATE_CLEAN, 0);
 		if (r < 0)
 			log_debug("kv_close_unclean", LOG_S("dir", kv->dir), LOG_E(r));
 	}

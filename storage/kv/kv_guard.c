@@ -1,18 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * Guards an LMDB environment against what LMDB does not look for: a second process, a crash of the
- *machine between unsynced writes, and a file that is not what its meta pages say.
+ * Guards an LMDB environment against a second process, crashes of the machine and damage.
  *
- *	DIR.lock		flock'ed while open; holds the pid. Beside DIR, so that it stays
- *when DIR is moved away. DIR/state		"boot=<id> state=<open|clean|damaged>": before the
- *first write, after the last sync, on damage.
- *	DIR/data.mdb		LMDB's file; its two meta pages are read here without mapping it.
- *	DIR.damaged-<time>	a cache that was set aside; only the newest is kept.
+ *	DIR.lock            flock'ed while open; holds the pid. Beside DIR: it stays when DIR moves.
+ *	DIR/state           of a cache: "boot=<id> state=<open|clean|damaged> kills=<n>", written
+ *	                    before the first write, after the last sync, and on damage.
+ *	DIR.damaged-<time>  a cache that was set aside; only the newest is kept.
  *
- * LMDB keeps no page checksums and maps the file: a truncated one would end in SIGBUS, so its size
- *is compared with the last page in use. A cache runs without fsync (MDB_NOSYNC). That survives a
- *crash of the process, because the kernel has all writes, but not one of the machine: if `state`
- *says "open" under another boot id, it is not trusted.
+ * A cache runs without fsync (MDB_NOSYNC). That survives a crash of the process, because the kernel
+ * has all writes, but not one of the machine: if `state` says "open" under another boot id, the
+ * cache is not trusted. A start after a kill must be fast, so it makes the short check only; after
+ * two kills in a row the file itself may be what kills us, and all of it is checked.
  */
 #include "base/cleanup.h"
 #include "base/err.h"
@@ -20,7 +18,6 @@
 #include "kv/kv_internal.h"
 
 #include <dirent.h>
-#include <endian.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -34,15 +31,11 @@
 #define DATA_FILE     "data.mdb"
 #define BOOT_ID_FILE  "/proc/sys/kernel/random/boot_id"
 #define BOOT_ID_BYTES 36
+#define KILLS_CHECK   2 /* ends without a close in a row, after which the whole file is checked */
 
-/* LMDB 0.9's meta page: a page header of 16 bytes, then MDB_meta, in the machine's byte order. */
-#define META_MAGIC   0xBEEFC0DEu
-#define META_VERSION 1u
-#define META_BYTES   (16 + 136)
-
-struct meta {
-	uint32_t magic, version, page_bytes;
-	uint64_t last_page, txn_id;
+struct past {
+	bool trusted;
+	unsigned kills; /* ends without a close since the last clean one or whole check */
 };
 
 static const char *const state_word[] = {
@@ -91,17 +84,18 @@ static void boot_id(char id[BOOT_ID_BYTES + 1])
 		id[BOOT_ID_BYTES] = '\0';
 }
 
-/* No answer (memory, permissions) is an error, not distrust: a good cache must not be lost over it.
- */
-static int state_trusted(const char *dir, bool *ret_trusted)
+/* What the last run left. No answer (memory, permissions) is an error, not distrust: a good cache
+ * must not be lost over it. */
+static int read_state(const char *dir, struct past *ret_past)
 {
 	_cleanup_free_ char *path = NULL;
 	_cleanup_free_ char *text = NULL;
 	char now[BOOT_ID_BYTES + 1], then[BOOT_ID_BYTES + 1], state[8];
+	struct past past = {0};
 	size_t len;
 	int r;
 
-	*ret_trusted = false;
+	*ret_past = past;
 	if (asprintf(&path, "%s/" STATE_FILE, dir) < 0)
 		return path = NULL, -ENOMEM;
 	r = io_read_file(AT_FDCWD, path, 256, &text, &len);
@@ -109,17 +103,19 @@ static int state_trusted(const char *dir, bool *ret_trusted)
 		return 0;
 	if (r < 0)
 		return r;
-	if (sscanf(text, "boot=%36s state=%7s", then, state) != 2)
+	if (sscanf(text, "boot=%36s state=%7s kills=%u", then, state, &past.kills) != 3)
 		return 0;
 	boot_id(now);
-	if (strcmp(state, state_word[KV_STATE_OPEN]) == 0)
-		*ret_trusted = now[0] != '?' && strcmp(now, then) == 0;
-	else
-		*ret_trusted = strcmp(state, state_word[KV_STATE_CLEAN]) == 0;
+	past.trusted = strcmp(state, state_word[KV_STATE_CLEAN]) == 0;
+	if (strcmp(state, state_word[KV_STATE_OPEN]) == 0) {
+		past.trusted = now[0] != '?' && strcmp(now, then) == 0;
+		past.kills++;
+	}
+	*ret_past = past;
 	return 0;
 }
 
-int kv_guard_mark(const char *dir, enum kv_state state)
+int kv_guard_mark(const char *dir, enum kv_state state, unsigned kills)
 {
 	_cleanup_close_ int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	char id[BOOT_ID_BYTES + 1], text[80];
@@ -128,7 +124,8 @@ int kv_guard_mark(const char *dir, enum kv_state state)
 	if (fd < 0)
 		return -errno;
 	boot_id(id);
-	(void)snprintf(text, sizeof(text), "boot=%s state=%s\n", id, state_word[state]);
+	(void)snprintf(
+		text, sizeof(text), "boot=%s state=%s kills=%u\n", id, state_word[state], kills);
 	r = io_write_file(fd, STATE_FILE, text, strlen(text), 0600, true);
 	/* Without room for it, no state at all is the safe one: it reads as "do not trust". */
 	if (r == -ENOSPC || r == -EDQUOT)
@@ -137,83 +134,15 @@ int kv_guard_mark(const char *dir, enum kv_state state)
 	return r;
 }
 
-static uint32_t get32(const uint8_t *p)
-{
-	uint32_t v;
-
-	memcpy(&v, p, sizeof(v));
-	return v;
-}
-
-static uint64_t get64(const uint8_t *p)
-{
-	uint64_t v;
-
-	memcpy(&v, p, sizeof(v));
-	return v;
-}
-
-static int meta_read(int fd, uint64_t offset, struct meta *ret_meta)
-{
-	uint8_t page[META_BYTES];
-	const uint8_t *m = page + 16;
-	int r = io_pread_full(fd, page, sizeof(page), offset);
-
-	if (r < 0)
-		return r;
-	*ret_meta = (struct meta){
-		.magic = get32(m),
-		.version = get32(m + 4),
-		.page_bytes = get32(m + 24),
-		.last_page = get64(m + 120),
-		.txn_id = get64(m + 128),
-	};
-	return 0;
-}
-
-static const char *meta_fault(const struct meta *m, uint64_t file_bytes)
-{
-	if (m->magic != META_MAGIC)
-		return "not an LMDB file";
-	if (m->version != META_VERSION)
-		return "written by another LMDB format";
-	if (m->page_bytes < 512 || m->page_bytes > 65536 || (m->page_bytes & (m->page_bytes - 1)))
-		return "meta page is damaged";
-	if (m->last_page >= UINT64_MAX / m->page_bytes - 1)
-		return "meta page is damaged";
-	if ((m->last_page + 1) * m->page_bytes > file_bytes)
-		return "file is truncated";
-	return NULL;
-}
-
-/* The finding about an open data file, or NULL. */
-static const char *data_fault(int fd, uint64_t file_bytes)
-{
-	struct meta first, second;
-	const char *why;
-
-	if (meta_read(fd, 0, &first) < 0)
-		return "file is truncated";
-	/* The first page tells the size of pages, thus where the second is. */
-	why = meta_fault(&first, UINT64_MAX);
-	if (why)
-		return why;
-	if (meta_read(fd, first.page_bytes, &second) < 0)
-		return "file is truncated";
-	why = meta_fault(&second, UINT64_MAX);
-	if (why)
-		return why;
-	return meta_fault(second.txn_id > first.txn_id ? &second : &first, file_bytes);
-}
-
-int kv_guard_inspect(const char *dir, enum kv_mode mode, const char **ret_why)
+int kv_guard_inspect(const char *dir, enum kv_mode mode, unsigned *ret_kills, const char **ret_why)
 {
 	_cleanup_free_ char *path = NULL;
 	_cleanup_close_ int fd = -1;
+	struct past past;
 	struct stat st;
-	const char *why;
-	bool trusted;
+	int r;
 
+	*ret_kills = 0;
 	if (asprintf(&path, "%s/" DATA_FILE, dir) < 0)
 		return path = NULL, -ENOMEM;
 	fd = open(path, O_RDONLY | O_CLOEXEC);
@@ -225,19 +154,18 @@ int kv_guard_inspect(const char *dir, enum kv_mode mode, const char **ret_why)
 	 * empty, and LMDB starts anew. */
 	if (st.st_size == 0)
 		return 0;
-	why = data_fault(fd, (uint64_t)st.st_size);
-	if (!why && mode == KV_CACHE) {
-		int r = state_trusted(dir, &trusted);
-
-		if (r < 0)
-			return r;
-		if (!trusted)
-			why = "damaged, or not closed before the machine stopped";
+	/* A journal is small and precious: always all of it. */
+	if (mode == KV_DURABLE)
+		return kv_check_file(fd, (uint64_t)st.st_size, true, ret_why);
+	r = read_state(dir, &past);
+	if (r < 0)
+		return r;
+	if (!past.trusted) {
+		*ret_why = "damaged, or open when the machine stopped";
+		return -EIO;
 	}
-	if (!why)
-		return 0;
-	*ret_why = why;
-	return -EIO;
+	*ret_kills = past.kills < KILLS_CHECK ? past.kills : 0;
+	return kv_check_file(fd, (uint64_t)st.st_size, past.kills >= KILLS_CHECK, ret_why);
 }
 
 /* Remove what earlier damages left beside DIR: nothing may pile up. */

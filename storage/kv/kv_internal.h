@@ -87,17 +87,22 @@ struct kv_req {
 /* The one table from LMDB's results to errnos. */
 int kv_errno(int mdb_result);
 
+/* kv_check.c: is the file one that LMDB can walk? `whole`: every page, else the meta pages and the
+ * size. -EIO with *ret_why. */
+int kv_check_file(int fd, uint64_t file_bytes, bool whole, const char **ret_why);
+
 /* kv_guard.c: what stands between an environment and other processes, crashes and damage. */
-int kv_guard_lock(const char *dir, int *ret_fd, struct err *e);
-/* 0: nothing there or as it should be; -EIO: damaged, with the finding in *ret_why. */
-int kv_guard_inspect(const char *dir, enum kv_mode mode, const char **ret_why);
-int kv_guard_set_aside(const char *dir, struct err *e);
 enum kv_state {
 	KV_STATE_OPEN,    /* trusted only under the same boot */
 	KV_STATE_CLEAN,   /* synced and closed */
 	KV_STATE_DAMAGED, /* set aside at the next start */
 };
-int kv_guard_mark(const char *dir, enum kv_state state);
+int kv_guard_lock(const char *dir, int *ret_fd, struct err *e);
+/* 0: nothing there or as it should be; -EIO: damaged, with the finding in *ret_why. *ret_kills: for
+ * kv_guard_mark. */
+int kv_guard_inspect(const char *dir, enum kv_mode mode, unsigned *ret_kills, const char **ret_why);
+int kv_guard_set_aside(const char *dir, struct err *e);
+int kv_guard_mark(const char *dir, enum kv_state state, unsigned kills);
 
 /* kv_read.c */
 void kv_read_init(struct kv *kv);

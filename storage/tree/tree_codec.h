@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The packed directory. All numbers are little-endian; nothing is aligned (LMDB aligns values to 2
- *bytes only).
+ * The packed directory. All numbers are little-endian; nothing is aligned (LMDB aligns values to
+ * 2 bytes only).
  *
  *	offset  0  u32  magic "CTRE"
  *	        4  u16  version
@@ -18,13 +18,13 @@
  *	            8  u32  offset of the name in the names
  *	           12  u8   name length
  *	           13  u8   class (enum tree_class) | bit 7: size known
- *	           14  u16  first two bytes of the name, big-endian: most probes of a search end
- *here 16       oid (zeros for a submodule)
+ *	           14  u16  first two bytes of the name, big-endian: they end most probes
+ *	           16       oid (zeros for a submodule)
  *	        ...  names, back to back, without terminators
  *
  * tree_codec_open checks the header against the length in O(1). What an entry says is checked when
- *it is read, and a lying one reads as an empty name, never out of bounds. tree_codec_check reads
- *everything, checksum included.
+ * it is read: a lying one reads as an empty name, never out of bounds. tree_codec_check reads all
+ * of it, checksum included.
  */
 #pragma once
 #include "storage/tree.h"

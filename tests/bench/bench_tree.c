@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
  * What one lookup in the tree index costs: begin a view, find a name, end. Fills an index with
- *directories, then looks up names in random order, as cold directories of a build would be. Prints
- *nanoseconds per operation.
+ * directories, then looks up names in random order, as the cold directories of a build would be.
+ * Prints nanoseconds per operation.
  *
  *	bench_tree [DIRECTORIES [ENTRIES [LOOKUPS]]]
  */

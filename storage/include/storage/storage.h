@@ -8,8 +8,8 @@
  * minutes from now.
  *
  * Threads: any. Callbacks run with no lock held, on a fetch thread, on the reaper (-ETIMEDOUT) or
- * on the thread that closes
- * (-ECANCELED). They must not block and must not wait for another fetch; they may ask for one.
+ * on the thread that closes (-ECANCELED). They must not block and must not wait for another fetch;
+ * they may ask for one.
  */
 #pragma once
 #include "storage/blob.h"
@@ -38,8 +38,7 @@ struct storage *storage_close(struct storage *st);
 struct tree_index *storage_tree_index(struct storage *st);
 struct blob_store *storage_blob_store(struct storage *st);
 
-/* Origins by name. The storage keeps its own reference. -EEXIST for a second one of the same name.
- */
+/* Origins by name. The storage keeps a reference. -EEXIST for a second one of the same name. */
 int storage_add_origin(struct storage *st, struct origin *origin);
 /* A new reference, or NULL. Use this very object in the calls below: it has its own fetch threads,
  * others share a few. */

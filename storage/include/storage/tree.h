@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The tree index: what is known about content, by its name, so that nothing in it is ever stale.
- *   tree oid → packed directory;   blob oid → size and further digests;   commit oid → root tree
- * and time.
+ *	tree oid → packed directory
+ *	blob oid → size, SHA-256
+ *	commit oid → root tree, time
  *
  * A packed directory is one versioned binary record, readable in place without copying. Entries are
  * sorted by name as plain bytes (memcmp, then length), not in Git's order. Layout in tree_codec.h;

@@ -18,6 +18,7 @@
 
 #include "base/err.h"
 #include "base/io.h"
+#include "kv/kv_internal.h"
 #include "storage/kv.h"
 #include "tmpdir.h"
 
@@ -244,11 +245,11 @@ static void test_machine_crash_distrusts_a_cache(void **state)
 	struct kv *kv;
 
 	fill(w, KV_CACHE, 10);
-	set_mark(w, "boot=00000000-0000-0000-0000-000000000000 state=clean\n");
+	set_mark(w, "boot=00000000-0000-0000-0000-000000000000 state=clean kills=0\n");
 	kv = open_as(w, KV_CACHE, 0, NULL);
 	assert_int_equal(count(kv), 10); /* closed cleanly under another boot */
 	kv_close(kv);
-	set_mark(w, "boot=00000000-0000-0000-0000-000000000000 state=open\n");
+	set_mark(w, "boot=00000000-0000-0000-0000-000000000000 state=open kills=0\n");
 	expect_set_aside(w);
 	fill(w, KV_CACHE, 10);
 	set_mark(w, "nonsense\n");
@@ -309,6 +310,145 @@ static void test_kill_keeps_durable(void **state)
 	kill_in_mid_write(*state, KV_DURABLE, 20);
 }
 
+/* A child that has the environment open until it is killed. */
+static void open_and_kill(struct world *w)
+{
+	int ready[2], status;
+	char byte;
+	pid_t pid;
+
+	assert_int_equal(pipe(ready), 0);
+	pid = fork();
+	assert_true(pid >= 0);
+	if (pid == 0) {
+		struct kv *kv;
+		struct err e = {0};
+
+		if (kv_open(&kv, &w->config, NULL, &e) < 0 || write(ready[1], "x", 1) != 1)
+			_exit(1);
+		for (;;)
+			pause();
+	}
+	close(ready[1]);
+	assert_int_equal(read(ready[0], &byte, 1), 1);
+	close(ready[0]);
+	assert_int_equal(kill(pid, SIGKILL), 0);
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+}
+
+/* Deep trees, values in overflow pages, freed pages: everything that a healthy file may hold. */
+static void fill_all_kinds(struct world *w, enum kv_mode mode)
+{
+	static char large[20000];
+	struct kv *kv = open_as(w, mode, 0, NULL);
+
+	for (uint32_t i = 0; i < 3000; i++) {
+		const struct kv_op op = {
+			0, &i, sizeof(i), large, i % 100 ? 40 + i % 200 : sizeof(large), false};
+
+		assert_int_equal(kv_write_async(kv, &op, 1, NULL, NULL), 0);
+	}
+	assert_int_equal(kv_flush(kv), 0);
+	for (uint32_t i = 0; i < 3000; i += 3) {
+		const struct kv_op op = {0, &i, sizeof(i), NULL, 0, false};
+
+		assert_int_equal(kv_write_async(kv, &op, 1, NULL, NULL), 0);
+	}
+	kv_close(kv);
+}
+
+static int check_whole(struct world *w)
+{
+	int fd = open(w->data, O_RDONLY | O_CLOEXEC);
+	const char *why;
+	struct stat st;
+	int r;
+
+	assert_true(fd >= 0);
+	assert_int_equal(fstat(fd, &st), 0);
+	r = kv_check_file(fd, (uint64_t)st.st_size, true, &why);
+	close(fd);
+	return r;
+}
+
+static void test_whole_check_passes_what_is_healthy(void **state)
+{
+	struct world *w = *state;
+	struct kv *kv;
+
+	kv_close(open_as(w, KV_CACHE, 0, NULL));
+	assert_int_equal(check_whole(w), 0);
+	fill_all_kinds(w, KV_CACHE);
+	assert_int_equal(check_whole(w), 0);
+	for (unsigned i = 0; i < 4; i++)
+		open_and_kill(w);
+	kv = open_as(w, KV_CACHE, 0, NULL);
+	assert_int_equal(count(kv), 2000);
+	kv_close(kv);
+	assert_int_equal(set_aside_count(w), 0);
+}
+
+/* Any page overwritten: the check says so or the page was not in use; it never crashes and never
+ * loops. */
+static void test_whole_check_finds_garbage_pages(void **state)
+{
+	struct world *w = *state;
+	uint8_t page[4096], garbage[4096];
+	unsigned found = 0, pages;
+	struct stat st;
+	int fd;
+
+	fill_all_kinds(w, KV_CACHE);
+	assert_int_equal(stat(w->data, &st), 0);
+	pages = (unsigned)(st.st_size / 4096);
+	fd = open(w->data, O_RDONLY | O_CLOEXEC);
+	assert_true(fd >= 0);
+	for (unsigned i = 2; i < pages; i++) {
+		assert_int_equal(io_pread_full(fd, page, sizeof(page), i * 4096ull), 0);
+		assert_int_equal(io_random(garbage, sizeof(garbage)), 0);
+		/* Half of them keep their header: only the nodes lie. */
+		memcpy(garbage, page, i % 2 ? 16 : 0);
+		overwrite(w->data, i * 4096ull, garbage, sizeof(garbage));
+		found += check_whole(w) == -EIO;
+		overwrite(w->data, i * 4096ull, page, sizeof(page));
+	}
+	close(fd);
+	assert_int_equal(check_whole(w), 0);
+	assert_true(found > 50);
+}
+
+/* A page that kills us at every start must not do so for ever. */
+static void test_two_kills_lead_to_a_whole_check(void **state)
+{
+	struct world *w = *state;
+	uint8_t garbage[4096];
+	struct stat st;
+
+	fill_all_kinds(w, KV_CACHE);
+	open_and_kill(w);
+	open_and_kill(w);
+	assert_int_equal(stat(w->data, &st), 0);
+	assert_int_equal(io_random(garbage, sizeof(garbage)), 0);
+	for (uint64_t at = 8192; at < (uint64_t)st.st_size; at += 4096)
+		overwrite(w->data, at, garbage, sizeof(garbage));
+	expect_set_aside(w);
+}
+
+static void test_damaged_durable_is_refused(void **state)
+{
+	struct world *w = *state;
+	uint8_t garbage[4096];
+	struct stat st;
+
+	fill_all_kinds(w, KV_DURABLE);
+	assert_int_equal(stat(w->data, &st), 0);
+	kv_close(open_as(w, KV_DURABLE, 0, NULL));
+	assert_int_equal(io_random(garbage, sizeof(garbage)), 0);
+	for (uint64_t at = 8192; at < (uint64_t)st.st_size; at += 4096)
+		overwrite(w->data, at, garbage, sizeof(garbage));
+	(void)open_as(w, KV_DURABLE, -EIO, NULL);
+}
+
 static void test_lock_ends_with_its_process(void **state)
 {
 	struct world *w = *state;
@@ -350,6 +490,10 @@ int main(void)
 		T(test_kill_keeps_a_cache),
 		T(test_kill_keeps_durable),
 		T(test_lock_ends_with_its_process),
+		T(test_whole_check_passes_what_is_healthy),
+		T(test_whole_check_finds_garbage_pages),
+		T(test_two_kills_lead_to_a_whole_check),
+		T(test_damaged_durable_is_refused),
 	};
 #undef T
 
