@@ -19,6 +19,8 @@ int reply_errno(int r)
 {
 	if (r >= 0)
 		return 0;
+	if (r <= -(int)SESS_ERRNOS)
+		return EIO; /* codes of libraries, and the kernel's own (ERESTARTSYS ...) */
 	switch (-r) {
 	case EAGAIN:    /* would tell the caller to poll: there is nothing to poll for */
 	case ECANCELED: /* of a fetch that was given up */
@@ -26,8 +28,7 @@ int reply_errno(int r)
 	case ENOSYS: /* the kernel would never ask again, for any file */
 		return EOPNOTSUPP;
 	default:
-		return r < -(int)SESS_ERRNOS ? EIO : -r; /* codes of the kernel's own (ERESTARTSYS
-							    ...) must not be sent */
+		return -r;
 	}
 }
 

@@ -87,7 +87,7 @@ static uint64_t find(struct overlay *o, uint64_t parent, const char *name)
 
 static void fill_entry(struct overlay *o, uint64_t id, struct ovl_entry *ret_entry)
 {
-	struct node *n = node_of(o, id);
+	struct node *n = &o->node[id - 1]; /* the caller found it */
 
 	atomic_fetch_add(&n->lookups, 1);
 	ret_entry->id = id;
