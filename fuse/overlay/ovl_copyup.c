@@ -324,6 +324,13 @@ static int run(struct copyup *c, const struct ovl_obj *obj)
 	return r;
 }
 
+/* The object's node, from a pin of ours. An object has one reference on the workspace, which it has already. */
+static void give_node(struct ovl_obj *obj, struct ovl_node *pinned)
+{
+	obj->node = pinned;
+	(void)ovl_ws_unref(obj->ws);
+}
+
 /* A directory that nobody entered yet. */
 static int copyup_dir(struct ovl_obj *obj, struct ovl_req *rq)
 {
@@ -333,7 +340,7 @@ static int copyup_dir(struct ovl_obj *obj, struct ovl_req *rq)
 	if (r == 0)
 		r = ovl_dir_need_upper(dir, rq);
 	if (r == 0)
-		obj->node = TAKE_PTR(dir);
+		give_node(obj, TAKE_PTR(dir));
 	return r;
 }
 
@@ -353,7 +360,7 @@ int ovl_copyup(struct ovl_obj *obj, struct ovl_req *rq, bool with_data)
 	rq->need.kind = LOWER_NEED_NONE;
 	r = run(&c, obj);
 	if (r == 0 && !obj->node)
-		obj->node = ovl_node_pin(c.node);
+		give_node(obj, ovl_node_pin(c.node));
 	copyup_fini(&c);
 	return r == -EISDIR ? copyup_dir(obj, rq) : r;
 }
