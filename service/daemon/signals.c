@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * TERM and INT stop the daemon, HUP makes it read tokens and log level again. They are blocked in every thread and read from one
+ * descriptor by the main thread, so nothing ever runs in a signal handler.
+ */
+#include "signals.h"
+
+#include <base/io.h>
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <sys/signalfd.h>
+
+int signals_open(int *ret_fd)
+{
+	struct sigaction ignore = {.sa_handler = SIG_IGN};
+	sigset_t set;
+	int fd, err;
+
+	(void)sigemptyset(&set); /* cannot fail, nor can the additions of valid numbers */
+	(void)sigaddset(&set, SIGTERM);
+	(void)sigaddset(&set, SIGINT);
+	(void)sigaddset(&set, SIGHUP);
+	err = pthread_sigmask(SIG_BLOCK, &set, NULL);
+	if (err)
+		return -err;
+	if (sigaction(SIGPIPE, &ignore, NULL) < 0)
+		return -errno;
+	fd = signalfd(-1, &set, SFD_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	*ret_fd = fd;
+	return 0;
+}
+
+int signals_wait(int fd)
+{
+	struct signalfd_siginfo info;
+	int err = io_read_full(fd, &info, sizeof(info));
+
+	if (err)
+		return err;
+	return info.ssi_signo == SIGHUP ? SIGNAL_RELOAD : SIGNAL_STOP;
+}

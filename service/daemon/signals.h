@@ -1,0 +1,10 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Signals as something to read. */
+#pragma once
+
+enum daemon_signal { SIGNAL_STOP = 1, SIGNAL_RELOAD };
+
+/* Before the first thread is made, so that all inherit it: TERM, INT and HUP are blocked, PIPE is ignored. *ret_fd reports them. */
+int signals_open(int *ret_fd);
+/* Blocks until one comes. An enum daemon_signal or a negative errno. */
+int signals_wait(int fd);
