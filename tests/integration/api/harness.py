@@ -97,6 +97,7 @@ class Server:
         line = self.process.stdout.readline().decode()
         if not line:
             self.process.wait()
+            self.process.stdout.close()
             self.log.close()
             raise RuntimeError(self.log_text())
         values = dict(pair.split('=') for pair in line.split())
