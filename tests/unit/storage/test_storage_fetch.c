@@ -132,16 +132,17 @@ static void test_a_patient_waiter_outlives_a_hasty_one(void **state)
 
 	tally_init(&hasty);
 	tally_init(&patient);
-	w->plan.hang = true;
+	/* Longer than the first call has, shorter than the second one has. */
+	w->plan.delay_ns = 300 * NS_PER_MS;
 	ask(w, &blob, 100, &hasty);
 	while (w->plan.calls == 0)
 		sched_yield();
 	ask(w, &blob, 20000, &patient);
-	w->plan.hang = false; /* for the next call; the one that began hangs until its deadline */
 	tally_wait(&hasty, 1);
 	assert_int_equal(hasty.last, -ETIMEDOUT);
 	tally_wait(&patient, 1);
 	assert_int_equal(patient.last, 0);
+	assert_int_equal(w->plan.calls, 2);
 	tally_fini(&hasty);
 	tally_fini(&patient);
 }
@@ -236,12 +237,12 @@ static void test_foreground_passes_prefetch(void **state)
 
 	tally_init(&t);
 	w->plan.delay_ns = 20 * NS_PER_MS;
-	for (unsigned i = 0; i < 200; i++) { /* 4 s of work */
+	for (unsigned i = 0; i < 1000; i++) { /* 20 s of work */
 		memcpy(nowhere.bytes, &i, sizeof(i));
 		storage_prefetch_tree(w->st, w->origin, &nowhere);
 	}
 	storage_prefetch_tree(w->st, w->origin, &w->rev.root);
-	ask_tree(w, &w->rev.root, 2000, &t);
+	ask_tree(w, &w->rev.root, 10000, &t);
 	tally_wait(&t, 1);
 	assert_int_equal(t.last, 0);
 	tally_fini(&t);
@@ -260,6 +261,68 @@ static void test_prefetch_makes_it_local(void **state)
 		sched_yield();
 	assert_int_equal(r, 0);
 	tree_view_end(&view);
+}
+
+#define ASKERS 4
+#define ASKED  150
+
+struct asker {
+	struct world *w;
+	const struct oid *blobs, *trees;
+	struct tally tally;
+	unsigned seed, taken;
+	pthread_t thread;
+};
+
+static void *asker_main(void *arg)
+{
+	struct asker *a = arg;
+
+	for (unsigned i = 0; i < ASKED; i++) {
+		unsigned n = (unsigned)rand_r(&a->seed) % 4;
+		uint64_t deadline_ns = in_ms((unsigned)rand_r(&a->seed) % 20);
+		struct storage *st = a->w->st;
+
+		if (storage_fetch_blob(st, a->w->origin, &a->blobs[n], deadline_ns, tally_note,
+			    &a->tally) == 0)
+			a->taken++;
+		if (storage_fetch_tree(st, a->w->origin, &a->trees[n], deadline_ns, tally_note,
+			    &a->tally) == 0)
+			a->taken++;
+		if (i % 10 == 0)
+			storage_prefetch_tree(st, a->w->origin, &a->trees[n]);
+	}
+	return NULL;
+}
+
+/* Requests, joins, time-outs and failures at once: every request ends exactly once. */
+static void test_everything_at_once(void **state)
+{
+	struct world *w = *state;
+	struct oid blobs[4] = {world_oid(w, "main:README"), world_oid(w, "main:bin/tool")};
+	struct oid trees[4] = {
+		w->rev.root, world_oid(w, "main:src"), world_oid(w, "main:src/deep")};
+	struct asker asker[ASKERS];
+
+	blobs[2] = blobs[3] = trees[3] = blobs[0];
+	blobs[2].bytes[5] ^= 1; /* not there */
+	blobs[3].bytes[6] ^= 1;
+	w->plan.delay_ns = 3 * NS_PER_MS;
+	for (unsigned i = 0; i < ASKERS; i++) {
+		asker[i] = (struct asker){.w = w, .blobs = blobs, .trees = trees, .seed = i};
+		tally_init(&asker[i].tally);
+		assert_int_equal(pthread_create(&asker[i].thread, NULL, asker_main, &asker[i]), 0);
+	}
+	for (unsigned i = 0; i < ASKERS; i++) {
+		assert_int_equal(pthread_join(asker[i].thread, NULL), 0);
+		assert_int_equal(asker[i].taken, 2 * ASKED);
+		tally_wait(&asker[i].tally, asker[i].taken);
+	}
+	w->st = storage_close(w->st);
+	for (unsigned i = 0; i < ASKERS; i++) {
+		assert_int_equal(asker[i].tally.count, asker[i].taken);
+		tally_fini(&asker[i].tally);
+	}
 }
 
 static void test_bad_ids_are_refused(void **state)
@@ -292,6 +355,7 @@ int main(void)
 		T(test_foreground_passes_prefetch),
 		T(test_prefetch_makes_it_local),
 		T(test_bad_ids_are_refused),
+		T(test_everything_at_once),
 	};
 #undef T
 
