@@ -192,6 +192,9 @@ int ovl_obj_entry(struct ovl_obj *obj, struct ovl_req *rq, struct ovl_lower_file
 		ret_file->size_known = entry.size_known || S_ISDIR(entry.mode);
 		if (entry.oid)
 			ret_file->oid = oid_from_bytes(entry.oid, view.oid_len);
+		ret_file->name_len = entry.name_len;
+		memcpy(ret_file->name, entry.name, entry.name_len);
+		ret_file->name[entry.name_len] = 0;
 	} else {
 		r = -EIO; /* the record is not the one that the block was made for */
 	}
@@ -199,12 +202,37 @@ int ovl_obj_entry(struct ovl_obj *obj, struct ovl_req *rq, struct ovl_lower_file
 	return r;
 }
 
-static int untouched_attr(struct ovl_obj *obj, struct ovl_req *rq, struct stat *ret_attr)
+/* Whether a lower entry can still be seen under its name. Removing one makes no node, so its place
+ * is where to look: any name of the upper there hides it (an object that was copied up has a node).
+ */
+static int is_hidden(struct overlay *o, struct ovl_req *rq, const struct ovl_obj *obj,
+	const struct ovl_lower_file *file, bool *ret_hidden)
+{
+	_cleanup_node_ struct ovl_node *dir = NULL;
+	int r = ovl_dir_get(o, rq, obj->dir_id, &dir);
+
+	if (r == -ESTALE || r == -ENOENT) { /* the directory is gone, and all in it */
+		*ret_hidden = true;
+		return 0;
+	}
+	if (r)
+		return r;
+	lock_acquire(&dir->dir->lock);
+	*ret_hidden = ovl_names_find(&dir->dir->names, file->name, file->name_len) != NULL;
+	lock_release(&dir->dir->lock);
+	return 0;
+}
+
+static int untouched_attr(
+	struct overlay *o, struct ovl_obj *obj, struct ovl_req *rq, struct stat *ret_attr)
 {
 	struct ovl_lower_file file;
 	uint32_t subdirs = 0;
+	bool hidden = false;
 	int r = ovl_obj_entry(obj, rq, &file);
 
+	if (!r && !S_ISDIR(file.mode))
+		r = is_hidden(o, rq, obj, &file, &hidden);
 	if (r)
 		return r;
 	if (!file.size_known)
@@ -212,6 +240,8 @@ static int untouched_attr(struct ovl_obj *obj, struct ovl_req *rq, struct stat *
 	if (S_ISDIR(file.mode) && !oid_is_none(&file.oid))
 		subdirs = ovl_lower_subdirs(obj->ws, &file.oid);
 	ovl_lower_attr(obj->ws, obj->id, file.mode, file.size, subdirs, ret_attr);
+	if (hidden)
+		ret_attr->st_nlink = 0;
 	return 0;
 }
 
@@ -227,7 +257,7 @@ int ovl_getattr(struct overlay *o, struct ovl_req *rq, uint64_t id, struct stat 
 	r = ovl_obj_get(o, id, &obj);
 	if (r)
 		return r;
-	r = obj.node ? node_attr(obj.node, rq, ret_attr) : untouched_attr(&obj, rq, ret_attr);
+	r = obj.node ? node_attr(obj.node, rq, ret_attr) : untouched_attr(o, &obj, rq, ret_attr);
 	ovl_obj_put(&obj);
 	return r;
 }

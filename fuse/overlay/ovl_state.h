@@ -93,6 +93,8 @@ struct ovl_lower_file {
 	bool size_known;
 	uint64_t size;
 	struct oid oid;
+	uint16_t name_len;
+	char name[256];
 };
 int ovl_obj_entry(struct ovl_obj *obj, struct ovl_req *rq, struct ovl_lower_file *ret_file);
 

@@ -48,27 +48,30 @@ static int lookup(struct world *w, uint64_t parent, const char *name, struct ovl
 static void test_lower_entries(void **state)
 {
 	struct world *w = *state;
-	struct ovl_entry e, tool;
+	struct world_at e, tool;
 
 	assert_int_equal(world_walk(w, "README", &e), 0);
-	assert_int_equal(e.attr.st_mode, S_IFREG | 0644);
-	assert_int_equal(e.attr.st_size, 6);
-	assert_int_equal(e.attr.st_mtim.tv_sec, WORLD_TIME_S);
-	assert_int_equal(e.attr.st_nlink, 1);
-	assert_int_equal(e.id >> OVL_LOCAL_BITS, WORLD_SERIAL);
+	assert_int_equal(e.e.attr.st_mode, S_IFREG | 0644);
+	assert_int_equal(e.e.attr.st_size, 6);
+	assert_int_equal(e.e.attr.st_mtim.tv_sec, WORLD_TIME_S);
+	assert_int_equal(e.e.attr.st_nlink, 1);
+	assert_int_equal(e.e.id >> OVL_LOCAL_BITS, WORLD_SERIAL);
 	assert_int_equal(world_walk(w, "bin/tool", &tool), 0);
-	assert_int_equal(tool.attr.st_mode, S_IFREG | 0755);
-	assert_int_not_equal(tool.id, e.id);
-	assert_int_equal(ovl_refs_get(w->ws, tool.id & OVL_LOCAL_MASK), 1);
+	assert_int_equal(tool.e.attr.st_mode, S_IFREG | 0755);
+	assert_int_not_equal(tool.e.id, e.e.id);
+	assert_int_equal(ovl_refs_get(w->ws, tool.e.id & OVL_LOCAL_MASK), 1);
 	world_forget(w, &tool);
-	assert_int_equal(ovl_refs_get(w->ws, tool.id & OVL_LOCAL_MASK), 0);
+	assert_int_equal(ovl_refs_get(w->ws, tool.e.id & OVL_LOCAL_MASK), 0);
 	world_forget(w, &e);
 	assert_int_equal(world_walk(w, "src/link", &e), 0);
-	assert_int_equal(e.attr.st_mode, S_IFLNK | 0777);
+	assert_int_equal(e.e.attr.st_mode, S_IFLNK | 0777);
+	world_forget(w, &e);
 	assert_int_equal(world_walk(w, "sub", &e), 0);
-	assert_int_equal(e.attr.st_nlink, 2);
+	assert_int_equal(e.e.attr.st_nlink, 2);
+	world_forget(w, &e);
 	assert_int_equal(world_walk(w, "src", &e), 0);
-	assert_int_equal(e.attr.st_nlink, 3);
+	assert_int_equal(e.e.attr.st_nlink, 3);
+	world_forget(w, &e);
 }
 
 static void test_refusals(void **state)
@@ -76,27 +79,27 @@ static void test_refusals(void **state)
 	struct world *w = *state;
 	uint64_t root = ovl_ws_root_id(w->ws), file = world_id(w, "README");
 	char name[300];
-	struct ovl_entry e;
+	struct world_at e;
 
 	memset(name, 'n', sizeof(name));
 	name[256] = 0;
-	assert_int_equal(lookup(w, root, name, &e), -ENAMETOOLONG);
+	assert_int_equal(lookup(w, root, name, &e.e), -ENAMETOOLONG);
 	name[255] = 0;
-	assert_int_equal(lookup(w, root, name, &e), -ENOENT);
-	assert_int_equal(lookup(w, root, "", &e), -EINVAL);
-	assert_int_equal(lookup(w, root, "..", &e), -EINVAL);
-	assert_int_equal(lookup(w, root, "a/b", &e), -EINVAL);
-	assert_int_equal(lookup(w, root, "absent", &e), -ENOENT);
-	assert_int_equal(lookup(w, file, "x", &e), -ENOTDIR);
-	assert_int_equal(lookup(w, root + 1000000, "x", &e), -ESTALE);
-	assert_int_equal(lookup(w, 99ull << OVL_LOCAL_BITS | 1, "x", &e), -ESTALE);
-	assert_int_equal(lookup(w, 0, "x", &e), -ESTALE);
+	assert_int_equal(lookup(w, root, name, &e.e), -ENOENT);
+	assert_int_equal(lookup(w, root, "", &e.e), -EINVAL);
+	assert_int_equal(lookup(w, root, "..", &e.e), -EINVAL);
+	assert_int_equal(lookup(w, root, "a/b", &e.e), -EINVAL);
+	assert_int_equal(lookup(w, root, "absent", &e.e), -ENOENT);
+	assert_int_equal(lookup(w, file, "x", &e.e), -ENOTDIR);
+	assert_int_equal(lookup(w, root + 1000000, "x", &e.e), -ESTALE);
+	assert_int_equal(lookup(w, 99ull << OVL_LOCAL_BITS | 1, "x", &e.e), -ESTALE);
+	assert_int_equal(lookup(w, 0, "x", &e.e), -ESTALE);
 	assert_int_equal(world_walk(w, "sub/x", &e), -ENOENT);
 	assert_int_equal(world_walk(w, "void/x", &e), -ENOENT);
-	assert_int_equal(lookup(w, OVL_ROOT_ID, "other", &e), -ENOENT);
-	assert_int_equal(lookup(w, OVL_ROOT_ID, "ws", &e), 0);
-	assert_int_equal(e.id, root);
-	ovl_forget(w->o, e.id, 1);
+	assert_int_equal(lookup(w, OVL_ROOT_ID, "other", &e.e), -ENOENT);
+	assert_int_equal(lookup(w, OVL_ROOT_ID, "ws", &e.e), 0);
+	assert_int_equal(e.e.id, root);
+	ovl_forget(w->o, e.e.id, 1);
 	ovl_forget(w->o, 12345, 1);
 	ovl_forget(w->o, root + 500000, UINT64_MAX);
 	ovl_forget(w->o, file, UINT64_MAX);
@@ -229,7 +232,7 @@ static void test_upper_whiteout_lower(void **state)
 static void test_a_copied_mark_is_not_believed_twice(void **state)
 {
 	struct world *w = *state;
-	struct ovl_entry a, b;
+	struct world_at a, b;
 	char command[900];
 
 	world_put(w, "one", "1");
@@ -240,19 +243,19 @@ static void test_a_copied_mark_is_not_believed_twice(void **state)
 	world_open(w);
 	assert_int_equal(world_walk(w, "one", &a), 0);
 	assert_int_equal(world_walk(w, "two", &b), 0);
-	assert_int_not_equal(a.id, b.id);
+	assert_int_not_equal(a.e.id, b.e.id);
 	world_forget(w, &a);
 	world_forget(w, &b);
 	/* and it stays so, in whatever order they are seen next */
-	assert_int_equal(world_id(w, "two"), b.id);
-	assert_int_equal(world_id(w, "one"), a.id);
+	assert_int_equal(world_id(w, "two"), b.e.id);
+	assert_int_equal(world_id(w, "one"), a.e.id);
 }
 
 static void test_nodes_go_with_forget(void **state)
 {
 	struct world *w = *state;
 	struct ovl_ws_stats before, after;
-	struct ovl_entry e[50];
+	struct world_at e[50];
 	char name[16];
 
 	ovl_ws_stats(w->ws, &before);
@@ -263,12 +266,12 @@ static void test_nodes_go_with_forget(void **state)
 	ovl_ws_stats(w->ws, &after);
 	assert_int_equal(after.nodes, before.nodes + 50);
 	for (unsigned i = 0; i < 50; i++)
-		ovl_forget(w->o, e[i].id, 1);
+		ovl_forget(w->o, e[i].e.id, 1);
 	ovl_ws_stats(w->ws, &after);
 	assert_int_equal(after.nodes, before.nodes);
 	for (unsigned i = 0; i < 50; i++) {
 		(void)snprintf(name, sizeof(name), "f%u", i);
-		assert_int_equal(world_id(w, name), e[i].id);
+		assert_int_equal(world_id(w, name), e[i].e.id);
 	}
 }
 
