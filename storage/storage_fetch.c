@@ -74,11 +74,10 @@ static struct fetch *fetch_new(
 	return f;
 }
 
-/* A directory goes before a blob: the kernel holds locks up to the root while it waits for one. */
 int fetch_submit_locked(struct fetch *f, bool foreground)
 {
-	int r = pool_submit(foreground ? f->lane->foreground : f->lane->background, fetch_job, f,
-		f->kind == FETCH_TREE);
+	struct pool *pool = foreground ? f->lane->foreground[f->kind] : f->lane->background;
+	int r = pool_submit(pool, fetch_job, f, false);
 
 	if (r < 0)
 		return r;

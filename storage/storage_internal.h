@@ -3,7 +3,7 @@
  * What the storage_*.c files share: the storage, its lanes, and those who wait for a fetch.
  *
  *	waiter ─┐                     lane of the origin
- *	waiter ─┼─► fetch ─► foreground or background pool ─► origin ─► index or blob store
+ *	waiter ─┼─► fetch ─► pool of its kind or background pool ─► origin ─► index or blob store
  *	waiter ─┘
  *	   ▲
  *	   └─── reaper: ends waiters whose deadline has come, whatever their fetch is doing
@@ -51,7 +51,7 @@ void deadline_heap_fini(struct deadline_heap *h);
 struct lane {
 	struct list node;
 	struct origin *origin; /* owned; NULL: the lane of origins that were never added */
-	struct pool *foreground;
+	struct pool *foreground[FETCH_KIND_COUNT];
 	struct pool *background;
 };
 

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * Lanes: each origin has its own threads, in two pools. An origin that hangs keeps its own threads
- * busy and no one else's, and prefetches, however many, never hold a thread that a waiting job
- * needs. Threads start on first need.
+ * Lanes: each origin has its own threads, in three pools: directories, blobs, prefetches. An origin
+ * that hangs keeps its own threads busy and no one else's; large blobs never hold up a directory,
+ * for which the kernel holds locks up to the root; and prefetches, however many, never hold a
+ * thread that a waiting job needs. Threads start on first need.
  */
 #include "storage_internal.h"
 
@@ -14,27 +15,30 @@
 #define FOREGROUND_QUEUE_MAX 8192
 #define BACKGROUND_QUEUE_MAX 4096
 
+static int start_pools(struct lane *lane, unsigned threads)
+{
+	const struct pool_config trees = {"fetch-tree", threads, FOREGROUND_QUEUE_MAX};
+	const struct pool_config blobs = {"fetch-blob", threads, FOREGROUND_QUEUE_MAX};
+	const struct pool_config background = {
+		"prefetch", threads > 1 ? threads / 2 : 1, BACKGROUND_QUEUE_MAX};
+	int r = pool_new(&lane->foreground[FETCH_TREE], &trees);
+
+	if (r == 0)
+		r = pool_new(&lane->foreground[FETCH_BLOB], &blobs);
+	if (r == 0)
+		r = pool_new(&lane->background, &background);
+	return r;
+}
+
 int lane_new(struct lane **ret_lane, struct storage *st, struct origin *origin)
 {
-	const struct pool_config foreground = {
-		.name = "fetch",
-		.threads_max = st->fetch_threads,
-		.queue_max = FOREGROUND_QUEUE_MAX,
-	};
-	const struct pool_config background = {
-		.name = "prefetch",
-		.threads_max = st->fetch_threads > 1 ? st->fetch_threads / 2 : 1,
-		.queue_max = BACKGROUND_QUEUE_MAX,
-	};
 	struct lane *lane = calloc(1, sizeof(*lane));
 	int r;
 
 	if (!lane)
 		return -ENOMEM;
 	list_init(&lane->node);
-	r = pool_new(&lane->foreground, &foreground);
-	if (r == 0)
-		r = pool_new(&lane->background, &background);
+	r = start_pools(lane, st->fetch_threads);
 	if (r < 0) {
 		lane_free(lane);
 		return r;
@@ -48,7 +52,8 @@ struct lane *lane_free(struct lane *lane)
 {
 	if (!lane)
 		return NULL;
-	pool_free(lane->foreground);
+	for (unsigned kind = 0; kind < FETCH_KIND_COUNT; kind++)
+		pool_free(lane->foreground[kind]);
 	pool_free(lane->background);
 	if (lane->origin)
 		origin_unref(lane->origin);

@@ -25,8 +25,8 @@ struct storage_config {
 	const char *data_dir; /* uses data_dir/index and data_dir/blobs */
 	uint64_t memory_bytes;
 	uint64_t disk_bytes;
-	unsigned fetch_threads; /* per origin, for what is waited for; half as many for prefetches.
-				   0 = 4 */
+	unsigned fetch_threads;    /* per origin: so many for trees, and for blobs; half for
+				      prefetches. 0 = 4 */
 	uint64_t index_map_bytes;  /* 0 = 64 GiB of address space */
 	const struct clock *clock; /* for ages in the blob store */
 	struct metrics *metrics;

@@ -248,6 +248,32 @@ static void test_foreground_passes_prefetch(void **state)
 	tally_fini(&t);
 }
 
+/* All blob threads are stuck for long: a directory comes all the same. */
+static void test_blobs_do_not_hold_up_directories(void **state)
+{
+	struct world *w = *state;
+	struct oid blob = world_oid(w, "main:README");
+	struct tally stuck, good;
+
+	tally_init(&stuck);
+	tally_init(&good);
+	w->plan.hang = true;
+	for (unsigned i = 0; i < 10; i++) {
+		blob.bytes[19] = (uint8_t)i;
+		ask(w, &blob, 60000, &stuck);
+	}
+	while (w->plan.calls < 2) /* both threads of the blobs' pool are in the origin */
+		sched_yield();
+	w->plan.hang = false;
+	ask_tree(w, &w->rev.root, 10000, &good);
+	tally_wait(&good, 1);
+	assert_int_equal(good.last, 0);
+	w->st = storage_close(w->st);
+	assert_int_equal(stuck.count, 10);
+	tally_fini(&stuck);
+	tally_fini(&good);
+}
+
 static void test_prefetch_makes_it_local(void **state)
 {
 	struct world *w = *state;
@@ -353,6 +379,7 @@ int main(void)
 		T(test_too_many_are_refused),
 		T(test_a_hanging_origin_hurts_only_itself),
 		T(test_foreground_passes_prefetch),
+		T(test_blobs_do_not_hold_up_directories),
 		T(test_prefetch_makes_it_local),
 		T(test_bad_ids_are_refused),
 		T(test_everything_at_once),
