@@ -64,8 +64,8 @@ static bool unlist(struct rpc_call *call)
 {
 	struct api_server *s = call->server;
 
-	if (list_empty(&call->in_calls))
-		return false; /* never accepted */
+	if (!call->accepted)
+		return false;
 	LOCK_GUARD(&s->mu);
 	list_remove(&call->in_calls);
 	if (call->stream.counted)
@@ -145,7 +145,7 @@ int rpc_accept(struct api_server *s, unsigned queue_index)
 	call = call_new(s, queue_index);
 	if (!call)
 		return -ENOMEM;
-	call->on_accept.fn = accepted;
+	rpc_tag_give(&call->on_accept, accepted);
 	if (grpc_server_request_call(s->grpc, &call->call, &call->details, &call->metadata,
 		    queue->cq, queue->cq, &call->on_accept) != GRPC_CALL_OK) {
 		call_free(call);
@@ -171,12 +171,14 @@ bool rpc_over_locked(const struct rpc_call *call)
 	return call->finish_pending || call->state.state >= RPC_FINISHING;
 }
 
-void rpc_batch_locked(struct rpc_call *call, const grpc_op *ops, size_t count, struct rpc_tag *tag)
+void rpc_batch_locked(struct rpc_call *call, const grpc_op *ops, size_t count, struct rpc_tag *tag,
+	void (*fn)(struct rpc_tag *tag, bool ok))
 {
 	grpc_call_error error;
 
 	lock_assert_held(&call->mu);
 	ref_get(&call->refs);
+	rpc_tag_give(tag, fn);
 	error = grpc_call_start_batch(call->call, ops, count, tag, NULL);
 	if (error != GRPC_CALL_OK) {
 		/* Wrong use of grpc, not bad luck: a reference is lost rather than one too few. */
@@ -192,8 +194,7 @@ void rpc_receive_locked(struct rpc_call *call)
 
 	rpc_move_locked(call, RPC_RECEIVING);
 	op.data.recv_message.recv_message = &call->received;
-	call->on_receive.fn = rpc_received;
-	rpc_batch_locked(call, &op, 1, &call->on_receive);
+	rpc_batch_locked(call, &op, 1, &call->on_receive, rpc_received);
 }
 
 grpc_byte_buffer *rpc_pack(const ProtobufCMessage *message)

@@ -66,8 +66,7 @@ void rpc_finish_locked(struct rpc_call *call, grpc_status_code code, const struc
 	ops[n].data.send_status_from_server.trailing_metadata_count = call->trailing_count;
 	ops[n++].op = GRPC_OP_SEND_STATUS_FROM_SERVER;
 	call->headers_sent = true;
-	call->on_finish.fn = rpc_finished;
-	rpc_batch_locked(call, ops, n, &call->on_finish);
+	rpc_batch_locked(call, ops, n, &call->on_finish, rpc_finished);
 	grpc_slice_unref(text);
 	rpc_stream_over_locked(call);
 }

@@ -5,8 +5,9 @@
 
 #define rpc_call_of(tag_pointer, member) container_of(tag_pointer, struct rpc_call, member)
 
-/* Start a batch and hold a reference until its tag has run. Under mu. */
-void rpc_batch_locked(struct rpc_call *call, const grpc_op *ops, size_t count, struct rpc_tag *tag);
+/* Start a batch; `fn` runs when it completes, and drops the reference that is held for it. Under mu. */
+void rpc_batch_locked(struct rpc_call *call, const grpc_op *ops, size_t count, struct rpc_tag *tag,
+	void (*fn)(struct rpc_tag *tag, bool ok));
 /* Wait for the next request message. Under mu. */
 void rpc_receive_locked(struct rpc_call *call);
 void rpc_move_locked(struct rpc_call *call, enum rpc_state to);

@@ -90,6 +90,7 @@ static int enlist(struct rpc_call *call, struct err *e)
 {
 	struct api_server *s = call->server;
 
+	call->accepted = true;
 	LOCK_GUARD(&s->mu);
 	list_push_back(&s->calls, &call->in_calls);
 	s->call_count++;
@@ -120,8 +121,7 @@ void rpc_begin(struct rpc_call *call)
 
 	LOCK_GUARD(&call->mu);
 	op.data.recv_close_on_server.cancelled = &call->cancelled;
-	call->on_close.fn = rpc_closed;
-	rpc_batch_locked(call, &op, 1, &call->on_close);
+	rpc_batch_locked(call, &op, 1, &call->on_close, rpc_closed);
 	if (r == 0)
 		rpc_receive_locked(call);
 	else

@@ -74,11 +74,8 @@ static void *queue_main(void *arg)
 
 		if (event.type == GRPC_QUEUE_SHUTDOWN)
 			return NULL;
-		if (event.type == GRPC_OP_COMPLETE) {
-			struct rpc_tag *tag = event.tag;
-
-			tag->fn(tag, event.success);
-		}
+		if (event.type == GRPC_OP_COMPLETE)
+			rpc_tag_run(event.tag, event.success);
 		if (queue->server->serving && now_ns - ticked_ns >= TICK_MS * NS_PER_MS) {
 			ticked_ns = now_ns;
 			tick(queue, now_ns);
@@ -320,7 +317,7 @@ static void stop_calls(struct api_server *s)
 	lock_acquire(&s->mu);
 	s->stopping = true;
 	lock_release(&s->mu);
-	s->on_shutdown.fn = shut_down;
+	rpc_tag_give(&s->on_shutdown, shut_down);
 	grpc_server_shutdown_and_notify(s->grpc, s->queues[0].cq, &s->on_shutdown);
 	sweep_end_streams(s);
 	wait_calls(s);

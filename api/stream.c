@@ -81,8 +81,7 @@ static void send_next(struct rpc_call *call)
 	ops[n++].op = GRPC_OP_SEND_MESSAGE;
 	call->headers_sent = true;
 	call->stream.sending = true;
-	call->on_send.fn = rpc_stream_sent;
-	rpc_batch_locked(call, ops, n, &call->on_send);
+	rpc_batch_locked(call, ops, n, &call->on_send, rpc_stream_sent);
 }
 
 void rpc_stream_sent(struct rpc_tag *tag, bool ok)
