@@ -4,8 +4,9 @@
  * missing page ends the process by SIGBUS, a page of garbage by SIGSEGV, at every start again.
  *
  * The short check reads both meta pages and compares the last page in use with the size of the
- * file. The whole check walks all pages; each reference is followed only after it has been
- * checked, so a file that passes is one that LMDB can walk.
+ * file; it is enough for a file that is as long as it should be. The whole check walks all pages;
+ * each reference is followed only after it has been checked, so a file that passes is one that LMDB
+ * can walk.
  *
  *	meta ─► free list ─► ...
  *	     └► main table ─► branch ─► leaf ─► named table ─► branch ─► leaf ─► value
@@ -46,6 +47,7 @@ struct walk {
 	int fd;
 	uint32_t page_bytes;
 	uint64_t last_page;
+	uint64_t file_pages;  /* that are really there */
 	uint64_t visits_left; /* no page is reached twice: more visits than pages mean a loop */
 };
 
@@ -108,7 +110,9 @@ static int check_overflow(struct walk *w, uint64_t number, uint32_t value_bytes)
 		return r;
 	if ((get16(header + 10) & PAGE_KINDS) != PAGE_OVERFLOW || get32(header + 12) < pages)
 		return -EBADMSG;
-	return pages - 1 <= w->last_page - number ? 0 : -EBADMSG;
+	if (pages - 1 > w->last_page - number || number + pages > w->file_pages)
+		return -EBADMSG;
+	return 0;
 }
 
 static int walk_tree(struct walk *w, uint64_t number, unsigned depth);
@@ -210,7 +214,7 @@ static int meta_read(int fd, uint64_t offset, struct meta *ret_meta)
 	return 0;
 }
 
-static const char *meta_fault(const struct meta *m, uint64_t file_bytes)
+static const char *meta_fault(const struct meta *m)
 {
 	if (m->magic != META_MAGIC)
 		return "not an LMDB file";
@@ -220,13 +224,11 @@ static const char *meta_fault(const struct meta *m, uint64_t file_bytes)
 		return "meta page is damaged";
 	if (m->last_page >= UINT64_MAX / m->page_bytes - 1)
 		return "meta page is damaged";
-	if ((m->last_page + 1) * m->page_bytes > file_bytes)
-		return "file is truncated";
 	return NULL;
 }
 
 /* The finding, or NULL and the meta that LMDB will use. */
-static const char *short_fault(int fd, uint64_t file_bytes, struct meta *ret_meta)
+static const char *short_fault(int fd, struct meta *ret_meta)
 {
 	struct meta first, second;
 	const char *why;
@@ -234,28 +236,29 @@ static const char *short_fault(int fd, uint64_t file_bytes, struct meta *ret_met
 	if (meta_read(fd, 0, &first) < 0)
 		return "file is truncated";
 	/* The first page tells the size of pages, thus where the second is. */
-	why = meta_fault(&first, UINT64_MAX);
+	why = meta_fault(&first);
 	if (why)
 		return why;
 	if (meta_read(fd, first.page_bytes, &second) < 0)
 		return "file is truncated";
-	why = meta_fault(&second, UINT64_MAX);
+	why = meta_fault(&second);
 	if (why)
 		return why;
 	*ret_meta = second.txn_id > first.txn_id ? second : first;
-	return meta_fault(ret_meta, file_bytes);
+	return NULL;
 }
 
-static int walk_all(int fd, const struct meta *meta)
+static int walk_all(int fd, uint64_t file_bytes, const struct meta *meta)
 {
 	struct walk w = {
 		.fd = fd,
 		.page_bytes = meta->page_bytes,
 		.last_page = meta->last_page,
+		.file_pages = file_bytes / meta->page_bytes,
 		.visits_left = meta->last_page + 1,
 	};
-	struct table free_list = table_at(meta->tables),
-		     main_table = table_at(meta->tables + TABLE_BYTES);
+	struct table free_list = table_at(meta->tables);
+	struct table main_table = table_at(meta->tables + TABLE_BYTES);
 	int r = walk_table(&w, &free_list);
 
 	return r < 0 ? r : walk_table(&w, &main_table);
@@ -264,13 +267,18 @@ static int walk_all(int fd, const struct meta *meta)
 int kv_check_file(int fd, uint64_t file_bytes, bool whole, const char **ret_why)
 {
 	struct meta meta;
-	const char *why = short_fault(fd, file_bytes, &meta);
+	const char *why = short_fault(fd, &meta);
 	int r = 0;
 
-	if (!why && whole)
-		r = walk_all(fd, &meta);
+	/*
+	 * A page that a transaction took at the end and gave back is never written, so a file may
+	 * be a little shorter than LMDB's last page and healthy. Only the walk tells that from a
+	 * truncated one.
+	 */
+	if (!why && (whole || meta.last_page >= file_bytes / meta.page_bytes))
+		r = walk_all(fd, file_bytes, &meta);
 	if (r == -EBADMSG)
-		why = "a page is damaged";
+		why = "a page is damaged or missing";
 	else if (r < 0)
 		return r;
 	if (!why)

@@ -50,11 +50,8 @@ static int apply_req(struct kv *kv, MDB_txn *txn, const struct kv_req *req)
 	return r;
 }
 
-/*
- * A page that a transaction took at the end of the file and gave back is never written, so the file
- * may be shorter than LMDB's last page says. Make it cover that, so that a short file always means
- * a truncated one (kv_guard.c).
- */
+/* Make the file as long as LMDB's last page says, so that the next start can do with the short
+ * check (kv_check.c). */
 static void cover_file(struct kv *kv)
 {
 	MDB_envinfo info;
@@ -65,7 +62,7 @@ static void cover_file(struct kv *kv)
 		return;
 	gauge_set(kv->m.used_bytes, (int64_t)((info.me_last_pgno + 1) * kv->page_bytes));
 	if ((uint64_t)st.st_size < (info.me_last_pgno + 1) * kv->page_bytes)
-		/* Failing costs at most a cache that is set aside for nothing. */
+		/* Failing costs a whole check. */
 		(void)!ftruncate(fd, (off_t)((info.me_last_pgno + 1) * kv->page_bytes));
 }
 
