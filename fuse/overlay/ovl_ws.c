@@ -189,9 +189,11 @@ static struct ovl_ws *ws_new(struct overlay *o, const struct ovl_ws_config *conf
 	ws->read_only = config->read_only;
 	ws->quota = config->quota;
 	ws->dir_fd = ws->upper_fd = ws->work_fd = ws->tmp_fd = ws->orphan_fd = ws->links_fd = -1;
-	ws->lower = config->lower;
 	ws->name = strdup(config->name);
-	return ws->name ? ws : ovl_ws_unref(ws);
+	if (!ws->name)
+		return ovl_ws_unref(ws);
+	ws->lower = config->lower;
+	return ws;
 }
 
 static int make_root_node(struct ovl_ws *ws)
