@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Names of content: text form, streaming hash, verification. The only door to OpenSSL of the storage floor.
+ * Names of content: text form, streaming hash, verification. The only door to OpenSSL of the
+ * storage floor.
  *
- * Every digest object fetches its own EVP_MD and keeps it: nothing is initialised lazily in this file, nothing is shared, so a
- * digest belongs to one thread at a time and different digests to any threads. OpenSSL reports failures without an errno; the
- * only causes that remain here are no memory and a provider that lacks the algorithm, so they become -ENOMEM and -EIO.
+ * Every digest object fetches its own EVP_MD and keeps it: nothing is initialised lazily in this
+ * file, nothing is shared, so a digest belongs to one thread at a time and different digests to any
+ * threads. OpenSSL reports failures without an errno; the only causes that remain here are no
+ * memory and a provider that lacks the algorithm, so they become -ENOMEM and -EIO.
  */
 #include "storage/digest.h"
 

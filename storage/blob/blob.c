@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The blob store's face: the walk over the tiers, promotion of small blobs into memory, pins, life and statistics. Fetching is in
- * blob_fetch.c. The tiers are fixed once other threads use the store, so the walk takes no lock.
+ * The blob store's face: the walk over the tiers, promotion of small blobs into memory, pins, life
+ * and statistics. Fetching is in blob_fetch.c. The tiers are fixed once other threads use the
+ * store, so the walk takes no lock.
  */
 #include "base/clock.h"
 #include "base/err.h"
@@ -11,8 +12,8 @@
 #include <errno.h>
 #include <stdlib.h>
 
-static struct counter *counter_for(
-	struct metrics *m, struct counter *own, const char *name, const char *help, const char *labels)
+static struct counter *counter_for(struct metrics *m, struct counter *own, const char *name,
+	const char *help, const char *labels)
 {
 	return m ? metrics_counter(m, name, help, labels) : own;
 }
@@ -93,8 +94,8 @@ static int register_gauges(struct blob_store *bs, struct blob_tier *t)
 	if (!bs->metrics)
 		return 0;
 	(void)snprintf(labels, sizeof(labels), "tier=\"%s\"", t->ops->name);
-	r = metrics_callback(
-		bs->metrics, "coppice_blob_tier_bytes", "Bytes in the tier.", labels, tier_bytes, t);
+	r = metrics_callback(bs->metrics, "coppice_blob_tier_bytes", "Bytes in the tier.", labels,
+		tier_bytes, t);
 	if (r == 0)
 		r = metrics_callback(bs->metrics, "coppice_blob_tier_budget_bytes",
 			"Bytes the tier may use.", labels, tier_budget, t);
@@ -160,8 +161,8 @@ int blob_store_open(struct blob_store **ret_store, const struct blob_config *con
 	bs->metrics = config->metrics;
 	counters_init(bs, config->metrics);
 	r = io_random(&bs->hash_key, sizeof(bs->hash_key));
-	r = r < 0 ? err_set(e, r, NULL, "no random numbers from the system") :
-		    add_own_tiers(bs, config, e);
+	r = r < 0 ? err_set(e, r, NULL, "no random numbers from the system")
+		  : add_own_tiers(bs, config, e);
 	if (r < 0) {
 		(void)blob_store_close(bs);
 		return r;
@@ -190,7 +191,8 @@ struct blob_store *blob_store_close(struct blob_store *bs)
 	return NULL;
 }
 
-/* A small blob that was read whole a second time from a slower tier moves up. Losing this costs nothing but time. */
+/* A small blob that was read whole a second time from a slower tier moves up. Losing this costs
+ * nothing but time. */
 static void promote(struct blob_store *bs, const struct blob_tier *from, const struct oid *oid,
 	const void *data, const struct blob_hit *hit)
 {
@@ -203,7 +205,8 @@ static bool oid_ok(const struct oid *oid)
 	return oid->len == 20 || oid->len == 32;
 }
 
-ssize_t blob_read(struct blob_store *bs, const struct oid *oid, void *buf, size_t len, uint64_t offset)
+ssize_t blob_read(
+	struct blob_store *bs, const struct oid *oid, void *buf, size_t len, uint64_t offset)
 {
 	if (!oid_ok(oid))
 		return -EINVAL;

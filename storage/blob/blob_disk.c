@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The disk tier's hooks. Small blobs go to segments (disk_log), large ones to files (disk_file), one index is over both (disk_index),
- * room is made by disk_reclaim. This file decides which part a call goes to; disk_open.c brings the tier up and down.
+ * The disk tier's hooks. Small blobs go to segments (disk_log), large ones to files (disk_file),
+ * one index is over both (disk_index), room is made by disk_reclaim. This file decides which part a
+ * call goes to; disk_open.c brings the tier up and down.
  *
- * Nothing is synced: content can be verified. A segment's record carries a checksum that is compared once per process. A file is
- * trusted if it was written in this same boot of the machine (then it is whole, because it was renamed after it was written);
- * after another boot it is hashed before its first use, on a fetch thread (settle).
+ * Nothing is synced: content can be verified. A segment's record carries a checksum that is
+ * compared once per process. A file is trusted if it was written in this same boot of the machine
+ * (then it is whole, because it was renamed after it was written); after another boot it is hashed
+ * before its first use, on a fetch thread (settle).
  *
  * Threads: any. The caller makes sure that no second process uses the directory.
  */
@@ -19,7 +21,8 @@
 
 static uint16_t tick(const struct disk_tier *t)
 {
-	uint64_t ticks = (clock_mono_ns(t->clock) - t->opened_ns) / DISK_TICK_NS + 1; /* 0 = not since start */
+	uint64_t ticks = (clock_mono_ns(t->clock) - t->opened_ns) / DISK_TICK_NS +
+			 1; /* 0 = not since start */
 
 	return ticks < UINT16_MAX ? (uint16_t)ticks : UINT16_MAX;
 }
@@ -31,12 +34,14 @@ static void drop_at(struct disk_tier *t, const struct disk_key *key, const struc
 	if (place->segment)
 		(void)disk_index_drop(t->index, key, place); /* the bytes go with their segment */
 	else
-		(void)disk_files_remove(t->files, key, place, true, NULL); /* someone else was quicker */
+		(void)disk_files_remove(
+			t->files, key, place, true, NULL); /* someone else was quicker */
 }
 
-/* The file of a blob, held, if it may be read without hashing it first. -EAGAIN: it must be settled. */
-static int hold_ready(struct disk_tier *t, const struct disk_key *key, const struct disk_place *place,
-	bool pin, struct disk_handle **ret_handle)
+/* The file of a blob, held, if it may be read without hashing it first. -EAGAIN: it must be
+ * settled. */
+static int hold_ready(struct disk_tier *t, const struct disk_key *key,
+	const struct disk_place *place, bool pin, struct disk_handle **ret_handle)
 {
 	struct disk_handle *h;
 	int r;
@@ -57,8 +62,8 @@ static int hold_ready(struct disk_tier *t, const struct disk_key *key, const str
 	return 0;
 }
 
-static ssize_t read_file(struct disk_tier *t, const struct disk_key *key, const struct disk_place *place,
-	struct iovec *to, uint64_t offset)
+static ssize_t read_file(struct disk_tier *t, const struct disk_key *key,
+	const struct disk_place *place, struct iovec *to, uint64_t offset)
 {
 	struct disk_handle *h;
 	ssize_t n;
@@ -151,9 +156,10 @@ static int disk_settle(
 	return -EAGAIN;
 }
 
-/* A segment's blob is checked before it is given out as a descriptor: whoever copies from it checks nothing. */
-static int pin_in_segment(struct disk_tier *t, const struct oid *oid, const struct disk_place *place,
-	struct disk_segment *s)
+/* A segment's blob is checked before it is given out as a descriptor: whoever copies from it checks
+ * nothing. */
+static int pin_in_segment(struct disk_tier *t, const struct oid *oid,
+	const struct disk_place *place, struct disk_segment *s)
 {
 	struct disk_key key = disk_key(oid);
 	ssize_t n = place->proven ? 0 : disk_segment_read(s, oid, place, NULL, 0, 0);

@@ -2,14 +2,16 @@
 /*
  * Making a blob local, once for all who ask (single-flight).
  *
- * The first to ask for an oid leads: it looks at the local tiers again, then asks remote tiers, then the source, all without a lock.
- * The others wait on the flight, each with its own deadline and cancellation. A leader that gave up because of its own deadline or
- * cancellation says nothing about the blob, so one of the waiters takes over instead of failing too.
+ * The first to ask for an oid leads: it looks at the local tiers again, then asks remote tiers,
+ *then the source, all without a lock. The others wait on the flight, each with its own deadline and
+ *cancellation. A leader that gave up because of its own deadline or cancellation says nothing about
+ *the blob, so one of the waiters takes over instead of failing too.
  *
- *	absent ──first──► leading ──result──► done (out of the table; freed by the last who holds it)
- *	                     ▲ join: waiting ──leader gave up──► ask again
+ *	absent ──first──► leading ──result──► done (out of the table; freed by the last who holds
+ *it) ▲ join: waiting ──leader gave up──► ask again
  *
- * Threads: any that may block. The table's memory is bounded by the callers: an entry exists while one of them is inside.
+ * Threads: any that may block. The table's memory is bounded by the callers: an entry exists while
+ *one of them is inside.
  */
 #include "base/cancel.h"
 #include "base/clock.h"
@@ -21,7 +23,7 @@
 /* All guarded by flight_lock, but what is const. */
 struct flight {
 	struct blob_store *bs; /* const */
-	struct oid oid;	       /* const */
+	struct oid oid;        /* const */
 	struct list bucket;    /* in no list once done */
 	struct cond changed;
 	unsigned holders;
@@ -36,7 +38,7 @@ static struct list *bucket_of(struct blob_store *bs, const struct oid *oid)
 
 static struct flight *find_locked(struct blob_store *bs, const struct oid *oid)
 {
-	list_for_each(it, bucket_of(bs, oid)) {
+	list_for_each (it, bucket_of(bs, oid)) {
 		struct flight *f = list_entry(it, struct flight, bucket);
 
 		if (oid_equal(&f->oid, oid))
@@ -139,8 +141,8 @@ static int join(struct flight *f, const struct cancel *cancel, uint64_t deadline
 }
 
 /* Remote tiers never fail a fetch: whatever they say, the source can still answer. */
-static int fetch_from_tiers(
-	struct blob_store *bs, const struct oid *oid, const struct cancel *cancel, uint64_t deadline_ns)
+static int fetch_from_tiers(struct blob_store *bs, const struct oid *oid,
+	const struct cancel *cancel, uint64_t deadline_ns)
 {
 	for (unsigned i = 0; i < bs->tier_count; i++) {
 		const struct blob_tier *t = &bs->tier[i];

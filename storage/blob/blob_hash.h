@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Table hash of an oid, keyed. Oids are uniform, but a tenant can choose content until many oids share low bits; with a secret
- * key that buys nothing. One 64 × 64 → 128 bit multiplication, folded: far cheaper than a string hash.
+ * Table hash of an oid, keyed. Oids are uniform, but a tenant can choose content until many oids
+ * share low bits; with a secret key that buys nothing. One 64 × 64 → 128 bit multiplication,
+ * folded: far cheaper than a string hash.
  */
 #pragma once
 #include <stdint.h>

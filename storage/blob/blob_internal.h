@@ -9,7 +9,7 @@
 
 #define BLOB_SMALL_MAX_DEFAULT (64u * 1024)
 #define BLOB_SMALL_MAX_LIMIT   (1024u * 1024)
-#define BLOB_TIERS_MAX	       4
+#define BLOB_TIERS_MAX         4
 #define BLOB_FLIGHT_BUCKETS    256
 
 /* Counters of one tier: of the registry, or own ones where there is none. */
@@ -21,7 +21,8 @@ void blob_counters_init(struct blob_counters *c, struct metrics *metrics, const 
 void blob_counters_get(const struct blob_counters *c, struct blob_tier_stats *ret_stats);
 
 /* The memory tier: blobs up to `item_max` bytes, `budget` in all, bookkeeping included. */
-int blob_mem_new(struct blob_tier *ret_tier, uint64_t budget_bytes, uint32_t item_max, struct metrics *metrics);
+int blob_mem_new(struct blob_tier *ret_tier, uint64_t budget_bytes, uint32_t item_max,
+	struct metrics *metrics);
 
 struct blob_disk_config {
 	const char *dir;
@@ -35,7 +36,7 @@ int blob_disk_new(struct blob_tier *ret_tier, const struct blob_disk_config *con
 struct blob_store {
 	struct blob_tier tier[BLOB_TIERS_MAX]; /* const once threads use the store */
 	unsigned tier_count;
-	const struct blob_tier *memory;	       /* NULL: no memory tier */
+	const struct blob_tier *memory; /* NULL: no memory tier */
 	uint32_t small_max;
 	const struct clock *clock;
 	struct metrics *metrics;
@@ -54,19 +55,21 @@ int blob_keep_small(struct blob_store *bs, const struct oid *oid, const void *da
 int blob_settle(struct blob_store *bs, const struct oid *oid, const struct cancel *cancel,
 	uint64_t deadline_ns);
 
-/* The verifying sink (blob_sink.c): bytes go to memory (small) or into the large tier, and through the hash. */
+/* The verifying sink (blob_sink.c): bytes go to memory (small) or into the large tier, and through
+ * the hash. */
 struct blob_intake {
 	struct blob_sink sink; /* first: a sink is its intake */
 	struct blob_store *bs;
 	const struct oid *oid;
 	struct digest *digest;
-	uint8_t *small;	       /* buffer of a small blob */
-	void *write;	       /* of the large tier */
+	uint8_t *small; /* buffer of a small blob */
+	void *write;    /* of the large tier */
 	uint64_t size, done;
 	bool begun;
-	int error;	       /* the first failure; what follows is refused */
+	int error; /* the first failure; what follows is refused */
 };
 void blob_intake_init(struct blob_intake *in, struct blob_store *bs, const struct oid *oid);
-/* After the producer said 0: verify and store. Frees everything, whatever the result. -EBADMSG: not what the oid says. */
+/* After the producer said 0: verify and store. Frees everything, whatever the result. -EBADMSG: not
+ * what the oid says. */
 int blob_intake_commit(struct blob_intake *in);
 void blob_intake_abort(struct blob_intake *in);

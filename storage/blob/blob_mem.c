@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The memory tier: small blobs in a few shards, each a hash table and an LRU list under one lock. The budget counts bookkeeping too.
- * A reader takes a reference under the lock and copies outside it, so an entry may outlive its eviction by one memcpy.
+ * The memory tier: small blobs in a few shards, each a hash table and an LRU list under one lock.
+ * The budget counts bookkeeping too. A reader takes a reference under the lock and copies outside
+ * it, so an entry may outlive its eviction by one memcpy.
  *
  * Threads: any; no call blocks or does I/O.
  */
@@ -12,9 +13,9 @@
 #include <errno.h>
 #include <stdlib.h>
 
-#define SHARDS_MAX	16
+#define SHARDS_MAX      16
 #define SHARD_BYTES_MIN (4ull << 20)
-#define BUCKETS_MAX	(1u << 16)
+#define BUCKETS_MAX     (1u << 16)
 #define MALLOC_OVERHEAD 16
 
 struct item {
@@ -28,7 +29,7 @@ struct item {
 
 struct shard {
 	struct lock lock;
-	struct list lru;       /* most recent first; all guarded by lock */
+	struct list lru; /* most recent first; all guarded by lock */
 	struct item **bucket;
 	uint64_t bytes, count;
 };
@@ -247,7 +248,8 @@ static const struct blob_tier_ops mem_ops = {
 	.stats = mem_stats,
 };
 
-/* One bucket for 2 KiB of budget: chains stay short for blobs of a usual size, and 1/256 of the budget goes to the table. */
+/* One bucket for 2 KiB of budget: chains stay short for blobs of a usual size, and 1/256 of the
+ * budget goes to the table. */
 static uint32_t bucket_count(uint64_t shard_budget)
 {
 	uint32_t count = 64;
@@ -257,7 +259,8 @@ static uint32_t bucket_count(uint64_t shard_budget)
 	return count;
 }
 
-int blob_mem_new(struct blob_tier *ret_tier, uint64_t budget_bytes, uint32_t item_max, struct metrics *metrics)
+int blob_mem_new(struct blob_tier *ret_tier, uint64_t budget_bytes, uint32_t item_max,
+	struct metrics *metrics)
 {
 	struct blob_mem *m = calloc(1, sizeof(*m));
 	int r = 0;

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The sink that every arrival goes through: it hashes while it streams, keeps a small blob in a buffer and lets a large one
- * flow into the disk tier, so memory is bounded by the small limit whatever the blob's size. Nothing can be read before the hash
- * was compared in blob_intake_commit. The producer is not trusted: more or fewer bytes than announced, writes before begin, or a second
+ * The sink that every arrival goes through: it hashes while it streams, keeps a small blob in a
+ * buffer and lets a large one flow into the disk tier, so memory is bounded by the small limit
+ * whatever the blob's size. Nothing can be read before the hash was compared in blob_intake_commit.
+ * The producer is not trusted: more or fewer bytes than announced, writes before begin, or a second
  * begin are refused, and a refusal sticks even if the producer ignores it.
  *
  * One thread owns an intake.
@@ -86,8 +87,8 @@ static int verify(struct blob_intake *in)
 	int r = in->error;
 
 	if (r == 0)
-		r = in->begun && in->done == in->size ? digest_matches(in->digest, in->oid) :
-							-EBADMSG;
+		r = in->begun && in->done == in->size ? digest_matches(in->digest, in->oid)
+						      : -EBADMSG;
 	if (r == -EBADMSG)
 		counter_add(in->bs->verify_failures, 1);
 	return r;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The coldest N of a stream of candidates, by a heap of fixed size: memory does not grow with the number of blobs. */
+/* The coldest N of a stream of candidates, by a heap of fixed size: memory does not grow with the
+ * number of blobs. */
 #include "blob/disk_evict.h"
 
 #include <stdlib.h>

@@ -2,9 +2,10 @@
 /*
  * Files of large blobs: open, publish, remove, and the LRU of descriptors.
  *
- * One lock serialises every change of a name together with its index entry and its cached descriptor, opening included. So a
- * descriptor in the cache always belongs to the file that has the name now, and an entry never outlives its file.
- * Descriptors in use by readers and pins live on after they left the cache; the cache itself never exceeds DISK_FILE_FDS_MAX.
+ * One lock serialises every change of a name together with its index entry and its cached
+ * descriptor, opening included. So a descriptor in the cache always belongs to the file that has
+ * the name now, and an entry never outlives its file. Descriptors in use by readers and pins live
+ * on after they left the cache; the cache itself never exceeds DISK_FILE_FDS_MAX.
  */
 #include "blob/disk_file.h"
 
@@ -22,16 +23,16 @@
 #include <stdlib.h>
 #include <sys/stat.h>
 
-#define BUCKETS	    256
-#define BLOCK	    4096u
+#define BUCKETS     256
+#define BLOCK       4096u
 #define PROVE_CHUNK (256u * 1024)
 
 struct cached_file {
 	struct disk_handle handle; /* first: a handle is its file */
 	struct disk_key key;
 	uint64_t size;
-	struct timespec mtime;	   /* when it was opened */
-	struct list lru;	   /* both guarded by files->lock; in no list once out of the cache */
+	struct timespec mtime; /* when it was opened */
+	struct list lru;       /* both guarded by files->lock; in no list once out of the cache */
 	struct list bucket;
 };
 
@@ -39,11 +40,11 @@ struct disk_files {
 	int dirfd, tmpfd;
 	struct disk_index *index;
 	struct disk_space *space;
-	struct timespec stamp;	     /* const after open, as are all above */
+	struct timespec stamp; /* const after open, as are all above */
 	struct counter next_tmp;
 	struct lock lock;
 	struct list bucket[BUCKETS]; /* all below guarded by lock */
-	struct list lru;	     /* most recent first */
+	struct list lru;             /* most recent first */
 	unsigned count;
 };
 
@@ -63,7 +64,8 @@ const char *disk_file_name(const struct disk_key *key, uint64_t size, char *buf)
 }
 
 /* The part after the slash. */
-static bool parse_name(const char *dir, const char *name, struct disk_key *ret_key, uint64_t *ret_size)
+static bool parse_name(
+	const char *dir, const char *name, struct disk_key *ret_key, uint64_t *ret_size)
 {
 	char hex[2 * DISK_KEY_BYTES + 1], expect[DISK_FILE_NAME_BYTES], full[DISK_FILE_NAME_BYTES];
 	struct oid half;
@@ -71,7 +73,8 @@ static bool parse_name(const char *dir, const char *name, struct disk_key *ret_k
 	uint64_t size;
 
 	if (sscanf(name, "%40[0-9a-f].%u.%" SCNx64, hex, &oid_len, &size) != 3 ||
-		oid_parse(hex, &half) < 0 || (oid_len != 20 && oid_len != 32) || size > DISK_SIZE_MAX)
+		oid_parse(hex, &half) < 0 || (oid_len != 20 && oid_len != 32) ||
+		size > DISK_SIZE_MAX)
 		return false;
 	*ret_key = (struct disk_key){.oid_len = (uint8_t)oid_len};
 	memcpy(ret_key->bytes, half.bytes, DISK_KEY_BYTES);
@@ -124,11 +127,13 @@ static int scan_file(void *arg, DIR *dir, const char *name)
 	int r;
 
 	if (!parse_name(scan->dir, name, &key, &place.size)) {
-		(void)unlinkat(dirfd(dir), name, 0); /* not ours: this directory is a cache that belongs to us */
+		(void)unlinkat(dirfd(dir), name,
+			0); /* not ours: this directory is a cache that belongs to us */
 		return 0;
 	}
 	r = disk_index_add(scan->files->index, &key, &place);
-	if (r == -EEXIST) { /* the limit between small and large has been changed; one copy is enough */
+	if (r == -EEXIST) { /* the limit between small and large has been changed; one copy is
+			       enough */
 		(void)unlinkat(dirfd(dir), name, 0);
 		return 0;
 	}
@@ -224,12 +229,13 @@ struct disk_files *disk_files_close(struct disk_files *f)
 
 static struct list *bucket_of(struct disk_files *f, const struct disk_key *key)
 {
-	return &f->bucket[key->bytes[1]]; /* one bucket a descriptor on average; chosen ones cost 256 compares at worst */
+	return &f->bucket[key->bytes[1]]; /* one bucket a descriptor on average; chosen ones cost
+					     256 compares at worst */
 }
 
 static struct cached_file *cached_find_locked(struct disk_files *f, const struct disk_key *key)
 {
-	list_for_each(it, bucket_of(f, key)) {
+	list_for_each (it, bucket_of(f, key)) {
 		struct cached_file *c = list_entry(it, struct cached_file, bucket);
 
 		if (c->key.oid_len == key->oid_len &&
@@ -284,8 +290,8 @@ static int open_locked(struct disk_files *f, const struct disk_key *key, uint64_
 	return 0;
 }
 
-int disk_files_hold(struct disk_files *f, const struct disk_key *key, const struct disk_place *place,
-	bool pin, struct disk_handle **ret_handle)
+int disk_files_hold(struct disk_files *f, const struct disk_key *key,
+	const struct disk_place *place, bool pin, struct disk_handle **ret_handle)
 {
 	struct cached_file *c;
 	int r;
@@ -313,7 +319,7 @@ bool disk_file_trusted(const struct disk_files *f, const struct disk_handle *h)
 	const struct cached_file *c = (const struct cached_file *)h;
 
 	return f->stamp.tv_sec && c->mtime.tv_sec == f->stamp.tv_sec &&
-		c->mtime.tv_nsec == f->stamp.tv_nsec;
+	       c->mtime.tv_nsec == f->stamp.tv_nsec;
 }
 
 void disk_files_stamp(const struct disk_files *f, int fd)
@@ -324,7 +330,8 @@ void disk_files_stamp(const struct disk_files *f, int fd)
 		(void)futimens(fd, times); /* without it the file is hashed once more */
 }
 
-static int hash_file(int fd, struct digest *d, uint64_t size, const struct cancel *cancel, uint64_t deadline_ns)
+static int hash_file(
+	int fd, struct digest *d, uint64_t size, const struct cancel *cancel, uint64_t deadline_ns)
 {
 	_cleanup_free_ uint8_t *chunk = malloc(PROVE_CHUNK);
 	int r = chunk ? 0 : -ENOMEM;

@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The index is sixteen shards by the top bits of the hash, each with its lock. A shard keeps entries in chunks that never move, and
- * an open-addressed table of entry numbers over them (linear probing, deletion by shifting back, so there are no tombstones).
- * Free entries are chained through `low`. Growth is bounded by the disk budget: an entry exists only for bytes on disk.
+ * The index is sixteen shards by the top bits of the hash, each with its lock. A shard keeps
+ *entries in chunks that never move, and an open-addressed table of entry numbers over them (linear
+ *probing, deletion by shifting back, so there are no tombstones). Free entries are chained through
+ *`low`. Growth is bounded by the disk budget: an entry exists only for bytes on disk.
  *
  *	table[hash & mask] ──► number + 1 ──► chunk[number / 512][number % 512]
  *
- * Threads: any; each call takes one shard lock and holds it for a probe, or for one chunk when visiting.
+ * Threads: any; each call takes one shard lock and holds it for a probe, or for one chunk when
+ *visiting.
  */
 #include "blob/disk_index.h"
 
@@ -19,15 +21,16 @@
 #include <errno.h>
 #include <stdlib.h>
 
-#define SHARDS	      16
+#define SHARDS        16
 #define CHUNK_ENTRIES 512
 #define TABLE_MIN     64
 
 struct entry {
 	uint8_t key[DISK_KEY_BYTES];
 	uint32_t segment;
-	uint32_t low;	 /* offset in the segment; of a file: low bits of the size; free: number of the next free entry */
-	uint32_t high;	 /* size in the segment; of a file: high bits of the size */
+	uint32_t low; /* offset in the segment; of a file: low bits of the size; free: number of the
+			 next free entry */
+	uint32_t high; /* size in the segment; of a file: high bits of the size */
 	uint16_t used;
 	uint8_t oid_len; /* 0 = free */
 	uint8_t heat : 2;
@@ -111,7 +114,8 @@ static struct entry *find_locked(const struct shard *s, const struct disk_key *k
 	return s->table[slot] ? entry_at(s, s->table[slot] - 1) : NULL;
 }
 
-/* Keeps the load at or below 7/8. Linear probing at that load costs a few cache lines, and the table 4.6 to 9.2 bytes a blob. */
+/* Keeps the load at or below 7/8. Linear probing at that load costs a few cache lines, and the
+ * table 4.6 to 9.2 bytes a blob. */
 static int table_reserve_locked(const struct disk_index *ix, struct shard *s)
 {
 	uint32_t size = s->mask + 1, *old = s->table;
@@ -162,7 +166,8 @@ static int entry_reserve_locked(struct shard *s)
 	return 0;
 }
 
-/* Empty a slot and close the gap: a later entry moves back if its own home does not lie between the gap and itself. */
+/* Empty a slot and close the gap: a later entry moves back if its own home does not lie between the
+ * gap and itself. */
 static void remove_slot_locked(const struct disk_index *ix, struct shard *s, uint32_t gap)
 {
 	uint32_t number = s->table[gap] - 1;
@@ -226,7 +231,8 @@ struct disk_index *disk_index_free(struct disk_index *ix)
 	return NULL;
 }
 
-int disk_index_add(struct disk_index *ix, const struct disk_key *key, const struct disk_place *place)
+int disk_index_add(
+	struct disk_index *ix, const struct disk_key *key, const struct disk_place *place)
 {
 	uint64_t hash = blob_hash(&ix->hash_key, key->bytes);
 	struct shard *s = shard_of(ix, hash);
@@ -255,7 +261,8 @@ int disk_index_add(struct disk_index *ix, const struct disk_key *key, const stru
 	return 0;
 }
 
-bool disk_index_find(struct disk_index *ix, const struct disk_key *key, struct disk_place *ret_place)
+bool disk_index_find(
+	struct disk_index *ix, const struct disk_key *key, struct disk_place *ret_place)
 {
 	uint64_t hash = blob_hash(&ix->hash_key, key->bytes);
 	struct shard *s = shard_of(ix, hash);
@@ -322,8 +329,8 @@ bool disk_index_drop(
 	return true;
 }
 
-bool disk_index_move(struct disk_index *ix, const struct disk_key *key, const struct disk_place *place,
-	const struct disk_place *to)
+bool disk_index_move(struct disk_index *ix, const struct disk_key *key,
+	const struct disk_place *place, const struct disk_place *to)
 {
 	uint64_t hash = blob_hash(&ix->hash_key, key->bytes);
 	struct shard *s = shard_of(ix, hash);

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What the parts of the disk tier share: ranks of their locks, the descriptor that readers and pins hold, and the account of bytes.
+ * What the parts of the disk tier share: ranks of their locks, the descriptor that readers and pins
+ * hold, and the account of bytes.
  *
- * Lock order inside the tier: reclaim → log or files → index → space. The ranks lie between those of the store's single-flight table
- * and of the key-value store, so that they need no numbers of their own in base/.
+ * Lock order inside the tier: reclaim → log or files → index → space. The ranks lie between those
+ * of the store's single-flight table and of the key-value store, so that they need no numbers of
+ * their own in base/.
  */
 #pragma once
 #include "base/lock.h"
@@ -16,12 +18,13 @@
 #include <unistd.h>
 
 #define DISK_RANK_RECLAIM ((enum lock_rank)(LOCK_RANK_BLOB + 1))
-#define DISK_RANK_STORE	  LOCK_RANK_BLOB_TIER /* the log, the files: never both */
-#define DISK_RANK_INDEX	  ((enum lock_rank)(LOCK_RANK_BLOB_TIER + 1))
-#define DISK_RANK_SPACE	  LOCK_RANK_LEAF
+#define DISK_RANK_STORE   LOCK_RANK_BLOB_TIER /* the log, the files: never both */
+#define DISK_RANK_INDEX   ((enum lock_rank)(LOCK_RANK_BLOB_TIER + 1))
+#define DISK_RANK_SPACE   LOCK_RANK_LEAF
 
-/* An open descriptor with holders. Content behind it stays readable while held, even when its name is gone. `pins` says how
- * many of them forbid eviction; it rises only under the lock that guards removal. */
+/* An open descriptor with holders. Content behind it stays readable while held, even when its name
+ * is gone. `pins` says how many of them forbid eviction; it rises only under the lock that guards
+ * removal. */
 struct disk_handle {
 	struct ref ref;
 	struct gauge pins;
@@ -35,11 +38,12 @@ static inline void disk_handle_put(struct disk_handle *h)
 		h->release(h);
 }
 
-/* Bytes on disk against the budget: reserved before they are written, so that the budget is never passed. */
+/* Bytes on disk against the budget: reserved before they are written, so that the budget is never
+ * passed. */
 struct disk_space {
 	struct lock lock;
 	uint64_t budget; /* const after init */
-	uint64_t used;	 /* guarded by lock */
+	uint64_t used;   /* guarded by lock */
 };
 
 static inline int disk_space_reserve(struct disk_space *s, uint64_t bytes)

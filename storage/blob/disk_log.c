@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The table of segments and the appending. Appends are serialised by one lock: a record is at most small_max bytes into the page cache,
- * and so a segment never has holes: whatever survives a kill is a prefix of whole records and one torn tail.
+ * The table of segments and the appending. Appends are serialised by one lock: a record is at most
+ * small_max bytes into the page cache, and so a segment never has holes: whatever survives a kill
+ * is a prefix of whole records and one torn tail.
  *
- * A slot's pointer is written under the lock, before the index names the slot, and cleared after the index has stopped naming it;
- * so whoever finds the slot in the index, under the index lock, may read the pointer without this lock.
+ * A slot's pointer is written under the lock, before the index names the slot, and cleared after
+ * the index has stopped naming it; so whoever finds the slot in the index, under the index lock,
+ * may read the pointer without this lock.
  */
 #include "blob/disk_log.h"
 
@@ -25,11 +27,12 @@ struct disk_log {
 	uint64_t segment_bytes;
 	struct disk_index *index;
 	struct disk_space *space;
-	uint32_t slot_count;	     /* const after open, as are all above */
+	uint32_t slot_count; /* const after open, as are all above */
 	struct lock lock;
-	struct disk_segment **slot; /* guarded by lock and the index, see above; slot 0 is never used */
-	uint32_t active;	     /* guarded by lock; 0 = none */
-	uint64_t next_id;	     /* guarded by lock */
+	struct disk_segment *
+		*slot;    /* guarded by lock and the index, see above; slot 0 is never used */
+	uint32_t active;  /* guarded by lock; 0 = none */
+	uint64_t next_id; /* guarded by lock */
 };
 
 uint64_t disk_log_cost(size_t len)
@@ -60,7 +63,8 @@ static DIR *open_dir(int dirfd)
 	return dir;
 }
 
-/* Ids of the segments in rising order. What is neither segment nor sidecar is a rest of a dead process and goes. */
+/* Ids of the segments in rising order. What is neither segment nor sidecar is a rest of a dead
+ * process and goes. */
 static int list_ids(int dirfd, uint64_t **ret_ids, uint32_t *ret_count)
 {
 	__attribute__((cleanup(close_dir))) DIR *dir = open_dir(dirfd);
@@ -100,20 +104,23 @@ static int list_ids(int dirfd, uint64_t **ret_ids, uint32_t *ret_count)
 
 static uint64_t segment_charge(const struct disk_segment *s)
 {
-	return s->bytes + (uint64_t)s->row_count * sizeof(struct disk_row) + OVERHEAD - DISK_SEGMENT_HEADER;
+	return s->bytes + (uint64_t)s->row_count * sizeof(struct disk_row) + OVERHEAD -
+	       DISK_SEGMENT_HEADER;
 }
 
 static int enter_rows(struct disk_log *log, const struct disk_segment *s, uint32_t slot)
 {
 	for (uint32_t i = 0; i < s->row_count; i++) {
 		const struct disk_row *row = &s->rows[i];
-		struct disk_place place = {.segment = slot, .offset = row->offset, .size = row->size};
+		struct disk_place place = {
+			.segment = slot, .offset = row->offset, .size = row->size};
 		struct disk_key key = {.oid_len = row->oid_len};
 		int r;
 
 		memcpy(key.bytes, row->key, DISK_KEY_BYTES);
 		r = disk_index_add(log->index, &key, &place);
-		if (r < 0 && r != -EEXIST) /* a kill during carrying over leaves two equal records */
+		if (r < 0 &&
+			r != -EEXIST) /* a kill during carrying over leaves two equal records */
 			return r;
 	}
 	return 0;
@@ -144,7 +151,8 @@ static int load_segment(struct disk_log *log, uint64_t id, uint32_t slot, bool l
 		log->active = slot;
 	} else {
 		if (!sealed)
-			(void)disk_sidecar_write(log->dirfd, s); /* without it the next start walks again */
+			(void)disk_sidecar_write(
+				log->dirfd, s); /* without it the next start walks again */
 		disk_segment_forget_rows(s);
 	}
 	return 0;
@@ -178,7 +186,9 @@ int disk_log_open(struct disk_log **ret_log, const struct disk_log_config *confi
 	log->space = config->space;
 	log->next_id = 1;
 	r = mkdirat(config->parent_fd, "segments", 0700) < 0 && errno != EEXIST ? -errno : 0;
-	log->dirfd = r < 0 ? -1 : openat(config->parent_fd, "segments", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	log->dirfd =
+		r < 0 ? -1
+		      : openat(config->parent_fd, "segments", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (r == 0 && log->dirfd < 0)
 		r = -errno;
 	if (r == 0)
@@ -201,7 +211,8 @@ struct disk_log *disk_log_close(struct disk_log *log)
 	if (!log)
 		return NULL;
 	if (log->active)
-		(void)disk_sidecar_write(log->dirfd, log->slot[log->active]); /* only makes the next start quick */
+		(void)disk_sidecar_write(
+			log->dirfd, log->slot[log->active]); /* only makes the next start quick */
 	for (uint32_t i = 1; log->slot && i < log->slot_count; i++)
 		if (log->slot[i])
 			disk_handle_put(&log->slot[i]->handle);
@@ -279,7 +290,8 @@ int disk_log_append(struct disk_log *log, const struct disk_append *a, bool *ret
 	log->slot[log->active]->charged += disk_log_cost(a->len);
 	*ret_stored = true;
 	if (a->from) {
-		(void)disk_index_move(log->index, &key, a->from, &place); /* gone meanwhile: dead bytes */
+		(void)disk_index_move(
+			log->index, &key, a->from, &place); /* gone meanwhile: dead bytes */
 		return 0;
 	}
 	return disk_index_add(log->index, &key, &place);

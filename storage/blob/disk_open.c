@@ -4,13 +4,13 @@
  *
  *	DIR/format  DIR/segments/<id>.{seg,idx}  DIR/files/ab/<oid>.<oid bytes>.<size>  DIR/tmp/
  *
- * A directory of another format is emptied, not converted: what is in a cache is fetched again. Runs on the thread that opens
- * the store, before any other uses it.
+ * A directory of another format is emptied, not converted: what is in a cache is fetched again.
+ *Runs on the thread that opens the store, before any other uses it.
  */
 #include "base/cleanup.h"
+#include "base/crc32c.h"
 #include "base/err.h"
 #include "base/io.h"
-#include "base/crc32c.h"
 #include "blob/disk_evict.h"
 #include "blob/disk_tier.h"
 
@@ -18,11 +18,11 @@
 #include <fcntl.h>
 #include <stdlib.h>
 
-#define FORMAT	      "coppice blob store 1\n"
+#define FORMAT        "coppice blob store 1\n"
 #define SEGMENT_MIN   (256ull << 10)
 #define SEGMENT_BYTES (64ull << 20)
 #define SEGMENT_LIMIT (2ull << 30)
-#define BOOT_ID	      "/proc/sys/kernel/random/boot_id"
+#define BOOT_ID       "/proc/sys/kernel/random/boot_id"
 
 void disk_tier_close(void *tier)
 {
@@ -58,7 +58,8 @@ static int check_format(int dirfd)
 	return io_write_file(dirfd, "format", FORMAT, strlen(FORMAT), 0600, true);
 }
 
-/* A time that stands for this boot of the machine; never 0 unless the kernel does not tell. Within what any filesystem keeps. */
+/* A time that stands for this boot of the machine; never 0 unless the kernel does not tell. Within
+ * what any filesystem keeps. */
 static struct timespec boot_stamp(void)
 {
 	_cleanup_free_ char *id = NULL;
@@ -72,8 +73,9 @@ static struct timespec boot_stamp(void)
 	return stamp;
 }
 
-/* A segment is 1/64 of the budget, so that eviction is not coarse, between a few records and 64 MiB. With a very large budget it
- * grows, so that the descriptors do not: at most about a thousand. */
+/* A segment is 1/64 of the budget, so that eviction is not coarse, between a few records and 64
+ * MiB. With a very large budget it grows, so that the descriptors do not: at most about a thousand.
+ */
 static uint64_t segment_size(uint64_t budget, uint32_t small_max)
 {
 	uint64_t size = budget / 64, least = 4ull * disk_record_bytes(small_max);
@@ -96,8 +98,10 @@ static int open_parts(struct disk_tier *t)
 		.index = t->index,
 		.space = &t->space,
 	};
-	const struct disk_files_config files = {
-		.parent_fd = t->dirfd, .index = t->index, .space = &t->space, .stamp = boot_stamp()};
+	const struct disk_files_config files = {.parent_fd = t->dirfd,
+		.index = t->index,
+		.space = &t->space,
+		.stamp = boot_stamp()};
 	uint64_t want, freed;
 	int r;
 
@@ -106,7 +110,8 @@ static int open_parts(struct disk_tier *t)
 		r = disk_files_open(&t->files, &files);
 	if (r < 0)
 		return r;
-	want = disk_evict_want(t->space.budget, disk_space_used(&t->space), 0); /* it may be lower than last time */
+	want = disk_evict_want(t->space.budget, disk_space_used(&t->space),
+		0); /* it may be lower than last time */
 	return want ? disk_reclaim(t, want, &freed) : 0;
 }
 

@@ -1,11 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Carries out what disk_evict.c decides. A round is three passes over the index, however many segments go:
- * 1. how warm is every segment, and which files are cold;  2. which blobs in the chosen segments are hot: they are copied to
- * the open segment, while readers go on;  3. drop what is left in them, then their files.
- * A pin is taken under the index lock that pass 3 holds for the entry, so a pinned blob is never dropped.
+ * Carries out what disk_evict.c decides. A round is three passes over the index, however many
+ * segments go:
+ * 1. how warm is every segment, and which files are cold;  2. which blobs in the chosen segments
+ * are hot: they are copied to the open segment, while readers go on;  3. drop what is left in them,
+ * then their files. A pin is taken under the index lock that pass 3 holds for the entry, so a
+ * pinned blob is never dropped.
  *
- * Runs on the thread that needs the room, one at a time. Memory is bounded by the batch sizes here, not by the store.
+ * Runs on the thread that needs the room, one at a time. Memory is bounded by the batch sizes here,
+ * not by the store.
  */
 #include "base/cleanup.h"
 #include "blob/disk_evict.h"
@@ -15,7 +18,7 @@
 #include <stdlib.h>
 
 #define ROUNDS_MAX 64
-#define HOT_MAX	   8192
+#define HOT_MAX    8192
 
 enum slot_state { SLOT_KEPT, SLOT_CHOSEN, SLOT_PINNED };
 
@@ -27,7 +30,7 @@ struct hot_blob {
 struct round {
 	struct disk_tier *tier;
 	struct disk_evict_plan plan;
-	uint16_t *warmth;   /* per slot: tick of the last read in it */
+	uint16_t *warmth; /* per slot: tick of the last read in it */
 	uint8_t *slot_state;
 	struct hot_blob *hot;
 	unsigned hot_count;

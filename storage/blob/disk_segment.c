@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Append to and read from one segment file. Records are never changed once written, so readers need no lock: they hold the
- * descriptor and know the place. Everything read from disk is checked before it is believed: a record against its
- * checksum and the oid that was asked for, once per process (the index remembers), lengths always.
+ * Append to and read from one segment file. Records are never changed once written, so readers need
+ * no lock: they hold the descriptor and know the place. Everything read from disk is checked before
+ * it is believed: a record against its checksum and the oid that was asked for, once per process
+ * (the index remembers), lengths always.
  */
 #include "blob/disk_segment.h"
 
 #include "base/cleanup.h"
-#include "base/io.h"
 #include "base/crc32c.h"
+#include "base/io.h"
 #include "blob/disk_sidecar.h"
 
 #include <endian.h>
@@ -20,11 +21,11 @@
 #include <sys/stat.h>
 #include <sys/uio.h>
 
-#define SEGMENT_MAGIC	0x47455343u /* "CSEG" */
+#define SEGMENT_MAGIC   0x47455343u /* "CSEG" */
 #define SEGMENT_VERSION 1u
-#define RECORD_MAGIC	0x434552b1u
-#define NAME_BYTES	32
-#define CHECK_CHUNK	8192
+#define RECORD_MAGIC    0x434552b1u
+#define NAME_BYTES      32
+#define CHECK_CHUNK     8192
 
 struct segment_header {
 	uint32_t magic, version;
@@ -94,14 +95,16 @@ static void segment_cleanup(struct disk_segment **s)
 int disk_segment_create(int dirfd, uint64_t id, struct disk_segment **ret_segment)
 {
 	__attribute__((cleanup(segment_cleanup))) struct disk_segment *s = segment_new(id);
-	const struct segment_header header = {
-		.magic = htole32(SEGMENT_MAGIC), .version = htole32(SEGMENT_VERSION), .id = htole64(id)};
+	const struct segment_header header = {.magic = htole32(SEGMENT_MAGIC),
+		.version = htole32(SEGMENT_VERSION),
+		.id = htole64(id)};
 	char name[NAME_BYTES];
 	int r;
 
 	if (!s)
 		return -ENOMEM;
-	s->handle.fd = openat(dirfd, file_name(id, "seg", name), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+	s->handle.fd = openat(
+		dirfd, file_name(id, "seg", name), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
 	if (s->handle.fd < 0)
 		return -errno;
 	r = io_pwrite_full(s->handle.fd, &header, sizeof(header), 0);
@@ -113,7 +116,8 @@ int disk_segment_create(int dirfd, uint64_t id, struct disk_segment **ret_segmen
 	return 0;
 }
 
-static int add_row(struct disk_segment *s, const struct disk_key *key, uint32_t offset, uint32_t size)
+static int add_row(
+	struct disk_segment *s, const struct disk_key *key, uint32_t offset, uint32_t size)
 {
 	struct disk_row *row;
 
@@ -154,8 +158,9 @@ int disk_segment_append(struct disk_segment *s, const struct oid *oid, const voi
 	uint32_t *ret_offset)
 {
 	static const uint8_t padding[8];
-	struct record_header h = {
-		.magic = htole32(RECORD_MAGIC), .oid_len = oid->len, .size = htole32((uint32_t)len)};
+	struct record_header h = {.magic = htole32(RECORD_MAGIC),
+		.oid_len = oid->len,
+		.size = htole32((uint32_t)len)};
 	uint32_t total = disk_record_bytes(len), offset = s->bytes;
 	struct disk_key key = disk_key(oid);
 	struct iovec iov[] = {
@@ -175,7 +180,8 @@ int disk_segment_append(struct disk_segment *s, const struct oid *oid, const voi
 	r = n < 0 ? -errno : (size_t)n < total ? -ENOSPC : 0;
 	if (r < 0) {
 		s->row_count--;
-		(void)ftruncate(s->handle.fd, offset); /* if it stays, the next append overwrites it */
+		(void)ftruncate(
+			s->handle.fd, offset); /* if it stays, the next append overwrites it */
 		return r;
 	}
 	s->bytes += total;
@@ -307,7 +313,8 @@ static int walk(struct disk_segment *s, uint64_t file_bytes)
 		if (r < 0)
 			return r;
 		size = le32toh(h.size);
-		if (!header_ok(&h) || size > file_bytes || disk_record_bytes(size) > file_bytes - at)
+		if (!header_ok(&h) || size > file_bytes ||
+			disk_record_bytes(size) > file_bytes - at)
 			break;
 		oid = header_oid(&h);
 		key = disk_key(&oid);
@@ -364,6 +371,7 @@ void disk_segment_unlink(int dirfd, uint64_t id)
 {
 	char name[NAME_BYTES];
 
-	(void)unlinkat(dirfd, file_name(id, "seg", name), 0); /* left over: found again at the next start */
+	(void)unlinkat(dirfd, file_name(id, "seg", name),
+		0); /* left over: found again at the next start */
 	disk_sidecar_unlink(dirfd, id);
 }

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Sidecars of segments: written when a segment is full and at a clean close, read at start. Pure format and two file calls. */
+/* Sidecars of segments: written when a segment is full and at a clean close, read at start. Pure
+ * format and two file calls. */
 #include "blob/disk_sidecar.h"
 
 #include "base/cleanup.h"
-#include "base/io.h"
 #include "base/crc32c.h"
+#include "base/io.h"
 
 #include <endian.h>
 #include <errno.h>
@@ -12,9 +13,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#define SIDECAR_MAGIC	0x58444943u /* "CIDX" */
+#define SIDECAR_MAGIC   0x58444943u /* "CIDX" */
 #define SIDECAR_VERSION 1u
-#define NAME_BYTES	32
+#define NAME_BYTES      32
 
 struct sidecar_header {
 	uint32_t magic, version;
@@ -80,7 +81,8 @@ int disk_sidecar_read(int dirfd, struct disk_segment *s, uint64_t segment_bytes)
 	int r;
 
 	r = io_read_file(dirfd, file_name(s->id, name),
-		DISK_SIDECAR_HEADER + (size_t)DISK_SEGMENT_ROWS_MAX * sizeof(struct disk_row), &data, &len);
+		DISK_SIDECAR_HEADER + (size_t)DISK_SEGMENT_ROWS_MAX * sizeof(struct disk_row),
+		&data, &len);
 	if (r < 0)
 		return r;
 	return decode(s, data, len, segment_bytes);
@@ -110,7 +112,8 @@ int disk_sidecar_write(int dirfd, const struct disk_segment *s)
 	}
 	h.crc = htole32(crc32c(0, data + sizeof(h), rows_bytes));
 	memcpy(data, &h, sizeof(h));
-	return io_write_file(dirfd, file_name(s->id, name), data, sizeof(h) + rows_bytes, 0600, false);
+	return io_write_file(
+		dirfd, file_name(s->id, name), data, sizeof(h) + rows_bytes, 0600, false);
 }
 
 void disk_sidecar_unlink(int dirfd, uint64_t id)

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Writing one large blob: a file in tmp, as long as the blob from the start (so that a full disk shows at once), filled in order, published by
- * rename. No fsync: the content can be verified, and is after a crash. One thread owns a write.
+ * Writing one large blob: a file in tmp, as long as the blob from the start (so that a full disk
+ * shows at once), filled in order, published by rename. No fsync: the content can be verified, and
+ * is after a crash. One thread owns a write.
  */
 #include "blob/disk_write.h"
 

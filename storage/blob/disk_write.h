@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What the writing of a large blob needs of the directory of files; private to disk_file.c and disk_write.c. */
+/* What the writing of a large blob needs of the directory of files; private to disk_file.c and
+ * disk_write.c. */
 #pragma once
 #include "blob/disk_file.h"
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Origins as callers see them: the table of types, checks of arguments, and counts, errors and latencies of every call, around the
- * hooks of origin_impl.h. An origin is const after it was opened, apart from its reference count; what changes is behind the hooks.
+ * Origins as callers see them: the table of types, checks of arguments, and counts, errors and
+ * latencies of every call, around the hooks of origin_impl.h. An origin is const after it was
+ * opened, apart from its reference count; what changes is behind the hooks.
  */
 #include "storage/origin_impl.h"
 
@@ -45,8 +46,8 @@ static const struct origin_ops *find_type(const char *type, struct err *e)
 	for (unsigned i = 0; i < TYPE_COUNT; i++) {
 		if (strcmp(types[i]->type, type) == 0)
 			return types[i];
-		len += (size_t)snprintf(known + len, sizeof(known) - len, "%s%s", i ? ", " : "",
-			types[i]->type);
+		len += (size_t)snprintf(
+			known + len, sizeof(known) - len, "%s%s", i ? ", " : "", types[i]->type);
 	}
 	(void)err_field(e, "type", "there is no origin type \"%s\"; known: %s", type, known);
 	return NULL;
@@ -75,7 +76,8 @@ static void register_metrics(struct origin *o)
 	for (unsigned op = 0; o->metrics && op < OP_COUNT; op++) {
 		char labels[128];
 
-		(void)snprintf(labels, sizeof(labels), "origin=\"%s\",op=\"%s\"", o->name, op_words[op]);
+		(void)snprintf(
+			labels, sizeof(labels), "origin=\"%s\",op=\"%s\"", o->name, op_words[op]);
 		o->calls[op] = metrics_counter(
 			o->metrics, "coppice_origin_calls_total", "Requests to an origin.", labels);
 		o->latency[op] = metrics_histogram(o->metrics, "coppice_origin_seconds",
@@ -112,7 +114,8 @@ int origin_open(struct origin **ret_origin, const struct origin_config *config, 
 	int r;
 
 	if (!config->name || !path_ident_ok(config->name, NAME_MAX_BYTES))
-		return err_field(e, "name", "an origin's name has 1 to %d of A-Z a-z 0-9 . _ -", NAME_MAX_BYTES);
+		return err_field(e, "name", "an origin's name has 1 to %d of A-Z a-z 0-9 . _ -",
+			NAME_MAX_BYTES);
 	if (!config->url || !*config->url || strnlen(config->url, URL_MAX_BYTES) == URL_MAX_BYTES)
 		return err_field(e, "url", "origin %s: the url is empty or too long", config->name);
 	ops = find_type(config->type ? config->type : "", e);
@@ -191,7 +194,8 @@ int origin_resolve(struct origin *o, const char *revision, uint64_t deadline_ns,
 	int r;
 
 	if (strnlen(revision, REVISION_MAX) == REVISION_MAX)
-		return err_field(e, "revision", "a revision has at most %d bytes", REVISION_MAX - 1);
+		return err_field(
+			e, "revision", "a revision has at most %d bytes", REVISION_MAX - 1);
 	r = cancel_check(NULL, deadline_ns);
 	if (r == 0)
 		r = o->ops->resolve(o->impl, revision, deadline_ns, &found, e);
@@ -213,8 +217,8 @@ int origin_read_tree(struct origin *o, const struct oid *tree, struct tree_build
 	return finish(o, OP_TREE, start_ns, r);
 }
 
-static int produce(void *arg, const struct oid *oid, struct blob_sink *sink, const struct cancel *cancel,
-	uint64_t deadline_ns)
+static int produce(void *arg, const struct oid *oid, struct blob_sink *sink,
+	const struct cancel *cancel, uint64_t deadline_ns)
 {
 	struct origin *o = arg;
 	uint64_t start_ns = clock_mono_ns(&clock_system);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * An origin that misbehaves on order: it wraps a real one and delays, fails, hangs or corrupts its answers by a plan that the test
- * changes at any time (every field is atomic). Calls go through the public functions of the wrapped origin.
+ * An origin that misbehaves on order: it wraps a real one and delays, fails, hangs or corrupts its
+ * answers by a plan that the test changes at any time (every field is atomic). Calls go through the
+ * public functions of the wrapped origin.
  */
 #include "storage/origin_impl.h"
 
@@ -45,7 +46,8 @@ static int fault_resolve(void *impl, const char *revision, uint64_t deadline_ns,
 	int r = fault_before(f, &f->plan->resolve_error, NULL, deadline_ns);
 
 	if (r < 0)
-		return err_set(e, r, NULL, "origin %s: this failure was ordered", origin_name(f->inner));
+		return err_set(
+			e, r, NULL, "origin %s: this failure was ordered", origin_name(f->inner));
 	return origin_resolve(f->inner, revision, deadline_ns, ret, e);
 }
 
@@ -91,13 +93,15 @@ static int fault_read_blob(void *impl, const struct oid *blob, struct blob_sink 
 	const struct cancel *cancel, uint64_t deadline_ns)
 {
 	struct fault *f = impl;
-	struct flipping_sink flip = {.sink = {.begin = flip_begin, .write = flip_write}, .to = sink};
+	struct flipping_sink flip = {
+		.sink = {.begin = flip_begin, .write = flip_write}, .to = sink};
 	struct blob_source inner = origin_blob_source(f->inner);
 	int r = fault_before(f, &f->plan->blob_error, cancel, deadline_ns);
 
 	if (r < 0)
 		return r;
-	return inner.produce(inner.arg, blob, f->plan->corrupt ? &flip.sink : sink, cancel, deadline_ns);
+	return inner.produce(
+		inner.arg, blob, f->plan->corrupt ? &flip.sink : sink, cancel, deadline_ns);
 }
 
 static void fault_close(void *impl)
@@ -108,7 +112,8 @@ static void fault_close(void *impl)
 	free(f);
 }
 
-int origin_wrap_fault(struct origin **ret_origin, struct origin *inner, struct origin_fault_plan *plan)
+int origin_wrap_fault(
+	struct origin **ret_origin, struct origin *inner, struct origin_fault_plan *plan)
 {
 	const struct origin_config config = {
 		.name = origin_name(inner), .type = "fault", .url = origin_url(inner)};
@@ -120,14 +125,15 @@ int origin_wrap_fault(struct origin **ret_origin, struct origin *inner, struct o
 	*f = (struct fault){
 		.inner = origin_ref(inner),
 		.plan = plan,
-		.ops = {
-			.type = "fault",
-			.caps = origin_caps(inner),
-			.close = fault_close,
-			.resolve = fault_resolve,
-			.read_tree = fault_read_tree,
-			.read_blob = fault_read_blob,
-		},
+		.ops =
+			{
+				.type = "fault",
+				.caps = origin_caps(inner),
+				.close = fault_close,
+				.resolve = fault_resolve,
+				.read_tree = fault_read_tree,
+				.read_blob = fault_read_blob,
+			},
 	};
 	r = origin_new(ret_origin, &f->ops, f, &config);
 	if (r < 0)

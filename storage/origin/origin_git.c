@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The `git` origin: a local repository, bare or not, given as a path or file:// URL. This file opens it and keeps a few handles;
- * names are resolved in origin_git_resolve.c, trees and blobs read in origin_git_read.c.
+ * The `git` origin: a local repository, bare or not, given as a path or file:// URL. This file
+ * opens it and keeps a few handles; names are resolved in origin_git_resolve.c, trees and blobs
+ * read in origin_git_read.c.
  *
- * A handle serves one call at a time, so there are as many as calls at once (the callers' fetch threads), at most HANDLES_MAX, of
- * which a few stay open. Packs are mapped once per process whatever the number of handles (libgit2 shares them).
- * libgit2 counts its initialisations; each repository holds one, so that it may be opened and closed in any order.
+ * A handle serves one call at a time, so there are as many as calls at once (the callers' fetch
+ * threads), at most HANDLES_MAX, of which a few stay open. Packs are mapped once per process
+ * whatever the number of handles (libgit2 shares them). libgit2 counts its initialisations; each
+ * repository holds one, so that it may be opened and closed in any order.
  *
  * Threads: any that may block.
  */
@@ -23,6 +25,7 @@
 
 #define HANDLES_MAX    32
 #define IDLE_MAX       8
+#define LENT_MAX       (256ull << 20)
 #define WAIT_STEP_NS   50000000ull /* how soon a waiting call sees that it was cancelled */
 #define MWINDOW_BYTES  (32u << 20)
 #define MAPPED_BYTES   (1024ull << 20)
@@ -35,7 +38,8 @@ int origin_git_init(struct err *e)
 
 	if (r < 0)
 		return err_set(e, -EIO, NULL, "libgit2 does not start: %s", gitrepo_message());
-	/* The daemon serves repositories of others on purpose; who may use which is decided by tenants' permissions. */
+	/* The daemon serves repositories of others on purpose; who may use which is decided by
+	 * tenants' permissions. */
 	r = git_libgit2_opts(GIT_OPT_SET_OWNER_VALIDATION, 0);
 	if (r >= 0)
 		r = git_libgit2_opts(GIT_OPT_ENABLE_STRICT_HASH_VERIFICATION, 1);
@@ -119,18 +123,29 @@ static void give_up_place(struct gitrepo *g)
 {
 	LOCK_GUARD(&g->lock);
 	g->count--;
-	cond_signal(&g->freed);
+	cond_broadcast(&g->freed);
+}
+
+/* One step of waiting for something to be given back: short, so that a cancelled call ends soon. */
+static int wait_locked(struct gitrepo *g, const struct gitrepo_wait *wait)
+{
+	uint64_t step_ns = clock_after(&clock_system, WAIT_STEP_NS);
+	int r = cancel_check(wait->cancel, wait->deadline_ns);
+
+	if (r == 0)
+		(void)cond_wait_until(&g->freed, &g->lock,
+			step_ns < wait->deadline_ns ? step_ns : wait->deadline_ns);
+	return r;
 }
 
 /* An idle handle, or a place for a new one (*ret_handle NULL). */
-static int take_place(struct gitrepo *g, bool fresh, const struct cancel *cancel, uint64_t deadline_ns,
+static int take_place(struct gitrepo *g, bool fresh, const struct gitrepo_wait *wait,
 	struct gitrepo_handle **ret_handle)
 {
-	LOCK_GUARD(&g->lock);
-	for (;;) {
-		uint64_t step_ns = clock_after(&clock_system, WAIT_STEP_NS);
-		int r;
+	int r = 0;
 
+	LOCK_GUARD(&g->lock);
+	while (r == 0) {
 		*ret_handle = NULL;
 		if (!fresh && !list_empty(&g->idle)) {
 			*ret_handle = list_entry(list_first(&g->idle), struct gitrepo_handle, node);
@@ -141,25 +156,25 @@ static int take_place(struct gitrepo *g, bool fresh, const struct cancel *cancel
 			g->count++;
 			return 0;
 		}
-		r = cancel_check(cancel, deadline_ns);
-		if (r < 0)
-			return r;
-		(void)cond_wait_until(&g->freed, &g->lock, step_ns < deadline_ns ? step_ns : deadline_ns);
+		r = wait_locked(g, wait);
 	}
+	return r;
 }
 
-int gitrepo_take(struct gitrepo *g, bool fresh, const struct cancel *cancel, uint64_t deadline_ns,
+int gitrepo_take(struct gitrepo *g, bool fresh, const struct gitrepo_wait *wait,
 	struct gitrepo_handle **ret_handle)
 {
 	struct gitrepo_handle *h;
 	int r, code;
 
-	r = take_place(g, fresh, cancel, deadline_ns, &h);
+	r = take_place(g, fresh, wait, &h);
 	if (r == 0 && !h) {
 		r = handle_open(g->path, &h, &code);
 		if (r < 0) {
 			give_up_place(g);
-			return r == -ENOENT ? -EIO : r; /* the repository went away: that is not an answer */
+			return r == -ENOENT
+				       ? -EIO
+				       : r; /* the repository went away: that is not an answer */
 		}
 	}
 	if (r < 0)
@@ -173,16 +188,41 @@ void gitrepo_give(struct gitrepo *g, struct gitrepo_handle *h, bool discard)
 	unsigned idle = 0;
 
 	lock_acquire(&g->lock);
-	list_for_each(it, &g->idle) idle++;
+	list_for_each (it, &g->idle)
+		idle++;
 	if (!discard && idle < IDLE_MAX) {
 		list_push_front(&g->idle, &h->node);
 		h = NULL;
 	} else {
 		g->count--;
 	}
-	cond_signal(&g->freed);
+	cond_broadcast(&g->freed);
 	lock_release(&g->lock);
 	handle_close(h);
+}
+
+int gitrepo_borrow(struct gitrepo *g, uint64_t bytes, const struct gitrepo_wait *wait,
+	struct gitrepo_loan *ret_loan)
+{
+	LOCK_GUARD(&g->lock);
+	while (g->lent_bytes && (bytes > LENT_MAX || g->lent_bytes > LENT_MAX - bytes)) {
+		int r = wait_locked(g, wait);
+
+		if (r < 0)
+			return r;
+	}
+	g->lent_bytes += bytes;
+	*ret_loan = (struct gitrepo_loan){.bytes = bytes};
+	return 0;
+}
+
+void gitrepo_pay_back(struct gitrepo *g, struct gitrepo_loan *loan)
+{
+	git_odb_object_free(loan->object);
+	LOCK_GUARD(&g->lock);
+	g->lent_bytes -= loan->bytes;
+	*loan = (struct gitrepo_loan){0};
+	cond_broadcast(&g->freed);
 }
 
 static int hex_value(char c)
@@ -226,7 +266,8 @@ static int url_path(const char *url, char **ret_path, struct err *e)
 		if (strncmp(url, "localhost/", 10) == 0)
 			url += 9;
 		if (*url != '/')
-			return err_field(e, "url", "file://%s names another host; use file:///path", url);
+			return err_field(
+				e, "url", "file://%s names another host; use file:///path", url);
 		if (percent_decode(url, path) < 0)
 			return err_field(e, "url", "file://%s has a bad %%-escape", url);
 	} else if (strstr(url, "://")) {
@@ -243,15 +284,18 @@ static int explain_open(const char *path, int r, struct err *e)
 
 	if (stat(path, &st) < 0 && (errno == ENOENT || errno == ENOTDIR))
 		return err_set(e, -ENOENT, "ORIGIN_NOT_FOUND",
-			"%s does not exist; correct the origin's url, or create it with: git clone --bare SOURCE %s",
+			"%s does not exist; correct the origin's url, or create it with: git clone "
+			"--bare SOURCE %s",
 			path, path);
 	if (errno == EACCES || r == -EACCES)
 		return err_set(e, -EACCES, NULL,
 			"%s may not be read; give the service's user access to it", path);
 	if (r == -ENOENT)
 		return err_set(e, -ENOENT, "ORIGIN_NOT_FOUND",
-			"%s is no Git repository; correct the origin's url, or run: git init %s", path, path);
-	if (strstr(gitrepo_message(), "extension") || strstr(gitrepo_message(), "repository version"))
+			"%s is no Git repository; correct the origin's url, or run: git init %s",
+			path, path);
+	if (strstr(gitrepo_message(), "extension") ||
+		strstr(gitrepo_message(), "repository version"))
 		return err_set(e, -EOPNOTSUPP, "ORIGIN_UNSUPPORTED",
 			"%s has a format that is not supported: %s", path, gitrepo_message());
 	return err_set(e, r, NULL, "%s: %s", path, gitrepo_message());
@@ -262,7 +306,8 @@ static void gitrepo_close(void *impl)
 	struct gitrepo *g = impl;
 
 	while (!list_empty(&g->idle)) {
-		struct gitrepo_handle *h = list_entry(list_first(&g->idle), struct gitrepo_handle, node);
+		struct gitrepo_handle *h =
+			list_entry(list_first(&g->idle), struct gitrepo_handle, node);
 
 		list_remove(&h->node);
 		handle_close(h);
@@ -312,7 +357,8 @@ static int gitrepo_open(void **ret_impl, const struct origin_config *config, str
 
 const struct origin_ops origin_git_ops = {
 	.type = "git",
-	.caps = ORIGIN_CAP_PINNED | ORIGIN_CAP_SIZES | ORIGIN_CAP_MODES | ORIGIN_CAP_LOCAL | ORIGIN_CAP_PUSH,
+	.caps = ORIGIN_CAP_PINNED | ORIGIN_CAP_SIZES | ORIGIN_CAP_MODES | ORIGIN_CAP_LOCAL |
+		ORIGIN_CAP_PUSH,
 	.open = gitrepo_open,
 	.close = gitrepo_close,
 	.resolve = gitrepo_resolve,

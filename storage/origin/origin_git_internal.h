@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A local Git repository behind libgit2: what origin_git.c, origin_git_resolve.c and origin_git_read.c share. */
+/* A local Git repository behind libgit2: what origin_git.c, origin_git_resolve.c and
+ * origin_git_read.c share. */
 #pragma once
 #include "base/list.h"
 #include "base/lock.h"
@@ -15,18 +16,36 @@ struct gitrepo_handle {
 };
 
 struct gitrepo {
-	char *path;	  /* const after open; absolute */
+	char *path; /* const after open; absolute */
 	struct lock lock;
 	struct cond freed;
-	struct list idle; /* guarded by lock */
-	unsigned count;	  /* handles, idle or in use; guarded by lock */
+	struct list idle;    /* all guarded by lock */
+	unsigned count;      /* handles, idle or in use */
+	uint64_t lent_bytes; /* of objects that are in memory now */
 };
 
-/* A handle for one call: an idle one, or (also if `fresh`) a new one. Waits for one until the deadline, if too many are in use. */
-int gitrepo_take(struct gitrepo *g, bool fresh, const struct cancel *cancel, uint64_t deadline_ns,
+/* How long a call may wait. */
+struct gitrepo_wait {
+	const struct cancel *cancel;
+	uint64_t deadline_ns;
+};
+
+/* A handle for one call: an idle one, or (also if `fresh`) a new one. Waits for one if too many are
+ * in use. */
+int gitrepo_take(struct gitrepo *g, bool fresh, const struct gitrepo_wait *wait,
 	struct gitrepo_handle **ret_handle);
 /* Give it back; with `discard`, close it: what it has mapped may be out of date. */
 void gitrepo_give(struct gitrepo *g, struct gitrepo_handle *h, bool discard);
+
+/* Memory for an object, out of a budget; one that is larger than the budget is read when no other
+ * is. */
+struct gitrepo_loan {
+	git_odb_object *object;
+	uint64_t bytes;
+};
+int gitrepo_borrow(struct gitrepo *g, uint64_t bytes, const struct gitrepo_wait *wait,
+	struct gitrepo_loan *ret_loan);
+void gitrepo_pay_back(struct gitrepo *g, struct gitrepo_loan *loan); /* frees the object */
 
 /* libgit2's return code and last error as a negative errno. */
 int gitrepo_errno(int code);
@@ -37,8 +56,8 @@ static inline struct oid gitrepo_oid(const git_oid *id)
 	return oid_from_bytes(id->id, GIT_OID_RAWSZ);
 }
 
-int gitrepo_resolve(void *impl, const char *revision, uint64_t deadline_ns, struct origin_revision *ret,
-	struct err *e);
+int gitrepo_resolve(void *impl, const char *revision, uint64_t deadline_ns,
+	struct origin_revision *ret, struct err *e);
 int gitrepo_read_tree(void *impl, const struct oid *tree, struct tree_builder *builder,
 	const struct cancel *cancel, uint64_t deadline_ns);
 int gitrepo_read_blob(void *impl, const struct oid *blob, struct blob_sink *sink,

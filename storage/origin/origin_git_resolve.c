@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Revision → commit, by the rules of git rev-parse: a full id names itself; then refs, in Git's order (as given, refs/, refs/tags/, refs/heads/,
- * refs/remotes/); then a unique short id of a commit; then expressions like HEAD~1 or v1^{commit}. What does not name one
- * commit (a range, a path in a tree, a search through history) is refused.
+ * Revision → commit, by the rules of git rev-parse: a full id names itself; then refs, in Git's
+ * order (as given, refs/, refs/tags/, refs/heads/, refs/remotes/); then a unique short id of a
+ * commit; then expressions like HEAD~1 or v1^{commit}. What does not name one commit (a range, a
+ * path in a tree, a search through history) is refused.
  */
 #include "origin/origin_git_internal.h"
 
@@ -14,23 +15,26 @@
 #include <stdio.h>
 
 #define CANDIDATES_MAX 64
+#define DIGITS_MIN     4 /* as in Git */
 
 static int not_found(const char *revision, struct err *e)
 {
 	return err_set(e, -ENOENT, "REVISION_NOT_FOUND",
-		"there is no branch, tag, ref or commit \"%s\"; git branch -a and git tag list what there is",
+		"there is no branch, tag, ref or commit \"%s\"; git branch -a and git tag list "
+		"what there is",
 		revision);
 }
 
 static int not_a_commit(const char *revision, struct err *e)
 {
-	return err_set(e, -EINVAL, "REVISION_NOT_A_COMMIT", "\"%s\" does not name a commit", revision);
+	return err_set(
+		e, -EINVAL, "REVISION_NOT_A_COMMIT", "\"%s\" does not name a commit", revision);
 }
 
 static int damaged(const char *revision, struct err *e)
 {
-	return err_set(e, -EIO, NULL, "\"%s\" cannot be read: %s; try git fsck on the repository", revision,
-		gitrepo_message());
+	return err_set(e, -EIO, NULL, "\"%s\" cannot be read: %s; try git fsck on the repository",
+		revision, gitrepo_message());
 }
 
 /* Expressions that do not name one commit, or that would search the history for it. */
@@ -110,7 +114,8 @@ static int resolve_head(git_repository *repo, struct origin_revision *ret, struc
 
 	if (r == GIT_EUNBORNBRANCH || r == GIT_ENOTFOUND)
 		return err_set(e, -ENOENT, "REPOSITORY_EMPTY",
-			"the repository's default branch has no commit; push one, or name a revision");
+			"the repository's default branch has no commit; push one, or name a "
+			"revision");
 	if (r < 0)
 		return damaged("HEAD", e);
 	return fill_from_ref(repo, head, "HEAD", ret, e);
@@ -139,7 +144,8 @@ static int collect(const git_oid *id, void *arg)
 	return 0;
 }
 
-/* Several objects begin so: is only one of them a commit? Walks all ids; only for this rare case. */
+/* Several objects begin so: is only one of them a commit? Walks all ids; only for this rare case.
+ */
 static int pick_commit(struct short_id *s, git_oid *ret_id)
 {
 	unsigned commits = 0;
@@ -160,14 +166,14 @@ static int pick_commit(struct short_id *s, git_oid *ret_id)
 	return commits == 1 ? 0 : commits ? GIT_EAMBIGUOUS : GIT_ENOTFOUND;
 }
 
-/* Digits of an id, 4 to 40; 0 if it is none. */
+/* Digits, if it is nothing but that, and not too many for an id; 0 otherwise. */
 static size_t id_digits(const char *revision)
 {
 	size_t digits = 0;
 
 	while (isxdigit((unsigned char)revision[digits]))
 		digits++;
-	return revision[digits] || digits < 4 || digits > GIT_OID_HEXSZ ? 0 : digits;
+	return revision[digits] || digits > GIT_OID_HEXSZ ? 0 : digits;
 }
 
 static int resolve_id(struct gitrepo_handle *h, const char *revision, size_t digits,
@@ -178,6 +184,8 @@ static int resolve_id(struct gitrepo_handle *h, const char *revision, size_t dig
 	git_oid id;
 	int r;
 
+	if (digits < DIGITS_MIN)
+		return not_found(revision, e);
 	r = git_oid_fromstrn(&s.prefix, revision, digits);
 	if (r == 0)
 		r = git_object_lookup_prefix(&object, h->repo, &s.prefix, digits, GIT_OBJECT_ANY);
@@ -188,7 +196,8 @@ static int resolve_id(struct gitrepo_handle *h, const char *revision, size_t dig
 	}
 	if (r == GIT_EAMBIGUOUS)
 		return err_set(e, -EINVAL, "REVISION_AMBIGUOUS",
-			"\"%s\" is the beginning of more than one commit's id; give more digits", revision);
+			"\"%s\" is the beginning of more than one commit's id; give more digits",
+			revision);
 	if (r == GIT_ENOTFOUND)
 		return not_found(revision, e);
 	if (r < 0)
@@ -208,12 +217,13 @@ static int resolve_expression(
 	case GIT_ENOTFOUND:
 		return not_found(revision, e);
 	case GIT_EAMBIGUOUS:
-		return err_set(e, -EINVAL, "REVISION_AMBIGUOUS", "\"%s\" may be more than one commit",
-			revision);
+		return err_set(e, -EINVAL, "REVISION_AMBIGUOUS",
+			"\"%s\" may be more than one commit", revision);
 	case GIT_EPEEL:
 		return not_a_commit(revision, e);
 	case GIT_EINVALIDSPEC:
-		return err_set(e, -EINVAL, "REVISION_INVALID", "\"%s\" is not a revision", revision);
+		return err_set(
+			e, -EINVAL, "REVISION_INVALID", "\"%s\" is not a revision", revision);
 	default:
 		return damaged(revision, e);
 	}
@@ -240,9 +250,10 @@ static int resolve_with(
 	return resolve_expression(h->repo, revision, ret, e);
 }
 
-int gitrepo_resolve(void *impl, const char *revision, uint64_t deadline_ns, struct origin_revision *ret,
-	struct err *e)
+int gitrepo_resolve(void *impl, const char *revision, uint64_t deadline_ns,
+	struct origin_revision *ret, struct err *e)
 {
+	const struct gitrepo_wait wait = {NULL, deadline_ns};
 	struct gitrepo *g = impl;
 	int r;
 
@@ -253,9 +264,10 @@ int gitrepo_resolve(void *impl, const char *revision, uint64_t deadline_ns, stru
 		struct gitrepo_handle *h;
 		bool doubtful;
 
-		r = gitrepo_take(g, again, NULL, deadline_ns, &h);
+		r = gitrepo_take(g, again, &wait, &h);
 		if (r < 0)
-			return err_set(e, r, NULL, "%s cannot be opened: %s", g->path, gitrepo_message());
+			return err_set(
+				e, r, NULL, "%s cannot be opened: %s", g->path, gitrepo_message());
 		*ret = (struct origin_revision){0};
 		r = resolve_with(h, revision, ret, e);
 		doubtful = r == -ENOENT || r == -EIO; /* see origin_git_read.c */

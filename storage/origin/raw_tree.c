@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Walks the entries of a tree object. Modes become those of the tree index by Git's own rule (canon_mode): of a regular file only the
- * owner's execute bit counts. Anything else than Git's four kinds is refused rather than guessed.
+ * Walks the entries of a tree object. Modes become those of the tree index by Git's own rule
+ * (canon_mode): of a regular file only the owner's execute bit counts. Anything else than Git's
+ * four kinds is refused rather than guessed.
  */
 #include "origin/raw_tree.h"
 
@@ -11,7 +12,7 @@
 #include <sys/stat.h>
 
 #define MODE_DIGITS_MAX 7
-#define MODE_SUBMODULE	0160000u
+#define MODE_SUBMODULE  0160000u
 
 struct raw_tree raw_tree_begin(const void *data, size_t len, uint8_t oid_len)
 {
@@ -68,7 +69,8 @@ int raw_tree_next(struct raw_tree *t, struct raw_tree_entry *ret_entry)
 	if ((mode & S_IFMT) != MODE_SUBMODULE)
 		entry.oid = oid_from_bytes(nul + 1, t->oid_len);
 	t->next = nul + 1 + t->oid_len;
-	/* Git never writes an entry ".git"; who forges one wants a repository inside the tree to be believed. */
+	/* Git never writes an entry ".git"; who forges one wants a repository inside the tree to be
+	 * believed. */
 	if (!path_name_ok(entry.name, entry.name_len) || strcmp(entry.name, ".git") == 0)
 		return -EBADMSG;
 	r = index_mode(mode, &entry.mode);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Temporary directories for tests. Removal uses nftw(3), so that the fixture does not depend on code under test. */
+/* Temporary directories for tests. Removal uses nftw(3), so that the fixture does not depend on
+ * code under test. */
 #include "tmpdir.h"
 
 #include <setjmp.h>
@@ -20,7 +21,8 @@ void tmpdir_init(struct tmpdir *t)
 	const char *base = getenv("TMPDIR");
 	int n;
 
-	n = snprintf(t->path, sizeof(t->path), "%s/coppice-test-XXXXXX", base && *base ? base : "/tmp");
+	n = snprintf(
+		t->path, sizeof(t->path), "%s/coppice-test-XXXXXX", base && *base ? base : "/tmp");
 	assert_true(n > 0 && (size_t)n < sizeof(t->path));
 	if (!mkdtemp(t->path))
 		fail_msg("mkdtemp %s: %s", t->path, strerror(errno));

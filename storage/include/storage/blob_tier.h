@@ -1,18 +1,24 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What a tier of the blob store implements. Callers of the store use blob.h; blob.c walks the tiers around these hooks.
+ * What a tier of the blob store implements. Callers of the store use blob.h; blob.c walks the tiers
+ * around these hooks.
  *
- * A tier is local or remote. A local one (memory, disk) answers `read` and `has` at once and never waits for a network; a remote one
- * (Redis) has `load` instead, which streams into a sink like a source does and is asked on fetch threads only, before
- * the source. A hook that a tier does not have is NULL.
+ * A tier is local or remote. A local one (memory, disk) answers `read` and `has` at once and never
+ * waits for a network; a remote one (Redis) has `load` instead, which streams into a sink like a
+ * source does and is asked on fetch threads only, before the source. A hook that a tier does not
+ * have is NULL.
  *
  * The contract that all share:
- *  - What a tier is given by put or commit has been verified by the store: it keeps bytes, it need not hash them.
- *  - What a tier gives back is either exactly what it was given, or an error: it checks what it keeps where that can rot, and drops what
- *    is damaged before it answers -EIO. What comes from `load` is verified by the store again.
- *  - Losing a blob at any time is allowed unless it is pinned; -EAGAIN says "not here". Never -ENOENT: a tier does not know what exists.
+ *  - What a tier is given by put or commit has been verified by the store: it keeps bytes, it need
+ * not hash them.
+ *  - What a tier gives back is either exactly what it was given, or an error: it checks what it
+ * keeps where that can rot, and drops what is damaged before it answers -EIO. What comes from
+ * `load` is verified by the store again.
+ *  - Losing a blob at any time is allowed unless it is pinned; -EAGAIN says "not here". Never
+ * -ENOENT: a tier does not know what exists.
  *  - Storing what is there already is success and changes nothing.
- *  - Any thread may call any hook at any time, the same oid included. A write (begin … commit or abort) belongs to one thread.
+ *  - Any thread may call any hook at any time, the same oid included. A write (begin … commit or
+ * abort) belongs to one thread.
  *  - The budget holds at all times; a tier makes room itself, or answers -ENOSPC.
  */
 #pragma once
@@ -29,23 +35,29 @@ struct blob_tier_ops {
 	const char *name; /* "memory", "disk"; a label of metrics */
 	void (*close)(void *impl);
 
-	/* Local tiers. read: bytes of `buf` filled (short only at the end of the blob), -EAGAIN, -EIO (dropped). No allocation. */
+	/* Local tiers. read: bytes of `buf` filled (short only at the end of the blob), -EAGAIN,
+	 * -EIO (dropped). No allocation. */
 	ssize_t (*read)(void *impl, const struct oid *oid, void *buf, size_t len, uint64_t offset,
 		struct blob_hit *ret_hit);
-	bool (*has)(void *impl, const struct oid *oid); /* `read` would succeed; counts no hit or miss */
-	/* What is there but not proven yet (after a crash) is proven now; may block on the disk. 0: `read` will succeed; -EAGAIN. */
-	int (*settle)(void *impl, const struct oid *oid, const struct cancel *cancel, uint64_t deadline_ns);
+	bool (*has)(void *impl,
+		const struct oid *oid); /* `read` would succeed; counts no hit or miss */
+	/* What is there but not proven yet (after a crash) is proven now; may block on the disk. 0:
+	 * `read` will succeed; -EAGAIN. */
+	int (*settle)(void *impl, const struct oid *oid, const struct cancel *cancel,
+		uint64_t deadline_ns);
 	/* See blob_pin(); the tier owns pin->handle. */
 	int (*pin)(void *impl, const struct oid *oid, struct blob_pin *ret_pin);
 	void (*unpin)(void *impl, struct blob_pin *pin);
 
-	/* Remote tiers. One call of the sink's begin and its writes, then 0; or -EAGAIN, or any failure: the store goes on without. */
-	int (*load)(void *impl, const struct oid *oid, struct blob_sink *sink, const struct cancel *cancel,
-		uint64_t deadline_ns);
+	/* Remote tiers. One call of the sink's begin and its writes, then 0; or -EAGAIN, or any
+	 * failure: the store goes on without. */
+	int (*load)(void *impl, const struct oid *oid, struct blob_sink *sink,
+		const struct cancel *cancel, uint64_t deadline_ns);
 
 	/* Storing a blob that is whole in memory. -ENOSPC, -EFBIG (more than the tier takes). */
 	int (*put)(void *impl, const struct oid *oid, const void *data, size_t len);
-	/* Storing in pieces, for large ones. Nobody can read it before commit returns 0. commit and abort both end the write. */
+	/* Storing in pieces, for large ones. Nobody can read it before commit returns 0. commit and
+	 * abort both end the write. */
 	int (*begin)(void *impl, const struct oid *oid, uint64_t size, void **ret_write);
 	int (*write)(void *impl, void *write, const void *data, size_t len);
 	int (*commit)(void *impl, void *write);
@@ -63,5 +75,6 @@ struct blob_tier {
 	void *impl; /* owned by the store once added */
 };
 
-/* Add a tier behind those that are there, in the order of asking; before any other thread uses the store. -ENOSPC: too many. */
+/* Add a tier behind those that are there, in the order of asking; before any other thread uses the
+ * store. -ENOSPC: too many. */
 int blob_store_add_tier(struct blob_store *bs, const struct blob_tier *tier);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Names of content. An oid is a Git object id: SHA-1 (20 bytes) or SHA-256 (32 bytes) over "<type> <size>\0<bytes>".
- * The streaming hash verifies content that arrives from outside the process. digest.c is the only door to OpenSSL here.
+ * Names of content. An oid is a Git object id: SHA-1 (20 bytes) or SHA-256 (32 bytes) over "<type>
+ * <size>\0<bytes>". The streaming hash verifies content that arrives from outside the process.
+ * digest.c is the only door to OpenSSL here.
  */
 #pragma once
 #include <stdbool.h>
@@ -55,7 +56,8 @@ const char *oid_hex(const struct oid *o, char *buf);
 /* Streaming hash of one Git object of known size, or of plain bytes (kind of plain = no header). */
 struct digest;
 int digest_new(struct digest **ret_digest, enum digest_kind kind);
-int digest_new_object(struct digest **ret_digest, enum digest_kind kind, enum object_kind object, uint64_t size);
+int digest_new_object(
+	struct digest **ret_digest, enum digest_kind kind, enum object_kind object, uint64_t size);
 struct digest *digest_free(struct digest *d);
 int digest_update(struct digest *d, const void *data, size_t len);
 /* Writes 20 or 32 bytes and their count; the digest cannot be updated after. */
@@ -66,4 +68,5 @@ int digest_kind_of(const struct oid *oid, enum digest_kind *ret_kind);
 int digest_matches(struct digest *d, const struct oid *oid);
 /* 0 if `data` is the object named `oid`, -EBADMSG if not. */
 int digest_verify(const struct oid *oid, enum object_kind object, const void *data, size_t len);
-int digest_object(enum digest_kind kind, enum object_kind object, const void *data, size_t len, struct oid *ret_oid);
+int digest_object(enum digest_kind kind, enum object_kind object, const void *data, size_t len,
+	struct oid *ret_oid);

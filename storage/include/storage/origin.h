@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * An origin is where a repository lives. Callers see revisions, trees and blobs by oid; what kind it is shows only in its
- * capabilities. All calls block (they run on fetch threads), honour cancel and deadline, and never report a failure as absence:
- * -ENOENT means that the origin answered, completely, that there is no such thing.
- * Errors: -ENOENT, -EIO (answer malformed, pack corrupt), -EHOSTUNREACH, -ETIMEDOUT, -EACCES, -ECANCELED; and of a tree -EBADMSG: it is what
- * its id says, but holds an entry that cannot be shown on Linux (a name of more than 255 bytes, "", ".", "..", ".git", two equal ones).
+ * An origin is where a repository lives. Callers see revisions, trees and blobs by oid; what kind
+ * it is shows only in its capabilities. All calls block (they run on fetch threads), honour cancel
+ * and deadline, and never report a failure as absence: -ENOENT means that the origin answered,
+ * completely, that there is no such thing. Errors: -ENOENT, -EIO (answer malformed, pack corrupt),
+ * -EHOSTUNREACH, -ETIMEDOUT, -EACCES, -ECANCELED; and of a tree -EBADMSG: it is what its id says,
+ * but holds an entry that cannot be shown on Linux (a name of more than 255 bytes, "", ".", "..",
+ * ".git", two equal ones).
  */
 #pragma once
 #include "storage/blob.h"
@@ -23,7 +25,7 @@ enum origin_cap {
 	ORIGIN_CAP_PINNED = 1 << 0, /* a commit id names the same content for ever */
 	ORIGIN_CAP_SIZES = 1 << 1,  /* sizes come with the tree, without reading blobs */
 	ORIGIN_CAP_MODES = 1 << 2,
-	ORIGIN_CAP_LOCAL = 1 << 3,  /* no network */
+	ORIGIN_CAP_LOCAL = 1 << 3, /* no network */
 	ORIGIN_CAP_PUSH = 1 << 4,
 };
 
@@ -36,18 +38,20 @@ struct origin_config {
 
 struct origin_revision {
 	struct oid commit;
-	struct oid root;	/* tree of the commit */
-	int64_t time_s;		/* committer time */
-	char ref[256];		/* full ref name if the revision named one, else "" */
+	struct oid root; /* tree of the commit */
+	int64_t time_s;  /* committer time */
+	char ref[256];   /* full ref name if the revision named one, else "" */
 };
 
-/* Once per process, before the first origin of type "git" and before threads: libgit2 and its options, for all its users in this
- * process. Without it an origin still opens, but libgit2 refuses repositories of other users. */
+/* Once per process, before the first origin of type "git" and before threads: libgit2 and its
+ * options, for all its users in this process. Without it an origin still opens, but libgit2 refuses
+ * repositories of other users. */
 int origin_git_init(struct err *e);
 void origin_git_fini(void);
 
-/* Opens and checks that the repository is there: -ENOENT reason ORIGIN_NOT_FOUND, -EACCES, -EOPNOTSUPP (a format that is not read).
- * Unknown type: -EINVAL with the known ones in the message. */
+/* Opens and checks that the repository is there: -ENOENT reason ORIGIN_NOT_FOUND, -EACCES,
+ * -EOPNOTSUPP (a format that is not read). Unknown type: -EINVAL with the known ones in the
+ * message. */
 int origin_open(struct origin **ret_origin, const struct origin_config *config, struct err *e);
 struct origin *origin_ref(struct origin *o);
 struct origin *origin_unref(struct origin *o);
@@ -55,13 +59,16 @@ const char *origin_name(const struct origin *o);
 const char *origin_url(const struct origin *o); /* without credentials */
 unsigned origin_caps(const struct origin *o);
 
-/* A revision: "" (default branch), branch, tag (annotated ones are peeled), full ref, full or unique short id (>= 4 digits) of a commit,
- * in the order of git rev-parse; HEAD~1 and the like too. -ENOENT reason REVISION_NOT_FOUND, or REPOSITORY_EMPTY for ""; -EINVAL reason
- * REVISION_AMBIGUOUS for a short id of several commits, REVISION_NOT_A_COMMIT, REVISION_INVALID (ranges, paths, malformed). */
-int origin_resolve(struct origin *o, const char *revision, uint64_t deadline_ns, struct origin_revision *ret_revision,
-	struct err *e);
-/* All entries of one tree into the builder, sizes included if ORIGIN_CAP_SIZES. On failure the builder holds a part: drop it. */
-int origin_read_tree(struct origin *o, const struct oid *tree, struct tree_builder *builder, const struct cancel *cancel,
-	uint64_t deadline_ns);
+/* A revision: "" (default branch), branch, tag (annotated ones are peeled), full ref, full or
+ * unique short id (>= 4 digits) of a commit, in the order of git rev-parse; HEAD~1 and the like
+ * too. -ENOENT reason REVISION_NOT_FOUND, or REPOSITORY_EMPTY for ""; -EINVAL reason
+ * REVISION_AMBIGUOUS for a short id of several commits, REVISION_NOT_A_COMMIT, REVISION_INVALID
+ * (ranges, paths, malformed). */
+int origin_resolve(struct origin *o, const char *revision, uint64_t deadline_ns,
+	struct origin_revision *ret_revision, struct err *e);
+/* All entries of one tree into the builder, sizes included if ORIGIN_CAP_SIZES. On failure the
+ * builder holds a part: drop it. */
+int origin_read_tree(struct origin *o, const struct oid *tree, struct tree_builder *builder,
+	const struct cancel *cancel, uint64_t deadline_ns);
 /* For blob_fetch: produce() of this origin. */
 struct blob_source origin_blob_source(struct origin *o);

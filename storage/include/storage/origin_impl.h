@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What a kind of origin implements. Callers use origin.h; origin.c checks arguments, counts and times around these. */
+/* What a kind of origin implements. Callers use origin.h; origin.c checks arguments, counts and
+ * times around these. */
 #pragma once
 #include "storage/origin.h"
 
@@ -9,27 +10,32 @@ struct origin_ops {
 	/* *ret_impl is passed to all others. */
 	int (*open)(void **ret_impl, const struct origin_config *config, struct err *e);
 	void (*close)(void *impl);
-	int (*resolve)(void *impl, const char *revision, uint64_t deadline_ns, struct origin_revision *ret, struct err *e);
-	int (*read_tree)(void *impl, const struct oid *tree, struct tree_builder *builder, const struct cancel *cancel,
-		uint64_t deadline_ns);
-	int (*read_blob)(void *impl, const struct oid *blob, struct blob_sink *sink, const struct cancel *cancel,
-		uint64_t deadline_ns);
+	int (*resolve)(void *impl, const char *revision, uint64_t deadline_ns,
+		struct origin_revision *ret, struct err *e);
+	int (*read_tree)(void *impl, const struct oid *tree, struct tree_builder *builder,
+		const struct cancel *cancel, uint64_t deadline_ns);
+	int (*read_blob)(void *impl, const struct oid *blob, struct blob_sink *sink,
+		const struct cancel *cancel, uint64_t deadline_ns);
 };
 
 extern const struct origin_ops origin_git_ops;
 
-/* An origin over hooks that are not in the registry; takes over `impl` on success. Name, url and metrics as in the config. */
-int origin_new(struct origin **ret_origin, const struct origin_ops *ops, void *impl, const struct origin_config *config);
+/* An origin over hooks that are not in the registry; takes over `impl` on success. Name, url and
+ * metrics as in the config. */
+int origin_new(struct origin **ret_origin, const struct origin_ops *ops, void *impl,
+	const struct origin_config *config);
 
-/* Wrap an origin so that calls can be delayed, failed or corrupted by script; for tests of everything above.
- * The wrapper takes a reference of its own on `inner`; the plan must outlive it. */
+/* Wrap an origin so that calls can be delayed, failed or corrupted by script; for tests of
+ * everything above. The wrapper takes a reference of its own on `inner`; the plan must outlive it.
+ */
 struct origin_fault_plan {
-	_Atomic int tree_error;	  /* returned by the next calls instead of an answer; 0 = none */
+	_Atomic int tree_error; /* returned by the next calls instead of an answer; 0 = none */
 	_Atomic int blob_error;
 	_Atomic int resolve_error;
 	_Atomic uint64_t delay_ns; /* every call sleeps (interruptible by cancel and deadline) */
-	_Atomic bool hang;	   /* wait until the deadline or cancel */
-	_Atomic bool corrupt;	   /* flip a byte of every blob */
+	_Atomic bool hang;         /* wait until the deadline or cancel */
+	_Atomic bool corrupt;      /* flip a byte of every blob */
 	_Atomic uint64_t calls;
 };
-int origin_wrap_fault(struct origin **ret_origin, struct origin *inner, struct origin_fault_plan *plan);
+int origin_wrap_fault(
+	struct origin **ret_origin, struct origin *inner, struct origin_fault_plan *plan);

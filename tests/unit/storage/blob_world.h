@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A blob store in a temporary directory, contents made by number, and a source that counts. Include after cmocka.h. */
+/* A blob store in a temporary directory, contents made by number, and a source that counts. Include
+ * after cmocka.h. */
 #pragma once
 #include "base/clock.h"
 #include "base/err.h"
@@ -130,9 +131,9 @@ static inline struct blob_tier_stats world_disk(struct blob_world *w)
 struct source {
 	const struct content *content;
 	_Atomic unsigned calls;
-	int result;		/* answered instead, if not 0 */
-	size_t announce_more;	/* begin says so many bytes too many */
-	bool flip;		/* the last byte is wrong */
+	int result;              /* answered instead, if not 0 */
+	size_t announce_more;    /* begin says so many bytes too many */
+	bool flip;               /* the last byte is wrong */
 	void (*hook)(void *arg); /* called once the bytes are under way */
 	void *hook_arg;
 };

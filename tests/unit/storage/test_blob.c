@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The blob store as its callers see it: reading, fetching, verification, promotion, pins, reopening. */
+/* The blob store as its callers see it: reading, fetching, verification, promotion, pins,
+ * reopening. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -8,8 +9,8 @@
 #include <cmocka.h>
 
 #include "alloc_fault.h"
-#include "base/metrics.h"
 #include "base/buf.h"
+#include "base/metrics.h"
 #include "blob_world.h"
 
 #include <unistd.h>
@@ -235,7 +236,8 @@ static void test_odd_ids_are_refused(void **state)
 	assert_int_equal(blob_read(w.bs, &none, buf, sizeof(buf), 0), -EINVAL);
 	assert_int_equal(blob_pin(w.bs, &none, &pin), -EINVAL);
 	assert_int_equal(blob_put(w.bs, &none, "", 0), -EINVAL);
-	assert_int_equal(blob_fetch(w.bs, &none, &(struct blob_source){0}, NULL, NS_NEVER), -EINVAL);
+	assert_int_equal(
+		blob_fetch(w.bs, &none, &(struct blob_source){0}, NULL, NS_NEVER), -EINVAL);
 	assert_false(blob_is_local(w.bs, &none));
 	blob_world_fini(&w);
 }
@@ -271,7 +273,8 @@ static void test_metrics_come_and_go_with_the_store(void **state)
 	assert_int_equal(world_put(&w, 1, 1000), 0);
 	assert_int_equal(world_read(&w, 1, 1000), 1000);
 	metrics_render(m, &text);
-	assert_non_null(strstr(buf_cstr(&text), "coppice_blob_tier_hits_total{tier=\"memory\"} 1\n"));
+	assert_non_null(
+		strstr(buf_cstr(&text), "coppice_blob_tier_hits_total{tier=\"memory\"} 1\n"));
 	assert_non_null(strstr(buf_cstr(&text), "coppice_blob_tier_blobs{tier=\"disk\"} 1\n"));
 	blob_world_fini(&w);
 	buf_clear(&text);
@@ -289,8 +292,10 @@ static void test_open_without_memory(void **state)
 	(void)state;
 	tmpdir_init(&tmp);
 	for (n = 0;; n++) {
-		const struct blob_config config = {
-			.dir = tmp.path, .memory_bytes = MIB, .disk_bytes = 8 * MIB, .clock = &clock_system};
+		const struct blob_config config = {.dir = tmp.path,
+			.memory_bytes = MIB,
+			.disk_bytes = 8 * MIB,
+			.clock = &clock_system};
 		struct blob_store *bs = NULL;
 		struct err e = {0};
 		int r;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The disk tier against what happens to disks: torn, cut, flipped and foreign files, kills, and other boots of the machine. */
+/* The disk tier against what happens to disks: torn, cut, flipped and foreign files, kills, and
+ * other boots of the machine. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -71,7 +72,8 @@ static void each_large(struct blob_world *w, int (*fn)(const char *path), unsign
 
 	large_fn = fn;
 	large_seen = 0;
-	assert_int_equal(nftw(tmpdir_path(&w->tmp, "files", dir, sizeof(dir)), visit_large, 8, FTW_PHYS), 0);
+	assert_int_equal(
+		nftw(tmpdir_path(&w->tmp, "files", dir, sizeof(dir)), visit_large, 8, FTW_PHYS), 0);
 	assert_int_equal(large_seen, count);
 }
 
@@ -102,7 +104,8 @@ static void test_torn_tail_is_cut(void **state)
 	w.bs = blob_store_close(w.bs);
 	newest(&w, ".seg", path, sizeof(path));
 	assert_int_equal(stat(path, &st), 0);
-	for (off_t cut = 1; cut <= 5048; cut += 721) { /* every part of the last record; the sidecar is stale now */
+	for (off_t cut = 1; cut <= 5048;
+		cut += 721) { /* every part of the last record; the sidecar is stale now */
 		assert_int_equal(truncate(path, st.st_size - cut), 0);
 		blob_world_open(&w);
 		for (uint32_t i = 0; i < 9; i++)
@@ -134,7 +137,8 @@ static void test_flipped_bits_are_found_once_and_repaired(void **state)
 	assert_int_equal(world_read(&w, 2, 5000), 5000);
 	assert_int_equal(world_disk(&w).errors, 1);
 	assert_int_equal(world_put(&w, 1, 5000), 0);
-	blob_world_reopen(&w); /* both records are in the file; the later one is as good as none was */
+	blob_world_reopen(
+		&w); /* both records are in the file; the later one is as good as none was */
 	if (world_read(&w, 1, 5000) == -EIO)
 		assert_int_equal(world_put(&w, 1, 5000), 0);
 	assert_int_equal(world_read(&w, 1, 5000), 5000);
@@ -191,8 +195,9 @@ static void test_bad_sidecars_do_not_count(void **state)
 
 static void test_foreign_and_left_over_files_go(void **state)
 {
-	static const char *const names[] = {"segments/0000000000000099.seg", "segments/junk", "tmp/5", "files/x",
-		"files/ab/0123", "files/ab/ab23456789012345678901234567890123456789.20.x"};
+	static const char *const names[] = {"segments/0000000000000099.seg", "segments/junk",
+		"tmp/5", "files/x", "files/ab/0123",
+		"files/ab/ab23456789012345678901234567890123456789.20.x"};
 	struct blob_world w;
 	char path[600];
 
@@ -202,9 +207,11 @@ static void test_foreign_and_left_over_files_go(void **state)
 	w.bs = blob_store_close(w.bs);
 	assert_int_equal(mkdir(tmpdir_path(&w.tmp, "files/ab", path, sizeof(path)), 0700), 0);
 	for (unsigned i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
-		int fd = open(tmpdir_path(&w.tmp, names[i], path, sizeof(path)), O_WRONLY | O_CREAT, 0600);
+		int fd = open(tmpdir_path(&w.tmp, names[i], path, sizeof(path)), O_WRONLY | O_CREAT,
+			0600);
 
-		assert_int_equal(write(fd, "not a blob of ours, but long enough to look at", 46), 46);
+		assert_int_equal(
+			write(fd, "not a blob of ours, but long enough to look at", 46), 46);
 		close(fd);
 	}
 	blob_world_open(&w);
@@ -289,7 +296,8 @@ static void test_after_another_boot_large_files_are_hashed_first(void **state)
 	w.bs = blob_store_close(w.bs);
 	each_large(&w, age_file, 1);
 	blob_world_open(&w);
-	assert_int_equal(world_read(&w, 1, 300000), -EAGAIN); /* a reader must not wait for the hashing */
+	assert_int_equal(
+		world_read(&w, 1, 300000), -EAGAIN); /* a reader must not wait for the hashing */
 	assert_false(world_has(&w, 1, 300000));
 	assert_int_equal(world_fetch(&w, &s), 0);
 	assert_int_equal(s.calls, 1); /* it was whole: not fetched again */
@@ -307,7 +315,8 @@ static void test_after_another_boot_large_files_are_hashed_first(void **state)
 	content_free(&c);
 }
 
-/* A writer that is killed at any moment leaves a store in which every blob that can be read is right. */
+/* A writer that is killed at any moment leaves a store in which every blob that can be read is
+ * right. */
 static void test_kill_in_the_middle_of_writing(void **state)
 {
 	struct blob_world w;

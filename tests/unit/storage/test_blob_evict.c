@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Who has to go when a tier is full: the policy by itself, then the disk and memory tiers with it. */
+/* Who has to go when a tier is full: the policy by itself, then the disk and memory tiers with it.
+ */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -35,7 +36,8 @@ static void test_coldest_first_oldest_among_equals(void **state)
 	(void)state;
 	disk_evict_begin(plan, 250);
 	for (uint32_t i = 1; i <= 6; i++) {
-		struct disk_candidate c = {.bytes = 100, .segment = i, .order = i, .used = (uint16_t)(i % 3)};
+		struct disk_candidate c = {
+			.bytes = 100, .segment = i, .order = i, .used = (uint16_t)(i % 3)};
 
 		disk_evict_offer(plan, &c);
 	}
@@ -54,7 +56,8 @@ static void test_a_batch_keeps_the_coldest_of_many(void **state)
 	(void)state;
 	disk_evict_begin(plan, UINT64_MAX);
 	for (unsigned i = 0; i < 20000; i++) {
-		struct disk_candidate c = {.bytes = 1, .used = (uint16_t)(i * 7919u % 20011u), .order = i};
+		struct disk_candidate c = {
+			.bytes = 1, .used = (uint16_t)(i * 7919u % 20011u), .order = i};
 
 		disk_evict_offer(plan, &c);
 	}

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Single-flight: one fetch for all who ask, each with its own deadline and cancellation; and the store under many threads. */
+/* Single-flight: one fetch for all who ask, each with its own deadline and cancellation; and the
+ * store under many threads. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -15,7 +16,7 @@
 #include <pthread.h>
 #include <unistd.h>
 
-#define MIB	(1u << 20)
+#define MIB     (1u << 20)
 #define THREADS 16
 
 /* A gate that a source waits at, so that the test decides when the bytes come. */
@@ -251,7 +252,8 @@ static void test_a_cancelled_leader_does_not_fail_the_waiters(void **state)
 	content_free(&c);
 }
 
-/* Readers, fetchers, pinners and eviction at once, over more than the budget holds. Every byte that is read must be right. */
+/* Readers, fetchers, pinners and eviction at once, over more than the budget holds. Every byte that
+ * is read must be right. */
 struct crowd {
 	struct blob_world *w;
 	struct content *content;
@@ -266,7 +268,8 @@ static void *crowd_run(void *arg)
 	unsigned x = crowd->seed;
 
 	for (unsigned i = 0; i < 250; i++) {
-		struct content *c = &crowd->content[(x = x * 1103515245u + 12345u, x >> 16) % crowd->count];
+		struct content *c =
+			&crowd->content[(x = x * 1103515245u + 12345u, x >> 16) % crowd->count];
 		struct source s = {.content = c};
 		struct blob_pin pin;
 		ssize_t n = blob_read(crowd->w->bs, &c->oid, buf, 200000, 0);

@@ -27,8 +27,8 @@ static struct disk_key key_of(uint32_t n)
 
 static struct disk_place place_of(uint32_t n)
 {
-	return n % 3 ? (struct disk_place){.segment = n % 7 + 1, .offset = n * 8, .size = n % 65536} :
-		       (struct disk_place){.size = 1ull << 33 | n};
+	return n % 3 ? (struct disk_place){.segment = n % 7 + 1, .offset = n * 8, .size = n % 65536}
+		     : (struct disk_place){.size = 1ull << 33 | n};
 }
 
 static void expect(struct disk_index *ix, uint32_t n, bool there)
@@ -52,7 +52,8 @@ static bool visit_count(void *arg, const struct disk_key *key, const struct disk
 	return false;
 }
 
-static bool visit_drop_segment_3(void *arg, const struct disk_key *key, const struct disk_place *place)
+static bool visit_drop_segment_3(
+	void *arg, const struct disk_key *key, const struct disk_place *place)
 {
 	(void)arg;
 	(void)key;
@@ -98,7 +99,8 @@ static void test_against_an_array(void **state)
 static void test_changes_only_what_is_still_there(void **state)
 {
 	struct disk_key key = key_of(1);
-	struct disk_place a = {.segment = 1, .offset = 64, .size = 5}, b = {.segment = 2, .offset = 64, .size = 5}, is;
+	struct disk_place a = {.segment = 1, .offset = 64, .size = 5},
+			  b = {.segment = 2, .offset = 64, .size = 5}, is;
 	struct disk_index *ix;
 
 	(void)state;

@@ -22,8 +22,8 @@ struct shelf {
 	unsigned loads, puts, drops;
 };
 
-static int shelf_load(void *impl, const struct oid *oid, struct blob_sink *sink, const struct cancel *cancel,
-	uint64_t deadline_ns)
+static int shelf_load(void *impl, const struct oid *oid, struct blob_sink *sink,
+	const struct cancel *cancel, uint64_t deadline_ns)
 {
 	struct shelf *s = impl;
 	uint8_t data[4096];
@@ -95,8 +95,9 @@ static void remote_init(struct remote_world *r)
 {
 	*r = (struct remote_world){0};
 	blob_world_init(&r->w, MIB, 64 * MIB);
-	assert_int_equal(
-		blob_store_add_tier(r->w.bs, &(struct blob_tier){.ops = &shelf_ops, .impl = &r->shelf}), 0);
+	assert_int_equal(blob_store_add_tier(r->w.bs,
+				 &(struct blob_tier){.ops = &shelf_ops, .impl = &r->shelf}),
+		0);
 	r->content = content_make(1, 3000);
 	r->source.content = &r->content;
 }

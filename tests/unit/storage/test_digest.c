@@ -22,8 +22,9 @@
 static void test_parse_and_print(void **state)
 {
 	static const char *const bad[] = {"", "12", "g69de29bb2d1d6434b8b29ae775ad8c2e48c5391",
-		"e69de29bb2d1d6434b8b29ae775ad8c2e48c539", "e69de29bb2d1d6434b8b29ae775ad8c2e48c53911",
-		EMPTY_BLOB_2 "0", " 69de29bb2d1d6434b8b29ae775ad8c2e48c5391"};
+		"e69de29bb2d1d6434b8b29ae775ad8c2e48c539",
+		"e69de29bb2d1d6434b8b29ae775ad8c2e48c53911", EMPTY_BLOB_2 "0",
+		" 69de29bb2d1d6434b8b29ae775ad8c2e48c5391"};
 	char hex[OID_HEX_MAX];
 	struct oid a, b;
 
@@ -40,7 +41,8 @@ static void test_parse_and_print(void **state)
 		assert_int_equal(oid_parse(bad[i], &a), -EINVAL);
 }
 
-static void expect_object(enum digest_kind kind, enum object_kind object, const char *data, const char *hex)
+static void expect_object(
+	enum digest_kind kind, enum object_kind object, const char *data, const char *hex)
 {
 	struct oid want, is;
 
