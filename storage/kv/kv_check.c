@@ -47,8 +47,9 @@ struct walk {
 	int fd;
 	uint32_t page_bytes;
 	uint64_t last_page;
-	uint64_t file_pages;  /* that are really there */
-	uint64_t visits_left; /* no page is reached twice: more visits than pages mean a loop */
+	uint64_t file_pages;   /* that are really there */
+	unsigned tables_below; /* tables may hold tables this deep: 1 in the main table, else 0 */
+	uint64_t visits_left;  /* no page is reached twice: more visits than pages mean a loop */
 };
 
 struct table {
@@ -132,6 +133,7 @@ static int check_leaf_node(struct walk *w, const uint8_t *node, size_t room)
 	size_t stored = flags & NODE_BIG ? sizeof(uint64_t) : value_bytes;
 	const uint8_t *value = node + NODE_HEADER_BYTES + key_bytes;
 	struct table t;
+	int r;
 
 	if ((flags & ~(NODE_BIG | NODE_TABLE)) || flags == (NODE_BIG | NODE_TABLE))
 		return -EBADMSG;
@@ -142,10 +144,13 @@ static int check_leaf_node(struct walk *w, const uint8_t *node, size_t room)
 		return check_overflow(w, get64(value), value_bytes);
 	if (!(flags & NODE_TABLE))
 		return 0;
-	if (value_bytes != TABLE_BYTES)
+	if (value_bytes != TABLE_BYTES || w->tables_below == 0)
 		return -EBADMSG;
 	t = table_at(value);
-	return walk_table(w, &t);
+	w->tables_below--;
+	r = walk_table(w, &t);
+	w->tables_below++;
+	return r;
 }
 
 static int check_branch_node(struct walk *w, const uint8_t *node, size_t room, unsigned depth)
@@ -261,6 +266,7 @@ static int walk_all(int fd, uint64_t file_bytes, const struct meta *meta)
 	struct table main_table = table_at(meta->tables + TABLE_BYTES);
 	int r = walk_table(&w, &free_list);
 
+	w.tables_below = 1;
 	return r < 0 ? r : walk_table(&w, &main_table);
 }
 
