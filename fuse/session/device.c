@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A FUSE connection is born here: open /dev/fuse, mount it. O_NONBLOCK belongs to the open file
- *description, which the keeper, this process and its successor share, so it is set once, here. The
- *mount options are frozen for the life of the connection:
+ * description, which the keeper, this process and its successor share, so it is set once, here. The
+ * mount options are frozen for the life of the connection:
  *
  *	default_permissions	the kernel checks access, no ACCESS requests
  *	allow_other		jobs run under other users than the daemon

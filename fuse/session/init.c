@@ -1,16 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What is agreed with the kernel when a connection starts, and how it is remembered. The values are
- *frozen for the life of the connection, which outlives the process: a successor must give the same
- *answers to the same request. So the request as it came and the reply as it went are kept in
- *<state_dir>/init, written completely before the kernel sees the reply.
+ * frozen for the life of the connection, which outlives the process: a successor must give the same
+ * answers to the same request. So the request as it came and the reply as it went are kept in
+ * <state_dir>/init, written completely before the kernel sees the reply.
  *
- *	init:	8 bytes "coppINIT", u32 version, u32 request length, u32 reply length, request,
- *reply (fuse_init_out)
+ *	init:	8 bytes "coppINIT", u32 version, u32 length of the request, u32 of the reply,
+ *		the request with its header, the reply without
  *
  * Why these flags: reference measurements in docs/threads.md. Off on purpose: writeback cache,
- *splice, locks (the kernel keeps them), POSIX ACLs, automatic data invalidation and automatic
- *readdirplus.
+ * splice, locks (the kernel keeps them), POSIX ACLs, automatic data invalidation and automatic
+ * readdirplus.
  *
  * Threads: the one worker that handles INIT.
  */

@@ -7,7 +7,8 @@
  *	HELLO {flags}			answered with {result}
  *	MOUNT {tenant, mountpoint}	{result}, and the descriptor (SCM_RIGHTS) if 0
  *	UNMOUNT {tenant, mountpoint}	{result}
- *	LIST {index}			{tenant, mountpoint} and the descriptor; -ENOENT: past the end
+ *	LIST {index}			{tenant, mountpoint} and the descriptor; -ENOENT: past the
+ * end
  *
  * One question at a time; the keeper never speaks first. What was mounted for a dead predecessor
  * stays until the successor's HELLO: with KEEPER_ADOPT it may LIST and go on with it, without it

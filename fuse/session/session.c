@@ -5,21 +5,18 @@
  *	STARTING ──INIT reply──► RUNNING ──ENODEV──► ENDED
  *	    └──────failure─────► FAILED
  *
- * Beginning: the control thread clears and mounts the mountpoint, workers begin to read, INIT is
- *answered and saved. The directory under the mount has mode 0, so that nobody writes into it while
- *the mount is dead (root still can).
+ * Beginning: the place is cleared and mounted (session_mount.c), workers begin to read, INIT is
+ * answered and saved.
  *
  * The end (sess_close) has an order that cannot be changed: refuse new requests; answer the parked
- *ones, or the kernel never reports the end; detach the mount; wait for the kernel's ENODEV; else
- *abort the connection (open files and other mount namespaces make that the normal way); stop
- *reading; wait until no thread uses the session; destroy, which closes the descriptor and thereby
- *ends whatever was left.
+ * ones, or the kernel never reports the end; detach the mount; wait for the kernel's ENODEV; else
+ * abort the connection (open files and other mount namespaces make that the normal way); stop
+ * reading; wait until no thread uses the session; destroy, which closes the descriptor and thereby
+ * ends whatever was left.
  *
  * Threads: sess_open and sess_close on the caller's, never on a worker; sess_ended and sess_started
- *on workers.
+ * on workers.
  */
-#include "session/control.h"
-#include "session/mountinfo.h"
 #include "session/park.h"
 #include "session/session_internal.h"
 #include "session/slots.h"
@@ -33,9 +30,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
-#define MOUNT_WAIT_NS     (10 * NS_PER_S)
 #define INIT_WAIT_NS      (5 * NS_PER_S)
 #define ANSWER_WAIT_NS    (5 * NS_PER_S)
 #define END_WAIT_NS       (1 * NS_PER_S)
@@ -69,143 +64,6 @@ bool sess_alive(struct session *s)
 {
 	LOCK_GUARD(&s->lock);
 	return s->life == SESS_RUNNING;
-}
-
-/* ---- mounting, on the control thread ---- */
-
-struct mount_job {
-	struct sess_mounter *mounter;
-	char *tenant, *mountpoint;
-	int fd;
-	struct err err;
-};
-
-static struct mount_job *mount_job_free(struct mount_job *job)
-{
-	if (!job)
-		return NULL;
-	free(job->tenant);
-	free(job->mountpoint);
-	free(job);
-	return NULL;
-}
-
-static struct mount_job *mount_job_new(
-	struct sess_mounter *mounter, const char *tenant, const char *mountpoint)
-{
-	struct mount_job *job = calloc(1, sizeof(*job));
-
-	if (!job)
-		return NULL;
-	job->mounter = mounter;
-	job->tenant = strdup(tenant);
-	job->mountpoint = strdup(mountpoint);
-	job->fd = -1;
-	return job->tenant && job->mountpoint ? job : mount_job_free(job);
-}
-
-/* Nobody waits for this mount any more: take it away. */
-static void mount_job_abandon(void *arg)
-{
-	struct mount_job *job = arg;
-
-	if (job->fd >= 0) {
-		(void)job->mounter->unmount(
-			job->mounter, job->tenant, job->mountpoint); /* closing ends it anyway */
-		(void)close(job->fd);
-	}
-	(void)mount_job_free(job); /* returns NULL always */
-}
-
-static int mount_clean(void *arg)
-{
-	struct mount_job *job = arg;
-	int r = mountinfo_sweep(job->mountpoint);
-
-	if (r < 0)
-		return err_wrap(&job->err, r, "detach a dead mount at %s", job->mountpoint);
-	r = io_mkdirs(job->mountpoint, 0755);
-	if (r < 0)
-		return err_wrap(&job->err, r, "create %s", job->mountpoint);
-	if (chmod(job->mountpoint, 0) < 0)
-		return err_wrap(&job->err, -errno, "protect %s", job->mountpoint);
-	return job->mounter->mount(job->mounter, job->tenant, job->mountpoint, &job->fd, &job->err);
-}
-
-static int mount_session(struct session *s, int *ret_fd, struct err *e)
-{
-	struct sess_farm *farm = s->farm;
-	struct mount_job *job = mount_job_new(farm->mounter, s->tenant, s->mountpoint);
-	int r;
-
-	if (!job)
-		return -ENOMEM;
-	r = control_run(farm->control, mount_clean, mount_job_abandon, job,
-		clock_after(&clock_system, MOUNT_WAIT_NS));
-	if (r == -ETIMEDOUT)
-		return err_set(e, r, NULL, "mounting %s took too long", s->mountpoint);
-	if (r == 0)
-		*ret_fd = job->fd;
-	else if (e && job->err.code)
-		*e = job->err;
-	(void)mount_job_free(job); /* returns NULL always */
-	return r;
-}
-
-static int unmount_clean(void *arg)
-{
-	struct mount_job *job = arg;
-	int r = job->mounter->unmount(job->mounter, job->tenant, job->mountpoint);
-
-	if (rmdir(job->mountpoint) < 0 && r == 0 && errno != ENOENT && errno != EBUSY)
-		r = -errno;
-	return r;
-}
-
-static void unmount_session(struct session *s)
-{
-	struct mount_job *job = mount_job_new(s->farm->mounter, s->tenant, s->mountpoint);
-
-	if (!job)
-		return; /* closing the descriptor ends the connection; the dead mount is swept at
-			   the next start */
-	if (control_run(s->farm->control, unmount_clean, mount_job_abandon, job,
-		    clock_after(&clock_system, MOUNT_WAIT_NS)) != -ETIMEDOUT)
-		(void)mount_job_free(job); /* as above; returns NULL always */
-}
-
-/* ---- after mounting ---- */
-
-static void write_file(const char *path, const char *text)
-{
-	_cleanup_close_ int fd = open(path, O_WRONLY | O_CLOEXEC);
-
-	if (fd >= 0)
-		(void)io_write_full(fd, text, strlen(text)); /* see the callers */
-}
-
-/* The kernel's read-ahead window, which INIT can lower but not raise. Without /sys (some
- * containers) reading is slower. */
-static void raise_read_ahead(const struct session *s)
-{
-	char path[64];
-
-	(void)snprintf(path, sizeof(path), "/sys/class/bdi/%u:%u/read_ahead_kb", s->dev_major,
-		s->dev_minor); /* fits */
-	write_file(path, SESS_READ_AHEAD_KB);
-}
-
-/* Without fusectl mounted this does nothing, and closing the descriptor ends the connection. */
-static void abort_connection(const struct session *s)
-{
-	char path[64];
-
-	counter_add(s->farm->m.forced_aborts, 1);
-	if (s->dev_minor == 0)
-		return;
-	(void)snprintf(
-		path, sizeof(path), "/sys/fs/fuse/connections/%u/abort", s->dev_minor); /* fits */
-	write_file(path, "1");
 }
 
 /* ---- open ---- */
@@ -312,7 +170,7 @@ static int start(struct session *s, struct err *e)
 	r = open_state_dir(s, e);
 	if (r < 0)
 		return r;
-	r = mount_session(s, &fd, e);
+	r = sess_mount(s, &fd, e);
 	if (r < 0)
 		return r;
 	s->mounted = true;
@@ -321,8 +179,7 @@ static int start(struct session *s, struct err *e)
 		r = wait_for_init(s, e);
 	if (r < 0)
 		return r;
-	if (mountinfo_device(s->mountpoint, &s->dev_major, &s->dev_minor) == 0)
-		raise_read_ahead(s);
+	sess_mount_tune(s);
 	return 0;
 }
 
@@ -409,9 +266,9 @@ struct session *sess_close(struct session *s)
 	atomic_store_explicit(&s->draining, true, memory_order_relaxed); /* see op_submit */
 	answer_parked(s);
 	if (s->mounted)
-		unmount_session(s);
+		sess_unmount(s);
 	if (s->attached && !wait_for_end(s, END_WAIT_NS)) {
-		abort_connection(s);
+		sess_mount_abort(s);
 		(void)wait_for_end(
 			s, ABORT_WAIT_NS); /* else closing the descriptor below ends it */
 	}
@@ -444,5 +301,7 @@ void sess_stats(struct session *s, struct sess_stats *ret_stats)
 
 	for (unsigned i = 0; i < SESS_OPCODES; i++)
 		st.requests[i] = sess_counted(&s->requests[i]);
+	for (unsigned i = 0; i < SESS_ERRNOS; i++)
+		st.errors[i] = sess_counted(&s->errors[i]);
 	*ret_stats = st;
 }

@@ -31,7 +31,6 @@ struct slots;
 #define SESS_CONGESTION     192u
 #define SESS_READ_AHEAD_KB  "1024"
 #define SESS_OPCODES        64u
-#define SESS_ERRNOS         134u
 #define SESS_ANSWERERS      2u
 
 /* ---- threads that answer requests (thread.c) ---- */
@@ -110,6 +109,14 @@ static inline uint64_t sess_counted(const _Atomic uint64_t *n)
 void sess_ended(struct session *s);
 /* The INIT reply is on its way to the kernel, or failed. [session.c] */
 void sess_started(struct session *s, int result);
+
+/* [session_mount.c] Through the farm's mounter, on the control thread. */
+int sess_mount(struct session *s, int *ret_fd, struct err *e);
+void sess_unmount(struct session *s);
+/* Finds the device; raises the read-ahead window. */
+void sess_mount_tune(struct session *s);
+/* End the connection at once. */
+void sess_mount_abort(struct session *s);
 
 /* [custom_io.c] */
 extern const struct fuse_custom_io sess_custom_io;

@@ -82,8 +82,10 @@ int sess_unbind(struct sess_farm *farm, const char *target);
  * errno. */
 int sess_sweep_mounts(struct sess_farm *farm, const char *dir);
 
+#define SESS_ERRNOS 134u
 struct sess_stats {
-	uint64_t requests[64]; /* by FUSE opcode */
+	uint64_t requests[64];        /* by FUSE opcode */
+	uint64_t errors[SESS_ERRNOS]; /* replies by errno; 0: codes beyond */
 	uint64_t replies, reply_lost, parked_now, parked_total, interrupted, timed_out,
 		worker_busy_ns, spurious;
 };
