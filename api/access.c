@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The rule in one sentence: an admin may name any tenant, everybody else has one and can neither name nor see another. */
+/* The rule in one sentence: an admin may name any tenant, everybody else has one and can neither
+ * name nor see another. */
 #include "access.h"
 
 #include <errno.h>
@@ -12,7 +13,8 @@
 #include "service/node.h"
 #include "service/tenants.h"
 
-int access_tenant(const struct rpc_call *call, const char *name, struct tenant **ret_tenant, struct err *e)
+int access_tenant(
+	const struct rpc_call *call, const char *name, struct tenant **ret_tenant, struct err *e)
 {
 	struct tenant *found;
 	int r = codec_tenant_name(name, e);
@@ -24,7 +26,8 @@ int access_tenant(const struct rpc_call *call, const char *name, struct tenant *
 		return 0;
 	}
 	if (!call->admin)
-		return err_set(e, -EACCES, "ADMIN_ONLY", "\"%s\" may not act for another tenant; leave tenant empty",
+		return err_set(e, -EACCES, "ADMIN_ONLY",
+			"\"%s\" may not act for another tenant; leave tenant empty",
 			tenant_name(call->tenant));
 	found = tenants_find(call->server->node->tenants, name);
 	if (!found)
@@ -33,7 +36,8 @@ int access_tenant(const struct rpc_call *call, const char *name, struct tenant *
 	return 0;
 }
 
-int access_scope(const struct rpc_call *call, const char *name, const char **ret_scope, struct err *e)
+int access_scope(
+	const struct rpc_call *call, const char *name, const char **ret_scope, struct err *e)
 {
 	struct tenant *tenant;
 	int r;

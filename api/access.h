@@ -7,10 +7,13 @@ struct mount_key;
 struct rpc_call;
 struct tenant;
 
-/* `name` as the request has it. "" or its own: the caller's. Another: admins only (-EACCES reason ADMIN_ONLY), and it must exist
+/* `name` as the request has it. "" or its own: the caller's. Another: admins only (-EACCES reason
+ * ADMIN_ONLY), and it must exist
  * (-ENOENT reason TENANT_NOT_FOUND). */
-int access_tenant(const struct rpc_call *call, const char *name, struct tenant **ret_tenant, struct err *e);
+int access_tenant(
+	const struct rpc_call *call, const char *name, struct tenant **ret_tenant, struct err *e);
 /* The tenant to confine a query to: NULL = all, which only an admin gets who names none. */
-int access_scope(const struct rpc_call *call, const char *name, const char **ret_scope, struct err *e);
+int access_scope(
+	const struct rpc_call *call, const char *name, const char **ret_scope, struct err *e);
 /* Complete a decoded key: with a job_id always one tenant; with a mount_id all for an admin. */
 int access_key(const struct rpc_call *call, const char *name, struct mount_key *key, struct err *e);

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A bump allocator over a list of blocks. The first block is small, because most calls are; blocks double up to 64 KiB, and an
- * allocation that does not fit one gets a block of its own size. Freeing one piece does nothing: protobuf-c frees its
- * scratch memory and on errors, and the limit is on what was ever taken. Not thread-safe.
+ * A bump allocator over a list of blocks. The first block is small, because most calls are; blocks
+ * double up to 64 KiB, and an allocation that does not fit one gets a block of its own size.
+ * Freeing one piece does nothing: protobuf-c frees its scratch memory and on errors, and the limit
+ * is on what was ever taken. Not thread-safe.
  */
 #include "arena.h"
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* grpc's peer names and metadata → struct tenant_peer. A token is wiped from the stack after use. */
+/* grpc's peer names and metadata → struct tenant_peer. A token is wiped from the stack after use.
+ */
 #include "auth.h"
 
 #include <errno.h>
@@ -32,13 +33,15 @@ int auth_peer(const char *name, struct uds_peers *unix_peers, struct peer *ret_p
 		long fd = strtol(name + 3, &end, 10);
 
 		if (*end || fd < 0 || fd > INT32_MAX || !uds_peers_find(unix_peers, (int)fd, &cred))
-			return err_set(e, -EPERM, "UNAUTHENTICATED", "the peer's credentials are not known");
+			return err_set(e, -EPERM, "UNAUTHENTICATED",
+				"the peer's credentials are not known");
 		*ret_peer = (struct peer){
 			.kind = PEER_IS_UNIX, .uid = cred.uid, .gid = cred.gid, .pid = cred.pid};
 		return 0;
 	}
 	if (!starts_with(name, "ipv4:") && !starts_with(name, "ipv6:"))
-		return err_set(e, -EPERM, "UNAUTHENTICATED", "callers over \"%s\" cannot be identified", name);
+		return err_set(e, -EPERM, "UNAUTHENTICATED",
+			"callers over \"%s\" cannot be identified", name);
 	*ret_peer = (struct peer){.kind = loopback(name) ? PEER_IS_LOOPBACK : PEER_IS_REMOTE};
 	return 0;
 }
@@ -76,13 +79,14 @@ static const char *bearer(const char *authorization)
 	return *token ? token : NULL;
 }
 
-int auth_identify(struct tenants *tenants, const struct peer *peer, const grpc_metadata_array *metadata,
-	struct tenant **ret_tenant, bool *ret_admin, struct err *e)
+int auth_identify(struct tenants *tenants, const struct peer *peer,
+	const grpc_metadata_array *metadata, struct tenant **ret_tenant, bool *ret_admin,
+	struct err *e)
 {
 	char authorization[PEER_TOKEN_MAX + 16];
-	struct tenant_peer who = {.transport = peer->kind == PEER_IS_UNIX ? PEER_UNIX
-				: peer->kind == PEER_IS_LOOPBACK	  ? PEER_TCP_LOOPBACK
-									  : PEER_TCP,
+	struct tenant_peer who = {.transport = peer->kind == PEER_IS_UNIX       ? PEER_UNIX
+					       : peer->kind == PEER_IS_LOOPBACK ? PEER_TCP_LOOPBACK
+										: PEER_TCP,
 		.uid = peer->uid,
 		.gid = peer->gid,
 		.pid = peer->pid};

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* From a connection and its metadata to who is calling. What a caller then may do is decided in service/tenants. */
+/* From a connection and its metadata to who is calling. What a caller then may do is decided in
+ * service/tenants. */
 #pragma once
 #include <grpc/grpc.h>
 #include <stdbool.h>
@@ -20,11 +21,14 @@ struct peer {
 	pid_t pid;
 };
 
-/* From grpc's name of the peer: "fd:<n>" (a Unix socket of ours), "ipv4:127.0.0.1:…", "ipv6:%5B::1%5D:…".
- * -EPERM reason UNAUTHENTICATED for anything else. */
+/* From grpc's name of the peer: "fd:<n>" (a Unix socket of ours), "ipv4:127.0.0.1:…",
+ * "ipv6:%5B::1%5D:…". -EPERM reason UNAUTHENTICATED for anything else. */
 int auth_peer(const char *name, struct uds_peers *unix_peers, struct peer *ret_peer, struct err *e);
-/* The caller's tenant and whether it is an admin; takes `authorization: Bearer …` from the metadata. -EPERM reason UNAUTHENTICATED. */
-int auth_identify(struct tenants *tenants, const struct peer *peer, const grpc_metadata_array *metadata,
-	struct tenant **ret_tenant, bool *ret_admin, struct err *e);
-/* Value of a metadata key as a string of at most cap - 1 bytes. False: not there, twice, or too long. */
+/* The caller's tenant and whether it is an admin; takes `authorization: Bearer …` from the
+ * metadata. -EPERM reason UNAUTHENTICATED. */
+int auth_identify(struct tenants *tenants, const struct peer *peer,
+	const grpc_metadata_array *metadata, struct tenant **ret_tenant, bool *ret_admin,
+	struct err *e);
+/* Value of a metadata key as a string of at most cap - 1 bytes. False: not there, twice, or too
+ * long. */
 bool auth_metadata(const grpc_metadata_array *metadata, const char *key, char *out, size_t cap);

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The object: made when a call is asked for, freed with its last reference; and the moves that every part of its life needs.
- * The parts are call_run.c (accept to handler), call_finish.c (status), stream.c (messages in between).
+ * The object: made when a call is asked for, freed with its last reference; and the moves that
+ * every part of its life needs. The parts are call_run.c (accept to handler), call_finish.c
+ * (status), stream.c (messages in between).
  *
- * Threads: tags run on the completion-queue threads; handlers on the pools; anyone with a reference may send, fail or reply. The
- * call's `mu` is around every grpc_call_start_batch, which is not thread-safe for one call.
+ * Threads: tags run on the completion-queue threads; handlers on the pools; anyone with a reference
+ * may send, fail or reply. The call's `mu` is around every grpc_call_start_batch, which is not
+ * thread-safe for one call.
  */
 #include "call.h"
 
@@ -23,9 +25,8 @@
 
 static const struct sm_state states[] = {
 	[RPC_ACCEPTING] = {"ACCEPTING", SM_BIT(RPC_RECEIVING) | SM_BIT(RPC_FINISHING)},
-	[RPC_RECEIVING] = {"RECEIVING",
-		SM_BIT(RPC_QUEUED) | SM_BIT(RPC_RUNNING) | SM_BIT(RPC_STREAMING) |
-			SM_BIT(RPC_FINISHING)},
+	[RPC_RECEIVING] = {"RECEIVING", SM_BIT(RPC_QUEUED) | SM_BIT(RPC_RUNNING) |
+						SM_BIT(RPC_STREAMING) | SM_BIT(RPC_FINISHING)},
 	[RPC_QUEUED] = {"QUEUED", SM_BIT(RPC_RUNNING) | SM_BIT(RPC_FINISHING)},
 	[RPC_RUNNING] = {"RUNNING",
 		SM_BIT(RPC_RECEIVING) | SM_BIT(RPC_STREAMING) | SM_BIT(RPC_FINISHING)},
@@ -59,7 +60,8 @@ static struct rpc_call *call_new(struct api_server *s, unsigned queue_index)
 	return call;
 }
 
-/* Off the list before anything of it is taken apart: who walks the list may lock what it finds there. */
+/* Off the list before anything of it is taken apart: who walks the list may lock what it finds
+ * there. */
 static bool unlist(struct rpc_call *call)
 {
 	struct api_server *s = call->server;

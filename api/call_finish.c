@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * How a call ends: exactly one status, whoever gets there first. The status, the first headers if none were sent, and the reply
- * of a unary call are one batch. When it completes, the call is counted and logged, and its life reference goes.
+ * How a call ends: exactly one status, whoever gets there first. The status, the first headers if
+ * none were sent, and the reply of a unary call are one batch. When it completes, the call is
+ * counted and logged, and its life reference goes.
  */
 #include <errno.h>
 #include <grpc/byte_buffer.h>

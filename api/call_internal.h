@@ -5,7 +5,8 @@
 
 #define rpc_call_of(tag_pointer, member) container_of(tag_pointer, struct rpc_call, member)
 
-/* Start a batch; `fn` runs when it completes, and drops the reference that is held for it. Under mu. */
+/* Start a batch; `fn` runs when it completes, and drops the reference that is held for it. Under
+ * mu. */
 void rpc_batch_locked(struct rpc_call *call, const grpc_op *ops, size_t count, struct rpc_tag *tag,
 	void (*fn)(struct rpc_tag *tag, bool ok));
 /* Wait for the next request message. Under mu. */

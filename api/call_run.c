@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * From the accepted call to the return of its handler: who calls what, may it, the request message, the queue, the handler. A check
- * that fails ends the call at once; what costs memory or time comes after what is cheap.
+ * From the accepted call to the return of its handler: who calls what, may it, the request message,
+ * the queue, the handler. A check that fails ends the call at once; what costs memory or time comes
+ * after what is cheap.
  *
- * Threads: rpc_begin, rpc_received and rpc_closed on completion-queue threads, where nothing may block; run() on a pool.
+ * Threads: rpc_begin, rpc_received and rpc_closed on completion-queue threads, where nothing may
+ * block; run() on a pool.
  */
 #include <errno.h>
 #include <grpc/byte_buffer.h>
@@ -36,12 +38,13 @@ static void request_id_choose(struct rpc_call *call)
 {
 	uint64_t number = 0;
 
-	if (auth_metadata(&call->metadata, "x-request-id", call->request_id, sizeof(call->request_id)) &&
-		call->request_id[0] &&
-		!call->request_id[strspn(call->request_id, request_id_set)])
+	if (auth_metadata(
+		    &call->metadata, "x-request-id", call->request_id, sizeof(call->request_id)) &&
+		call->request_id[0] && !call->request_id[strspn(call->request_id, request_id_set)])
 		return;
 	(void)io_random(&number, sizeof(number)); /* without: all zero, which is still an id */
-	(void)snprintf(call->request_id, sizeof(call->request_id), "%016llx", (unsigned long long)number);
+	(void)snprintf(
+		call->request_id, sizeof(call->request_id), "%016llx", (unsigned long long)number);
 }
 
 static uint64_t deadline_of(const struct rpc_call *call)
@@ -78,9 +81,11 @@ static int check_caller(struct rpc_call *call, struct err *e)
 	r = auth_peer(name ? name : "", uds_peers(s->uds), &call->peer, e);
 	gpr_free(name);
 	if (r == 0)
-		r = auth_identify(s->node->tenants, &call->peer, &call->metadata, &call->tenant, &call->admin, e);
+		r = auth_identify(s->node->tenants, &call->peer, &call->metadata, &call->tenant,
+			&call->admin, e);
 	if (r == 0 && call->method->role == RPC_ADMIN && !call->admin)
-		r = err_set(e, -EACCES, "ADMIN_ONLY", "only an admin may call this; \"%s\" is not one",
+		r = err_set(e, -EACCES, "ADMIN_ONLY",
+			"only an admin may call this; \"%s\" is not one",
 			tenant_name(call->tenant));
 	return r;
 }
@@ -97,7 +102,8 @@ static int enlist(struct rpc_call *call, struct err *e)
 	if (s->stopping)
 		return err_set(e, -ESHUTDOWN, "DRAINING", "the service is stopping");
 	if (s->call_count > s->limits.calls_max)
-		return err_set(e, -EAGAIN, "OVERLOADED", "too many calls in flight; try again later");
+		return err_set(
+			e, -EAGAIN, "OVERLOADED", "too many calls in flight; try again later");
 	return 0;
 }
 
@@ -154,7 +160,8 @@ static int unpack(struct rpc_call *call, struct err *e)
 	int r;
 
 	if (!grpc_byte_buffer_reader_init(&reader, call->received))
-		return err_set(e, -EINVAL, "MALFORMED_REQUEST", "the request message cannot be read");
+		return err_set(
+			e, -EINVAL, "MALFORMED_REQUEST", "the request message cannot be read");
 	bytes = grpc_byte_buffer_reader_readall(&reader);
 	grpc_byte_buffer_reader_destroy(&reader);
 	r = prescan(call->method->input, GRPC_SLICE_START_PTR(bytes), GRPC_SLICE_LENGTH(bytes),
@@ -184,7 +191,8 @@ static void handled(struct rpc_call *call, int r, const struct err *e)
 		else
 			rpc_receive_locked(call);
 	} else if (call->state.state == RPC_RUNNING && !call->finish_pending) {
-		/* a handler that returned 0 without an answer: a bug, but not one that may hang a client */
+		/* a handler that returned 0 without an answer: a bug, but not one that may hang a
+		 * client */
 		rpc_fail_locked(call, -EPROTO, NULL);
 	}
 }
@@ -199,7 +207,8 @@ static void run(void *arg)
 	lock_acquire(&call->mu);
 	rpc_move_locked(call, RPC_RUNNING);
 	lock_release(&call->mu);
-	r = cancel_check(call->cancel, call->deadline_ns); /* it may have waited in the queue for too long */
+	r = cancel_check(
+		call->cancel, call->deadline_ns); /* it may have waited in the queue for too long */
 	if (r == 0)
 		r = call->method->handle(call, call->input, &e);
 	handled(call, r, &e);
@@ -232,7 +241,8 @@ static void dispatch(struct rpc_call *call)
 	}
 }
 
-/* No message came: the peer has sent all it had, or the call was broken off (too large, cancelled). */
+/* No message came: the peer has sent all it had, or the call was broken off (too large, cancelled).
+ */
 static void received_nothing(struct rpc_call *call)
 {
 	struct err e = {0};

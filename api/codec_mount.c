@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Domain → messages: what answers and events are made of. Unlimited is UINT64_MAX inside and 0 on the wire. Pure.
+ * Domain → messages: what answers and events are made of. Unlimited is UINT64_MAX inside and 0 on
+ * the wire. Pure.
  */
 #include "codec_mount.h"
 
@@ -137,9 +138,9 @@ Coppice__V1__Mount *codec_mount(const struct mount_info *info, struct arena *a)
 	m->generation = info->generation;
 	m->read_only = info->read_only;
 	return put_texts(m, info, a) && put_labels(m, info, a) && put_numbers(m, info, a) &&
-			       put_times(m, info, a) ?
-		       m :
-		       NULL;
+			       put_times(m, info, a)
+		       ? m
+		       : NULL;
 }
 
 Coppice__V1__MountEvent *codec_mount_event(const struct mount_event *event, struct arena *a)

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Mount messages ↔ domain structs. Decoding checks every limit that the comments of mount.proto state, and names the field that
- * breaks one; what it returns points into the message and the arena and lives as long as both. Pure.
+ * Mount messages ↔ domain structs. Decoding checks every limit that the comments of mount.proto
+ * state, and names the field that breaks one; what it returns points into the message and the arena
+ * and lives as long as both. Pure.
  */
 #pragma once
 #include <coppice/v1/mount.pb-c.h>
@@ -12,17 +13,21 @@
 struct arena;
 struct err;
 
-/* `tenant` and the defaults of origin and owner are the caller's business: tenant is left NULL, origin may be "". */
-int codec_create_request(const Coppice__V1__CreateMountRequest *in, struct arena *a, struct mount_request *ret_request,
-	struct err *e);
-/* What three requests share: exactly one of mount_id and job_id. `tenant` of the key is left NULL. */
-int codec_mount_key(const char *mount_id, const char *job_id, struct mount_key *ret_key, struct err *e);
+/* `tenant` and the defaults of origin and owner are the caller's business: tenant is left NULL,
+ * origin may be "". */
+int codec_create_request(const Coppice__V1__CreateMountRequest *in, struct arena *a,
+	struct mount_request *ret_request, struct err *e);
+/* What three requests share: exactly one of mount_id and job_id. `tenant` of the key is left NULL.
+ */
+int codec_mount_key(
+	const char *mount_id, const char *job_id, struct mount_key *ret_key, struct err *e);
 /* page_size is completed and checked; `tenant` is left NULL. */
-int codec_list_request(const Coppice__V1__ListMountsRequest *in, struct arena *a, struct mount_filter *ret_filter,
-	struct err *e);
-/* Which fields, and their values, by update_mask. A quota field that is named and 0 stays 0: the tenant's default. */
-int codec_update_request(const Coppice__V1__UpdateMountRequest *in, struct arena *a, struct mount_update *ret_update,
-	struct err *e);
+int codec_list_request(const Coppice__V1__ListMountsRequest *in, struct arena *a,
+	struct mount_filter *ret_filter, struct err *e);
+/* Which fields, and their values, by update_mask. A quota field that is named and 0 stays 0: the
+ * tenant's default. */
+int codec_update_request(const Coppice__V1__UpdateMountRequest *in, struct arena *a,
+	struct mount_update *ret_update, struct err *e);
 int codec_lease(uint32_t lease_seconds, struct err *e);
 /* "" is fine; otherwise an identifier of at most 63 bytes. */
 int codec_tenant_name(const char *name, struct err *e);

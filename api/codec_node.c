@@ -67,7 +67,8 @@ static uint64_t limit_of(const struct quota *quota, enum quota_kind kind)
 	return limit == QUOTA_UNLIMITED ? 0 : limit;
 }
 
-Coppice__V1__TenantUsage *codec_tenant_usage(const char *name, const struct quota *quota, struct arena *a)
+Coppice__V1__TenantUsage *codec_tenant_usage(
+	const char *name, const struct quota *quota, struct arena *a)
 {
 	Coppice__V1__TenantUsage *out = arena_alloc(a, sizeof(*out));
 
@@ -115,8 +116,8 @@ static Coppice__V1__OperationCount *codec_operation(
 	return out->operation ? out : NULL;
 }
 
-bool codec_operations(const uint64_t counts[64], const char *(*name_of)(unsigned opcode), Coppice__V1__Node *node,
-	struct arena *a)
+bool codec_operations(const uint64_t counts[64], const char *(*name_of)(unsigned opcode),
+	Coppice__V1__Node *node, struct arena *a)
 {
 	node->fuse_operations = arena_array(a, OPCODES, sizeof(node->fuse_operations[0]));
 	if (!node->fuse_operations)

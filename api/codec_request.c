@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Messages → domain: every check on a mount request that needs nothing but the request. Pure; see codec_mount.h.
+ * Messages → domain: every check on a mount request that needs nothing but the request. Pure; see
+ * codec_mount.h.
  */
 #include <errno.h>
 #include <limits.h>
@@ -22,14 +23,16 @@
 int codec_tenant_name(const char *name, struct err *e)
 {
 	if (name[0] && !path_ident_ok(name, NAME_MAX_BYTES))
-		return err_field(e, "tenant", "is not a name of 1 to 63 letters, digits, '.', '_' and '-'");
+		return err_field(
+			e, "tenant", "is not a name of 1 to 63 letters, digits, '.', '_' and '-'");
 	return 0;
 }
 
 static int check_origin(const char *origin, struct err *e)
 {
 	if (origin[0] && !path_ident_ok(origin, NAME_MAX_BYTES))
-		return err_field(e, "origin", "is not a name of 1 to 63 letters, digits, '.', '_' and '-'");
+		return err_field(
+			e, "origin", "is not a name of 1 to 63 letters, digits, '.', '_' and '-'");
 	return 0;
 }
 
@@ -37,7 +40,8 @@ static int check_job_id(const char *job_id, struct err *e)
 {
 	if (!path_ident_ok(job_id, JOB_ID_MAX))
 		return err_field(e, "job_id",
-			"must be 1 to 128 letters, digits, '.', '_' and '-', and not start with '.' or '-'");
+			"must be 1 to 128 letters, digits, '.', '_' and '-', and not start with "
+			"'.' or '-'");
 	return 0;
 }
 
@@ -58,11 +62,13 @@ static int check_mount_id(const char *id, struct err *e)
 int codec_lease(uint32_t lease_seconds, struct err *e)
 {
 	if (lease_seconds && (lease_seconds < LEASE_MIN_S || lease_seconds > LEASE_MAX_S))
-		return err_field(e, "lease_seconds", "must be 0 (none) or %d to %d", LEASE_MIN_S, LEASE_MAX_S);
+		return err_field(e, "lease_seconds", "must be 0 (none) or %d to %d", LEASE_MIN_S,
+			LEASE_MAX_S);
 	return 0;
 }
 
-int codec_mount_key(const char *mount_id, const char *job_id, struct mount_key *ret_key, struct err *e)
+int codec_mount_key(
+	const char *mount_id, const char *job_id, struct mount_key *ret_key, struct err *e)
 {
 	int r;
 
@@ -72,8 +78,8 @@ int codec_mount_key(const char *mount_id, const char *job_id, struct mount_key *
 		return err_field(e, "job_id", "set either mount_id or job_id, not both");
 	r = mount_id[0] ? check_mount_id(mount_id, e) : check_job_id(job_id, e);
 	if (r == 0)
-		*ret_key = (struct mount_key){
-			.mount_id = mount_id[0] ? mount_id : NULL, .job_id = job_id[0] ? job_id : NULL};
+		*ret_key = (struct mount_key){.mount_id = mount_id[0] ? mount_id : NULL,
+			.job_id = job_id[0] ? job_id : NULL};
 	return r;
 }
 
@@ -85,7 +91,8 @@ static int decode_path(const char *in, struct arena *a, const char **ret_path, s
 		return -ENOMEM;
 	if (path_normalize(in, path, PATH_MAX) < 0 || !path_relative_ok(path))
 		return err_field(e, "path",
-			"must be a directory of the repository without '.' and '..', at most 4095 bytes");
+			"must be a directory of the repository without '.' and '..', at most 4095 "
+			"bytes");
 	*ret_path = path;
 	return 0;
 }
@@ -103,7 +110,8 @@ static int decode_mountpoint(const char *in, struct arena *a, const char **ret_p
 	path[0] = '/';
 	if (in[0] != '/' || path_normalize(in, path + 1, PATH_MAX - 1) < 0 || !path[1])
 		return err_field(e, "mountpoint",
-			"must be an absolute path other than '/', without '.' and '..', at most 4094 bytes");
+			"must be an absolute path other than '/', without '.' and '..', at most "
+			"4094 bytes");
 	*ret_path = path;
 	return 0;
 }
@@ -120,7 +128,8 @@ static int check_revision(const char *revision, struct err *e)
 
 static bool label_key_ok(const char *key)
 {
-	size_t len = strspn(key, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._/-");
+	size_t len =
+		strspn(key, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._/-");
 
 	return len >= 1 && len < sizeof(((struct mount_label *)NULL)->key) && !key[len];
 }
@@ -168,7 +177,8 @@ static int decode_labels(Coppice__V1__Label *const *in, size_t count, struct are
 
 static int not_yet(struct err *e, const char *field, const char *what)
 {
-	int r = err_set(e, -EOPNOTSUPP, "NOT_IN_THIS_VERSION", "%s is not supported by this version", what);
+	int r = err_set(
+		e, -EOPNOTSUPP, "NOT_IN_THIS_VERSION", "%s is not supported by this version", what);
 
 	if (e)
 		(void)snprintf(e->field, sizeof(e->field), "%s", field);
@@ -191,10 +201,12 @@ static int check_features(const Coppice__V1__CreateMountRequest *in, struct err 
 	}
 }
 
-static int decode_quota(const Coppice__V1__Quota *in, uint64_t *ret_bytes, uint64_t *ret_inodes, struct err *e)
+static int decode_quota(
+	const Coppice__V1__Quota *in, uint64_t *ret_bytes, uint64_t *ret_inodes, struct err *e)
 {
 	if (in && !in->bytes && !in->inodes)
-		return err_field(e, "quota", "of 0 bytes and 0 inodes: leave it out for the tenant's default");
+		return err_field(e, "quota",
+			"of 0 bytes and 0 inodes: leave it out for the tenant's default");
 	*ret_bytes = in ? in->bytes : 0;
 	*ret_inodes = in ? in->inodes : 0;
 	return 0;
@@ -242,7 +254,8 @@ int codec_create_request(const Coppice__V1__CreateMountRequest *in, struct arena
 	return 0;
 }
 
-static int decode_states(const Coppice__V1__MountState *states, size_t count, uint32_t *ret_bits, struct err *e)
+static int decode_states(
+	const Coppice__V1__MountState *states, size_t count, uint32_t *ret_bits, struct err *e)
 {
 	*ret_bits = 0;
 	for (size_t i = 0; i < count; i++) {
@@ -295,7 +308,8 @@ static int decode_mask(const Google__Protobuf__FieldMask *mask, unsigned *ret_fi
 
 	if (!mask || !mask->n_paths)
 		return err_field(e, "update_mask",
-			"names nothing; use quota, quota.bytes, quota.inodes, lease_seconds or labels");
+			"names nothing; use quota, quota.bytes, quota.inodes, lease_seconds or "
+			"labels");
 	for (size_t i = 0; i < mask->n_paths; i++) {
 		unsigned found = 0;
 
@@ -303,7 +317,8 @@ static int decode_mask(const Google__Protobuf__FieldMask *mask, unsigned *ret_fi
 			if (strcmp(mask->paths[i], update_paths[k].path) == 0)
 				found = update_paths[k].fields;
 		if (!found)
-			return err_field(e, "update_mask", "\"%s\" cannot be updated", mask->paths[i]);
+			return err_field(
+				e, "update_mask", "\"%s\" cannot be updated", mask->paths[i]);
 		fields |= found;
 	}
 	*ret_fields = fields;

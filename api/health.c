@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * grpc.health.v1: SERVING for the server and each of its services until it drains, NOT_SERVING after. Watchers are a list in the
- * server, guarded by its lock, and get the present status at once and one message when it changes.
+ * grpc.health.v1: SERVING for the server and each of its services until it drains, NOT_SERVING
+ * after. Watchers are a list in the server, guarded by its lock, and get the present status at once
+ * and one message when it changes.
  *
- * Threads: handlers inline; health_changed on whichever thread drains; watch_end on the closing thread.
+ * Threads: handlers inline; health_changed on whichever thread drains; watch_end on the closing
+ * thread.
  */
 #include <errno.h>
 #include <grpc/health/v1/health.pb-c.h>
@@ -30,7 +32,8 @@ static bool known_service(const char *name)
 	if (!len)
 		return true;
 	for (size_t i = 0; i < rpc_method_count; i++)
-		if (strncmp(rpc_methods[i].path + 1, name, len) == 0 && rpc_methods[i].path[1 + len] == '/')
+		if (strncmp(rpc_methods[i].path + 1, name, len) == 0 &&
+			rpc_methods[i].path[1 + len] == '/')
 			return true;
 	return false;
 }
@@ -48,7 +51,8 @@ int rpc_health_check(struct rpc_call *call, const ProtobufCMessage *message, str
 	Grpc__Health__V1__HealthCheckResponse out = GRPC__HEALTH__V1__HEALTH_CHECK_RESPONSE__INIT;
 
 	if (!known_service(in->service))
-		return err_set(e, -ENOENT, "SERVICE_NOT_FOUND", "no service \"%s\" here", in->service);
+		return err_set(
+			e, -ENOENT, "SERVICE_NOT_FOUND", "no service \"%s\" here", in->service);
 	out.status = status_now(call->server);
 	return rpc_reply(call, &out.base);
 }
@@ -57,9 +61,9 @@ static void send_status(const struct health_watcher *w)
 {
 	Grpc__Health__V1__HealthCheckResponse out = GRPC__HEALTH__V1__HEALTH_CHECK_RESPONSE__INIT;
 
-	out.status = w->known
-			     ? status_now(w->call->server)
-			     : GRPC__HEALTH__V1__HEALTH_CHECK_RESPONSE__SERVING_STATUS__SERVICE_UNKNOWN;
+	out.status =
+		w->known ? status_now(w->call->server)
+			 : GRPC__HEALTH__V1__HEALTH_CHECK_RESPONSE__SERVING_STATUS__SERVICE_UNKNOWN;
 	(void)rpc_stream_send(w->call, &out.base); /* a failure has ended the stream */
 }
 
@@ -97,6 +101,6 @@ int rpc_health_watch(struct rpc_call *call, const ProtobufCMessage *message, str
 void health_changed(struct api_server *s)
 {
 	LOCK_GUARD(&s->mu);
-	list_for_each(it, &s->health_watchers)
+	list_for_each (it, &s->health_watchers)
 		send_status(list_entry(it, struct health_watcher, link));
 }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * One thread of libmicrohttpd with epoll serves a few connections at a time; a peer that is slow is dropped after a time-out, and
- * headers have a memory limit. The answers are made on that thread, which may block on nothing but the metrics' callbacks, which
- * do not block.
+ * One thread of libmicrohttpd with epoll serves a few connections at a time; a peer that is slow is
+ * dropped after a time-out, and headers have a memory limit. The answers are made on that thread,
+ * which may block on nothing but the metrics' callbacks, which do not block.
  */
 #include "http.h"
 
@@ -21,14 +21,14 @@
 #include "service/config.h"
 #include "service/node.h"
 
-#define CONNECTIONS	   64
+#define CONNECTIONS        64
 #define CONNECTIONS_PER_IP 32
-#define TIMEOUT_S	   10
+#define TIMEOUT_S          10
 #define CONNECTION_MEMORY  16384
 #define METRICS_BYTES_MAX  ((size_t)32 << 20)
 
-#define TEXT_PLAIN    "text/plain; charset=utf-8"
-#define TEXT_METRICS  "text/plain; version=0.0.4; charset=utf-8"
+#define TEXT_PLAIN   "text/plain; charset=utf-8"
+#define TEXT_METRICS "text/plain; version=0.0.4; charset=utf-8"
 
 struct http_server {
 	struct api_server *api;
@@ -87,7 +87,8 @@ static void route(struct http_server *h, const char *method, const char *path, s
 			return;
 		}
 	out->code = MHD_HTTP_NOT_FOUND;
-	(void)buf_puts(&out->body, "not found; there are /metrics, /healthz and /readyz\n"); /* as above */
+	(void)buf_puts(
+		&out->body, "not found; there are /metrics, /healthz and /readyz\n"); /* as above */
 }
 
 /* The response takes the body's memory. */
@@ -113,8 +114,9 @@ static enum MHD_Result send_answer(struct MHD_Connection *connection, struct ans
 }
 
 /* Called by libmicrohttpd: once when the headers are in, then per piece of body and at its end. */
-static enum MHD_Result serve(void *arg, struct MHD_Connection *connection, const char *url, const char *method,
-	const char *version, const char *upload, size_t *upload_len, void **request)
+static enum MHD_Result serve(void *arg, struct MHD_Connection *connection, const char *url,
+	const char *method, const char *version, const char *upload, size_t *upload_len,
+	void **request)
 {
 	struct http_server *h = arg;
 	struct answer out = {.type = TEXT_PLAIN};
@@ -125,7 +127,8 @@ static enum MHD_Result serve(void *arg, struct MHD_Connection *connection, const
 	if (*upload_len)
 		return MHD_NO; /* nobody here reads bodies */
 	if (!*request) {
-		*request = h; /* headers seen: answer at the next call, so that the connection can be kept */
+		*request = h; /* headers seen: answer at the next call, so that the connection can
+				 be kept */
 		return MHD_YES;
 	}
 	buf_init(&out.body, METRICS_BYTES_MAX);
@@ -135,7 +138,8 @@ static enum MHD_Result serve(void *arg, struct MHD_Connection *connection, const
 	return result;
 }
 
-static void log_line(void *arg, const char *format, va_list ap)
+__attribute__((format(printf, 2, 0))) static void log_line(
+	void *arg, const char *format, va_list ap)
 {
 	char text[256];
 
@@ -150,10 +154,11 @@ static struct MHD_Daemon *start_daemon(struct http_server *h, const struct liste
 
 	if (address->tcp.ss_family == AF_INET6)
 		flags |= MHD_USE_IPv6;
-	return MHD_start_daemon(flags, 0, NULL, NULL, serve, h, MHD_OPTION_EXTERNAL_LOGGER, log_line, NULL,
-		MHD_OPTION_SOCK_ADDR, &address->tcp, MHD_OPTION_CONNECTION_LIMIT, (unsigned)CONNECTIONS,
-		MHD_OPTION_PER_IP_CONNECTION_LIMIT, (unsigned)CONNECTIONS_PER_IP, MHD_OPTION_CONNECTION_TIMEOUT,
-		(unsigned)TIMEOUT_S, MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_MEMORY,
+	return MHD_start_daemon(flags, 0, NULL, NULL, serve, h, MHD_OPTION_EXTERNAL_LOGGER,
+		log_line, NULL, MHD_OPTION_SOCK_ADDR, &address->tcp, MHD_OPTION_CONNECTION_LIMIT,
+		(unsigned)CONNECTIONS, MHD_OPTION_PER_IP_CONNECTION_LIMIT,
+		(unsigned)CONNECTIONS_PER_IP, MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)TIMEOUT_S,
+		MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_MEMORY,
 		MHD_OPTION_LISTENING_ADDRESS_REUSE, 0u, MHD_OPTION_END);
 }
 
@@ -182,12 +187,14 @@ int http_server_start(struct http_server **ret_http, struct api_server *s, struc
 	h->daemon = start_daemon(h, &address);
 	if (!h->daemon) {
 		free(h);
-		return err_set(e, -EADDRINUSE, "ADDRESS_IN_USE", "http.listen: cannot serve at %s", text);
+		return err_set(
+			e, -EADDRINUSE, "ADDRESS_IN_USE", "http.listen: cannot serve at %s", text);
 	}
 	info = MHD_get_daemon_info(h->daemon, MHD_DAEMON_INFO_BIND_PORT);
 	h->port = info ? info->port : 0;
 	*ret_http = h;
-	log_info("listening", LOG_S("address", text), LOG_S("protocol", "http"), LOG_U("port", h->port));
+	log_info("listening", LOG_S("address", text), LOG_S("protocol", "http"),
+		LOG_U("port", h->port));
 	return 0;
 }
 

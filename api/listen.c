@@ -16,7 +16,9 @@
 static int bad(struct err *e, const char *text)
 {
 	return err_set(e, -EINVAL, "BAD_ADDRESS",
-		"\"%s\" is not an address to listen at: use unix:/path, 127.0.0.1:port or [::1]:port", text);
+		"\"%s\" is not an address to listen at: use unix:/path, 127.0.0.1:port or "
+		"[::1]:port",
+		text);
 }
 
 static bool parse_port(const char *text, uint16_t *ret_port)
@@ -37,7 +39,8 @@ static bool parse_v4(const char *host, uint16_t port, struct listen_address *a)
 {
 	struct sockaddr_in *in = (struct sockaddr_in *)&a->tcp;
 
-	if (inet_pton(AF_INET, strcmp(host, "localhost") == 0 ? "127.0.0.1" : host, &in->sin_addr) != 1)
+	if (inet_pton(AF_INET, strcmp(host, "localhost") == 0 ? "127.0.0.1" : host,
+		    &in->sin_addr) != 1)
 		return false;
 	in->sin_family = AF_INET;
 	in->sin_port = htons(port);
@@ -120,7 +123,8 @@ int listen_probe(const struct listen_address *address, const char *text, struct 
 		int r = -errno;
 
 		if (r == -EADDRINUSE)
-			return err_set(e, r, "ADDRESS_IN_USE", "another process serves at %s", text);
+			return err_set(
+				e, r, "ADDRESS_IN_USE", "another process serves at %s", text);
 		return err_wrap(e, r, "listen at %s", text);
 	}
 	return 0;

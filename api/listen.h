@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Addresses to listen at, as the configuration writes them: "unix:/path", "127.0.0.1:7433", "[::1]:0", "localhost:7433". */
+/* Addresses to listen at, as the configuration writes them: "unix:/path", "127.0.0.1:7433",
+ * "[::1]:0", "localhost:7433". */
 #pragma once
 #include <stdbool.h>
 #include <stdint.h>
@@ -18,5 +19,6 @@ struct listen_address {
 int listen_parse(const char *text, struct listen_address *ret_address, struct err *e);
 /* "127.0.0.1:7433" or "[::1]:7433" for grpc; `out` of at least 64 bytes. */
 const char *listen_format(const struct listen_address *address, char *out, unsigned cap);
-/* Try to bind and let go: the errno that grpc does not tell. -EADDRINUSE, -EADDRNOTAVAIL, -EACCES, naming `text`. */
+/* Try to bind and let go: the errno that grpc does not tell. -EADDRINUSE, -EADDRNOTAVAIL, -EACCES,
+ * naming `text`. */
 int listen_probe(const struct listen_address *address, const char *text, struct err *e);

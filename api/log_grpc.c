@@ -10,7 +10,8 @@ static void write_line(gpr_log_func_args *args)
 {
 	/* what grpc calls an error is mostly a peer that went away: its caller sees the status */
 	log_at(args->severity == GPR_LOG_SEVERITY_ERROR ? LOG_WARN : LOG_DEBUG, "grpc",
-		LOG_S("message", args->message), LOG_S("file", args->file), LOG_I("line", args->line));
+		LOG_S("message", args->message), LOG_S("file", args->file),
+		LOG_I("line", args->line));
 }
 
 void log_redirect_grpc(void)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * One row per RPC. The lookup is a bisection, so the rows are in the order of their paths (test_methods.c checks it). Const.
+ * One row per RPC. The lookup is a bisection, so the rows are in the order of their paths
+ * (test_methods.c checks it). Const.
  */
 #include "methods.h"
 
@@ -16,7 +17,7 @@
 #define SHORT_MAX_S   60
 #define REFLECT_MAX_S 300
 
-/* clang-format off: a table */
+/* clang-format off */
 const struct rpc_method rpc_methods[] = {
 	{"/coppice.v1.MountService/CreateMount", &coppice__v1__create_mount_request__descriptor,
 		rpc_create_mount, RPC_CREATE, RPC_UNARY, RPC_TENANT, CREATE_MAX_S},

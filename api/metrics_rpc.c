@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Latencies are registered with the table of methods at start; counters by code when a code first occurs, so that the text
- * form lists what happened and not every pair that could. Paths that no method has are one row, "unknown": a caller must not be able
- * to make up label values.
+ * Latencies are registered with the table of methods at start; counters by code when a code first
+ * occurs, so that the text form lists what happened and not every pair that could. Paths that no
+ * method has are one row, "unknown": a caller must not be able to make up label values.
  */
 #include "metrics_rpc.h"
 
@@ -76,8 +76,10 @@ static struct counter *counter_of(struct rpc_metrics *m, size_t index, grpc_stat
 
 	if (counter)
 		return counter;
-	(void)snprintf(labels, sizeof(labels), "method=\"%s\",code=\"%s\"", method_name(index), status_name(code));
-	counter = metrics_counter(m->registry, "coppice_rpc_requests_total", "Calls ended, by status code.", labels);
+	(void)snprintf(labels, sizeof(labels), "method=\"%s\",code=\"%s\"", method_name(index),
+		status_name(code));
+	counter = metrics_counter(
+		m->registry, "coppice_rpc_requests_total", "Calls ended, by status code.", labels);
 	atomic_store_explicit(slot, counter, memory_order_release);
 	return counter;
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What is counted and logged about calls: coppice_rpc_requests_total{method,code}, coppice_rpc_latency_seconds{method},
- * coppice_rpc_in_flight, and one access line per call. Any thread. */
+/* What is counted and logged about calls: coppice_rpc_requests_total{method,code},
+ * coppice_rpc_latency_seconds{method}, coppice_rpc_in_flight, and one access line per call. Any
+ * thread. */
 #pragma once
 
 struct metrics;

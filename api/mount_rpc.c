@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Handlers of MountService: decode, authorise, call the registry, encode. They run on pool threads and may block. The deadline
- * and the cancellation of the call go down to where the time is spent.
+ * Handlers of MountService: decode, authorise, call the registry, encode. They run on pool threads
+ * and may block. The deadline and the cancellation of the call go down to where the time is spent.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -17,7 +17,8 @@
 #include "service/node.h"
 #include "service/tenants.h"
 
-/* Asked of the registry at once, and the size at which a page ends early: an answer must fit into a message. */
+/* Asked of the registry at once, and the size at which a page ends early: an answer must fit into a
+ * message. */
 #define LIST_BATCH     50
 #define LIST_BYTES_MAX (2 << 20)
 
@@ -46,7 +47,8 @@ static int complete_request(const struct rpc_call *call, const Coppice__V1__Crea
 	if (!rq->origin[0])
 		rq->origin = tenant_only_origin(tenant);
 	if (!rq->origin)
-		return err_field(e, "origin", "is needed: \"%s\" may use more than one, or none", rq->tenant);
+		return err_field(e, "origin", "is needed: \"%s\" may use more than one, or none",
+			rq->tenant);
 	if (!in->owner && call->peer.kind == PEER_IS_UNIX) {
 		rq->uid = call->peer.uid;
 		rq->gid = call->peer.gid;
@@ -73,8 +75,8 @@ int rpc_create_mount(struct rpc_call *call, const ProtobufCMessage *message, str
 }
 
 /* Decode and complete what names a mount in four requests. */
-static int find_key(const struct rpc_call *call, const char *mount_id, const char *job_id, const char *tenant,
-	struct mount_key *ret_key, struct err *e)
+static int find_key(const struct rpc_call *call, const char *mount_id, const char *job_id,
+	const char *tenant, struct mount_key *ret_key, struct err *e)
 {
 	int r = codec_mount_key(mount_id, job_id, ret_key, e);
 
@@ -171,9 +173,10 @@ static int add_page(Coppice__V1__ListMountsResponse *out, struct mount_info *inf
 	return r;
 }
 
-/* In small steps, so that the registry is never held for long and the answer never grows past a message. */
-static int list_page(struct rpc_call *call, struct mount_filter *filter, Coppice__V1__ListMountsResponse *out,
-	char token[64], struct err *e)
+/* In small steps, so that the registry is never held for long and the answer never grows past a
+ * message. */
+static int list_page(struct rpc_call *call, struct mount_filter *filter,
+	Coppice__V1__ListMountsResponse *out, char token[64], struct err *e)
 {
 	unsigned wanted = filter->page_size;
 	char from[64] = "";

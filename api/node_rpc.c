@@ -61,10 +61,12 @@ static void add_origin(void *arg, struct origin *o)
 	struct gathering *g = arg;
 	const struct cfg_origin *c = configured(g->cfg, origin_name(o));
 
-	put_origin(g, codec_origin(origin_name(o), c && c->type ? c->type : "", origin_url(o), NULL, g->arena));
+	put_origin(g, codec_origin(origin_name(o), c && c->type ? c->type : "", origin_url(o), NULL,
+			      g->arena));
 }
 
-/* Those that could not be opened. Their URL may carry credentials that nobody has taken out: it is not shown. */
+/* Those that could not be opened. Their URL may carry credentials that nobody has taken out: it is
+ * not shown. */
 static void add_missing_origins(struct gathering *g, struct storage *storage)
 {
 	for (unsigned i = 0; i < g->cfg->origin_count; i++) {
@@ -74,9 +76,9 @@ static void add_missing_origins(struct gathering *g, struct storage *storage)
 		if (o)
 			(void)origin_unref(o);
 		else
-			put_origin(g,
-				codec_origin(c->name, c->type, "", "could not be opened; the service's log says why",
-					g->arena));
+			put_origin(g, codec_origin(c->name, c->type, "",
+					      "could not be opened; the service's log says why",
+					      g->arena));
 	}
 }
 
@@ -121,8 +123,8 @@ static bool put_identity(const struct node *n, Coppice__V1__Node *out, struct ar
 	out->workers = n->workers;
 	out->draining = atomic_load(&n->draining);
 	out->mounts = mounts_ready_count(n->mounts);
-	return out->version && out->node_id && out->data_dir && out->run_dir && out->device_holder &&
-	       out->started_at;
+	return out->version && out->node_id && out->data_dir && out->run_dir &&
+	       out->device_holder && out->started_at;
 }
 
 int rpc_get_node(struct rpc_call *call, const ProtobufCMessage *message, struct err *e)

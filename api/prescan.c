@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * One walk over the wire format beside the descriptor. Every field is charged with what protobuf-c will allocate for it; the walk
- * ends at the first fault. Recursion is bounded by depth_max, so the stack is too. Pure.
+ * One walk over the wire format beside the descriptor. Every field is charged with what protobuf-c
+ *will allocate for it; the walk ends at the first fault. Recursion is bounded by depth_max, so the
+ *stack is too. Pure.
  *
  *	field = tag (varint: number << 3 | wire type), then
- *	0 varint | 1 eight bytes | 2 length, bytes | 5 four bytes      (3 and 4, groups, are refused: proto3 has none)
+ *	0 varint | 1 eight bytes | 2 length, bytes | 5 four bytes      (3 and 4, groups, are
+ *refused: proto3 has none)
  */
 #include "prescan.h"
 
@@ -15,7 +17,8 @@
 
 #include "utf8.h"
 
-/* What protobuf-c keeps per field on the wire while it unpacks (struct ScannedMember, doubled by the growth of its slabs). */
+/* What protobuf-c keeps per field on the wire while it unpacks (struct ScannedMember, doubled by
+ * the growth of its slabs). */
 #define FIELD_COST 80
 
 enum wire { WIRE_VARINT = 0, WIRE_64 = 1, WIRE_BYTES = 2, WIRE_32 = 5 };
@@ -35,14 +38,16 @@ struct span {
 
 static int malformed(struct scan *s, const char *what)
 {
-	return err_set(s->e, -EINVAL, "MALFORMED_REQUEST", "the request is not a valid message: %s", what);
+	return err_set(
+		s->e, -EINVAL, "MALFORMED_REQUEST", "the request is not a valid message: %s", what);
 }
 
 static int charge(struct scan *s, size_t bytes)
 {
 	if (bytes > s->limits->budget_bytes - s->spent_bytes)
 		return err_set(s->e, -EINVAL, "REQUEST_TOO_COMPLEX",
-			"the request would take more than %zu bytes of memory", s->limits->budget_bytes);
+			"the request would take more than %zu bytes of memory",
+			s->limits->budget_bytes);
 	s->spent_bytes += bytes;
 	return 0;
 }
@@ -137,8 +142,8 @@ static int scan_bytes(
 }
 
 /* The value after a tag; `field` NULL: unknown. */
-static int scan_value(struct scan *s, const ProtobufCFieldDescriptor *field, unsigned wire, struct span *in,
-	unsigned depth)
+static int scan_value(struct scan *s, const ProtobufCFieldDescriptor *field, unsigned wire,
+	struct span *in, unsigned depth)
 {
 	struct span bytes;
 	uint64_t value;
@@ -165,8 +170,8 @@ static int scan_message(
 	int r = charge(s, type->sizeof_message + sizeof(void *));
 
 	if (r == 0 && depth > s->limits->depth_max)
-		r = err_set(s->e, -EINVAL, "REQUEST_TOO_COMPLEX", "the request nests more than %u levels",
-			s->limits->depth_max);
+		r = err_set(s->e, -EINVAL, "REQUEST_TOO_COMPLEX",
+			"the request nests more than %u levels", s->limits->depth_max);
 	while (r == 0 && in.at < in.end) {
 		const ProtobufCFieldDescriptor *field;
 		uint64_t tag;

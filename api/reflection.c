@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * grpc.reflection.v1 and v1alpha, which are the same on the wire: one answer per request over the const index. Extensions do not
- * exist in proto3 services like ours, so questions about them are answered NOT_FOUND. Inline: nothing here waits.
+ * grpc.reflection.v1 and v1alpha, which are the same on the wire: one answer per request over the
+ * const index. Extensions do not exist in proto3 services like ours, so questions about them are
+ * answered NOT_FOUND. Inline: nothing here waits.
  */
 #include "reflection.h"
 
@@ -48,7 +49,8 @@ struct reflection *reflection_free(struct reflection *r)
 	return NULL;
 }
 
-static int answer_error(reflection_response *out, struct arena *a, grpc_status_code code, const char *text)
+static int answer_error(
+	reflection_response *out, struct arena *a, grpc_status_code code, const char *text)
 {
 	Grpc__Reflection__V1__ErrorResponse *error = arena_alloc(a, sizeof(*error));
 
@@ -57,7 +59,8 @@ static int answer_error(reflection_response *out, struct arena *a, grpc_status_c
 	grpc__reflection__v1__error_response__init(error);
 	error->error_code = (int32_t)code;
 	error->error_message = (char *)text; /* packing only reads */
-	out->message_response_case = GRPC__REFLECTION__V1__SERVER_REFLECTION_RESPONSE__MESSAGE_RESPONSE_ERROR_RESPONSE;
+	out->message_response_case =
+		GRPC__REFLECTION__V1__SERVER_REFLECTION_RESPONSE__MESSAGE_RESPONSE_ERROR_RESPONSE;
 	out->error_response = error;
 	return 0;
 }
@@ -69,7 +72,8 @@ static void collect(const struct reflection *r, const struct reflection_file *fi
 	size_t done = *count;
 
 	taken[file - r->files] = true;
-	list[(*count)++] = (ProtobufCBinaryData){.data = (uint8_t *)file->raw, .len = file->raw_len};
+	list[(*count)++] =
+		(ProtobufCBinaryData){.data = (uint8_t *)file->raw, .len = file->raw_len};
 	/* breadth first over the list itself, so depth costs no stack */
 	for (; done < *count; done++) {
 		const struct reflection_file *from = r->files;
@@ -83,14 +87,14 @@ static void collect(const struct reflection *r, const struct reflection_file *fi
 			if (!next || taken[next - r->files])
 				continue;
 			taken[next - r->files] = true;
-			list[(*count)++] =
-				(ProtobufCBinaryData){.data = (uint8_t *)next->raw, .len = next->raw_len};
+			list[(*count)++] = (ProtobufCBinaryData){
+				.data = (uint8_t *)next->raw, .len = next->raw_len};
 		}
 	}
 }
 
-static int answer_file(
-	const struct reflection *r, const struct reflection_file *file, reflection_response *out, struct arena *a)
+static int answer_file(const struct reflection *r, const struct reflection_file *file,
+	reflection_response *out, struct arena *a)
 {
 	Grpc__Reflection__V1__FileDescriptorResponse *files;
 	bool *taken;
@@ -102,7 +106,8 @@ static int answer_file(
 	if (!files || !taken)
 		return -ENOMEM;
 	grpc__reflection__v1__file_descriptor_response__init(files);
-	files->file_descriptor_proto = arena_array(a, r->file_count, sizeof(files->file_descriptor_proto[0]));
+	files->file_descriptor_proto =
+		arena_array(a, r->file_count, sizeof(files->file_descriptor_proto[0]));
 	if (!files->file_descriptor_proto)
 		return -ENOMEM;
 	collect(r, file, taken, files->file_descriptor_proto, &files->n_file_descriptor_proto);
@@ -151,8 +156,8 @@ static int answer_services(reflection_response *out, struct arena *a)
 	return 0;
 }
 
-static int answer(
-	const struct reflection *r, const reflection_request *in, reflection_response *out, struct arena *a)
+static int answer(const struct reflection *r, const reflection_request *in,
+	reflection_response *out, struct arena *a)
 {
 	switch (in->message_request_case) {
 	case GRPC__REFLECTION__V1__SERVER_REFLECTION_REQUEST__MESSAGE_REQUEST_LIST_SERVICES:
@@ -160,7 +165,8 @@ static int answer(
 	case GRPC__REFLECTION__V1__SERVER_REFLECTION_REQUEST__MESSAGE_REQUEST_FILE_BY_FILENAME:
 		return answer_file(r, reflection_file_find(r, in->file_by_filename), out, a);
 	case GRPC__REFLECTION__V1__SERVER_REFLECTION_REQUEST__MESSAGE_REQUEST_FILE_CONTAINING_SYMBOL:
-		return answer_file(r, reflection_symbol_find(r, in->file_containing_symbol), out, a);
+		return answer_file(
+			r, reflection_symbol_find(r, in->file_containing_symbol), out, a);
 	case GRPC__REFLECTION__V1__SERVER_REFLECTION_REQUEST__MESSAGE_REQUEST_FILE_CONTAINING_EXTENSION:
 	case GRPC__REFLECTION__V1__SERVER_REFLECTION_REQUEST__MESSAGE_REQUEST_ALL_EXTENSION_NUMBERS_OF_TYPE:
 		return answer_error(out, a, GRPC_STATUS_NOT_FOUND, "there are no extensions here");

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Server reflection: the descriptors of our protos, as protoc wrote them, indexed by file and symbol. Const after start. */
+/* Server reflection: the descriptors of our protos, as protoc wrote them, indexed by file and
+ * symbol. Const after start. */
 #pragma once
 
 struct reflection;

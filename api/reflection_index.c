@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Cuts a FileDescriptorSet into its files without decoding and encoding them (what protobuf-c does not know must survive), and
- * collects the full names of messages, enums, services and methods. Counting first, then filling, so that arrays are
- * allocated once. Pure.
+ * Cuts a FileDescriptorSet into its files without decoding and encoding them (what protobuf-c does
+ * not know must survive), and collects the full names of messages, enums, services and methods.
+ * Counting first, then filling, so that arrays are allocated once. Pure.
  */
 #include "reflection_index.h"
 
@@ -63,7 +63,8 @@ static int cut_files(struct reflection *r, const uint8_t *set, size_t len)
 	return 0;
 }
 
-/* "prefix.name", entered under the file; returned as prefix for what is inside. NULL: no memory or too many. */
+/* "prefix.name", entered under the file; returned as prefix for what is inside. NULL: no memory or
+ * too many. */
 static const char *add(struct reflection *r, uint32_t file, const char *prefix, const char *name)
 {
 	size_t cap = strlen(prefix) + strlen(name) + 2;
@@ -111,7 +112,8 @@ static bool add_file(struct reflection *r, uint32_t index)
 
 static int by_name(const void *a, const void *b)
 {
-	return strcmp(((const struct reflection_symbol *)a)->name, ((const struct reflection_symbol *)b)->name);
+	return strcmp(((const struct reflection_symbol *)a)->name,
+		((const struct reflection_symbol *)b)->name);
 }
 
 int reflection_index_build(struct reflection *r, const uint8_t *set, size_t len)

@@ -8,7 +8,8 @@
 #include "arena.h"
 
 struct reflection_file {
-	const uint8_t *raw; /* the FileDescriptorProto as it stands in the set: never encoded again */
+	const uint8_t
+		*raw; /* the FileDescriptorProto as it stands in the set: never encoded again */
 	size_t raw_len;
 	const Google__Protobuf__FileDescriptorProto *parsed;
 };

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Builds the server, runs its completion queues, and takes it down. Each queue has one thread; a call lives on the queue that
- * accepted it. Handlers that work run on the pools of their class, never here.
+ * Builds the server, runs its completion queues, and takes it down. Each queue has one thread; a
+ *call lives on the queue that accepted it. Handlers that work run on the pools of their class,
+ *never here.
  *
  * The order of the end (each step lets nothing in that a later one could not wait for):
- *	no more connections → grpc_server_shutdown_and_notify → streams end → grace → cancel what is left → no call has a
- *	reference → pools → queues → grpc's objects.
+ *	no more connections → grpc_server_shutdown_and_notify → streams end → grace → cancel what is
+ *left → no call has a reference → pools → queues → grpc's objects.
  */
 #include <errno.h>
 #include <grpc/compression.h>
@@ -20,9 +21,9 @@
 #include "base/log.h"
 #include "base/pool.h"
 #include "call_internal.h"
-#include "log_grpc.h"
 #include "http.h"
 #include "listen.h"
+#include "log_grpc.h"
 #include "metrics_rpc.h"
 #include "reflection.h"
 #include "server_internal.h"
@@ -31,9 +32,9 @@
 #include "sweep.h"
 #include "uds.h"
 
-#define TICK_MS	       1000
-#define GRACE_DEFAULT  (10 * NS_PER_S)
-#define GRPC_MEMORY    ((size_t)256 << 20)
+#define TICK_MS                1000
+#define GRACE_DEFAULT          (10 * NS_PER_S)
+#define GRPC_MEMORY            ((size_t)256 << 20)
 #define STREAMS_PER_CONNECTION 1024
 
 static struct api_limits complete(struct api_limits l)
@@ -87,20 +88,28 @@ static void create_grpc_server(struct api_server *s)
 {
 	grpc_resource_quota *quota = grpc_resource_quota_create("coppice-api");
 	grpc_arg args[] = {
-		{.type = GRPC_ARG_INTEGER, .key = (char *)GRPC_ARG_ALLOW_REUSEPORT, .value.integer = 0},
+		{.type = GRPC_ARG_INTEGER,
+			.key = (char *)GRPC_ARG_ALLOW_REUSEPORT,
+			.value.integer = 0},
 		{.type = GRPC_ARG_INTEGER,
 			.key = (char *)GRPC_ARG_MAX_RECEIVE_MESSAGE_LENGTH,
 			.value.integer = API_MESSAGE_MAX},
 		{.type = GRPC_ARG_INTEGER,
 			.key = (char *)GRPC_ARG_MAX_CONCURRENT_STREAMS,
 			.value.integer = STREAMS_PER_CONNECTION},
-		{.type = GRPC_ARG_INTEGER, .key = (char *)GRPC_ARG_MAX_METADATA_SIZE, .value.integer = 16384},
+		{.type = GRPC_ARG_INTEGER,
+			.key = (char *)GRPC_ARG_MAX_METADATA_SIZE,
+			.value.integer = 16384},
 		/* identity only: gzip is inflated before the size is checked */
 		{.type = GRPC_ARG_INTEGER,
 			.key = (char *)GRPC_COMPRESSION_CHANNEL_ENABLED_ALGORITHMS_BITSET,
 			.value.integer = 1},
-		{.type = GRPC_ARG_INTEGER, .key = (char *)GRPC_ARG_KEEPALIVE_TIME_MS, .value.integer = 60000},
-		{.type = GRPC_ARG_INTEGER, .key = (char *)GRPC_ARG_KEEPALIVE_TIMEOUT_MS, .value.integer = 20000},
+		{.type = GRPC_ARG_INTEGER,
+			.key = (char *)GRPC_ARG_KEEPALIVE_TIME_MS,
+			.value.integer = 60000},
+		{.type = GRPC_ARG_INTEGER,
+			.key = (char *)GRPC_ARG_KEEPALIVE_TIMEOUT_MS,
+			.value.integer = 20000},
 		{.type = GRPC_ARG_INTEGER,
 			.key = (char *)GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS,
 			.value.integer = 1},
@@ -110,7 +119,9 @@ static void create_grpc_server(struct api_server *s)
 		{.type = GRPC_ARG_INTEGER,
 			.key = (char *)GRPC_ARG_SERVER_HANDSHAKE_TIMEOUT_MS,
 			.value.integer = 10000},
-		{.type = GRPC_ARG_INTEGER, .key = (char *)GRPC_ARG_MAX_CONNECTION_IDLE_MS, .value.integer = 1800000},
+		{.type = GRPC_ARG_INTEGER,
+			.key = (char *)GRPC_ARG_MAX_CONNECTION_IDLE_MS,
+			.value.integer = 1800000},
 		{.type = GRPC_ARG_POINTER,
 			.key = (char *)GRPC_ARG_RESOURCE_QUOTA,
 			.value.pointer = {.p = quota, .vtable = grpc_resource_quota_arg_vtable()}},
@@ -166,8 +177,8 @@ static int start_pools(struct api_server *s, unsigned work_threads)
 	return r;
 }
 
-static int add_tcp(struct api_server *s, const struct listen_address *address, const char *text, uint16_t *ret_port,
-	struct err *e)
+static int add_tcp(struct api_server *s, const struct listen_address *address, const char *text,
+	uint16_t *ret_port, struct err *e)
 {
 	grpc_server_credentials *plain;
 	char name[64];
@@ -175,12 +186,15 @@ static int add_tcp(struct api_server *s, const struct listen_address *address, c
 
 	if (!address->loopback)
 		return err_set(e, -EINVAL, "BAD_ADDRESS",
-			"%s is not a loopback address: it needs grpc.tls, which this version does not have", text);
+			"%s is not a loopback address: it needs grpc.tls, which this version does "
+			"not have",
+			text);
 	r = listen_probe(address, text, e);
 	if (r < 0)
 		return r;
 	plain = grpc_insecure_server_credentials_create();
-	port = grpc_server_add_http2_port(s->grpc, listen_format(address, name, sizeof(name)), plain);
+	port = grpc_server_add_http2_port(
+		s->grpc, listen_format(address, name, sizeof(name)), plain);
 	grpc_server_credentials_release(plain);
 	if (port <= 0)
 		return err_set(e, -EADDRINUSE, "ADDRESS_IN_USE", "cannot listen at %s", text);
@@ -291,7 +305,8 @@ static void shut_down(struct rpc_tag *tag, bool ok)
 	cond_broadcast(&s->changed);
 }
 
-/* Until grpc has let go of every call. After the grace time it is told to; then it is a matter of moments. */
+/* Until grpc has let go of every call. After the grace time it is told to; then it is a matter of
+ * moments. */
 static void wait_calls(struct api_server *s)
 {
 	uint64_t deadline_ns = clock_after(&clock_system, s->grace_ns);
@@ -301,7 +316,8 @@ static void wait_calls(struct api_server *s)
 	while (!s->shut_down || s->call_count) {
 		if (cond_wait_until(&s->changed, &s->mu, deadline_ns))
 			continue;
-		log_warn("api_stop_waits", LOG_U("calls", s->call_count), LOG_B("cancelled", forced));
+		log_warn("api_stop_waits", LOG_U("calls", s->call_count),
+			LOG_B("cancelled", forced));
 		if (!forced) {
 			forced = true;
 			lock_release(&s->mu);

@@ -18,9 +18,9 @@ struct reflection;
 struct rpc_metrics;
 struct uds;
 
-#define API_QUEUES_MAX	 8
-#define API_ACCEPTS	 8 /* calls asked for ahead, per completion queue */
-#define API_MESSAGE_MAX	 (4 << 20)
+#define API_QUEUES_MAX  8
+#define API_ACCEPTS     8 /* calls asked for ahead, per completion queue */
+#define API_MESSAGE_MAX (4 << 20)
 
 struct api_queue {
 	struct api_server *server;
@@ -38,7 +38,7 @@ struct api_server {
 	struct api_queue queues[API_QUEUES_MAX];
 	unsigned queue_count;
 	struct pool *pools[RPC_CLASS_COUNT]; /* RPC_INLINE: none */
-	struct pool *closer;		     /* runs the ends of streams */
+	struct pool *closer;                 /* runs the ends of streams */
 	struct uds *uds;
 	struct http_server *http;
 	struct reflection *reflection;
@@ -50,12 +50,12 @@ struct api_server {
 	_Atomic bool draining; /* health says so; calls still work */
 
 	struct lock mu;
-	struct cond changed;	     /* call_count or shut_down */
-	struct list calls;	     /* guarded by mu: accepted, not yet freed */
-	unsigned call_count;	     /* guarded by mu */
-	unsigned stream_count;	     /* guarded by mu */
-	bool stopping;		     /* guarded by mu: no new streams, no new accepts */
-	bool shut_down;		     /* guarded by mu: grpc has no call left */
+	struct cond changed;         /* call_count or shut_down */
+	struct list calls;           /* guarded by mu: accepted, not yet freed */
+	unsigned call_count;         /* guarded by mu */
+	unsigned stream_count;       /* guarded by mu */
+	bool stopping;               /* guarded by mu: no new streams, no new accepts */
+	bool shut_down;              /* guarded by mu: grpc has no call left */
 	struct list health_watchers; /* guarded by mu; see health.c */
 	_Atomic size_t queued_bytes; /* of all streams */
 	struct rpc_tag on_shutdown;

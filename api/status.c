@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The only place where errors become statuses. Reasons come first because they say more than an errno: -EPERM is
- * UNAUTHENTICATED for a caller nobody knows and PERMISSION_DENIED for one who may not. Pure; any thread.
+ * The only place where errors become statuses. Reasons come first because they say more than an
+ * errno: -EPERM is UNAUTHENTICATED for a caller nobody knows and PERMISSION_DENIED for one who may
+ * not. Pure; any thread.
  */
 #include "status.h"
 
@@ -142,7 +143,8 @@ void status_message(const struct err *e, char *out, size_t cap)
 {
 	char text[STATUS_MESSAGE_MAX];
 
-	(void)snprintf(text, sizeof(text), "%s%s%s", e->field, e->field[0] ? ": " : "", err_message(e));
+	(void)snprintf(
+		text, sizeof(text), "%s%s%s", e->field, e->field[0] ? ": " : "", err_message(e));
 	utf8_repair(text, out, cap);
 }
 

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Messages of a stream on their way out: a queue that is bounded in bytes, per stream and over all of them, with one
- * message in grpc's hands at a time. Who feeds it (a registry with its lock held) never waits: a peer that does not read fast enough
- * loses its stream with RESOURCE_EXHAUSTED and resumes later.
+ * Messages of a stream on their way out: a queue that is bounded in bytes, per stream and over all
+ * of them, with one message in grpc's hands at a time. Who feeds it (a registry with its lock held)
+ * never waits: a peer that does not read fast enough loses its stream with RESOURCE_EXHAUSTED and
+ * resumes later.
  *
- * The subscription that feeds a stream is taken down on the closing thread, because that may have to wait for a feeder, and the
- * end of a stream may be noticed by the feeder itself.
+ * The subscription that feeds a stream is taken down on the closing thread, because that may have
+ * to wait for a feeder, and the end of a stream may be noticed by the feeder itself.
  */
 #include <errno.h>
 #include <grpc/byte_buffer.h>
@@ -42,7 +43,8 @@ static void message_drop(struct rpc_call *call, struct rpc_message *m)
 void rpc_stream_fini(struct rpc_call *call)
 {
 	while (!list_empty(&call->stream.queue))
-		message_drop(call, list_entry(list_first(&call->stream.queue), struct rpc_message, link));
+		message_drop(call,
+			list_entry(list_first(&call->stream.queue), struct rpc_message, link));
 }
 
 static void run_end(void *arg)
@@ -57,21 +59,22 @@ void rpc_stream_over_locked(struct rpc_call *call)
 {
 	struct rpc_stream *stream = &call->stream;
 
-	list_for_each_safe(it, &stream->queue)
-	{
+	list_for_each_safe (it, &stream->queue) {
 		struct rpc_message *m = list_entry(it, struct rpc_message, link);
 
 		if (!stream->sending || it != list_first(&stream->queue))
 			message_drop(call, m);
 	}
-	if (stream->end && !stream->end_queued && pool_submit(call->server->closer, run_end, call, false) == 0)
+	if (stream->end && !stream->end_queued &&
+		pool_submit(call->server->closer, run_end, call, false) == 0)
 		stream->end_queued = true; /* else the server's tick tries again */
 }
 
 /* Under mu, with something in the queue and nothing being sent. */
 static void send_next(struct rpc_call *call)
 {
-	struct rpc_message *m = list_entry(list_first(&call->stream.queue), struct rpc_message, link);
+	struct rpc_message *m =
+		list_entry(list_first(&call->stream.queue), struct rpc_message, link);
 	grpc_op ops[2] = {{0}};
 	size_t n = 0;
 

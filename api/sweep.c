@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Nothing waits without a deadline: a handler has the call's, grpc enforces the client's, and what is left is ended here. Both walks
- * hold the server's lock and take each call's in turn; nothing they do blocks.
+ * Nothing waits without a deadline: a handler has the call's, grpc enforces the client's, and what
+ * is left is ended here. Both walks hold the server's lock and take each call's in turn; nothing
+ * they do blocks.
  */
 #include "sweep.h"
 
@@ -38,7 +39,8 @@ static void sweep_one(struct rpc_call *call, uint64_t now_ns)
 			rpc_fail_locked(call, -ETIMEDOUT, NULL);
 		break;
 	case RPC_FINISHING:
-		/* It does not read, so the status cannot leave; without it the call would stay for ever. */
+		/* It does not read, so the status cannot leave; without it the call would stay for
+		 * ever. */
 		if (now_ns >= call->finishing_ns + FINISH_MAX_NS)
 			(void)grpc_call_cancel(call->call, NULL);
 		break;
@@ -52,7 +54,7 @@ static void sweep_one(struct rpc_call *call, uint64_t now_ns)
 void sweep_calls(struct api_server *s, uint64_t now_ns)
 {
 	LOCK_GUARD(&s->mu);
-	list_for_each(it, &s->calls)
+	list_for_each (it, &s->calls)
 		sweep_one(list_entry(it, struct rpc_call, in_calls), now_ns);
 }
 
@@ -71,6 +73,6 @@ static void end_one(struct rpc_call *call)
 void sweep_end_streams(struct api_server *s)
 {
 	LOCK_GUARD(&s->mu);
-	list_for_each(it, &s->calls)
+	list_for_each (it, &s->calls)
 		end_one(list_entry(it, struct rpc_call, in_calls));
 }

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The listeners and their one thread, which waits in poll() for a connection or for the stop event, and never for anything else.
+ * The listeners and their one thread, which waits in poll() for a connection or for the stop event,
+ * and never for anything else.
  *
- * A socket file outlives its process after a kill -9, so at bind a file that is in the way is asked first: if nobody
- * answers it is a leftover. Two daemons that start at the same moment are kept apart by the lock on data_dir, not here.
+ * A socket file outlives its process after a kill -9, so at bind a file that is in the way is asked
+ * first: if nobody answers it is a leftover. Two daemons that start at the same moment are kept
+ * apart by the lock on data_dir, not here.
  */
 #include "uds.h"
 
@@ -28,7 +30,7 @@
 #include "base/log.h"
 
 #define LISTENERS_MAX 8
-#define BACKLOG	      128
+#define BACKLOG       128
 
 struct uds_listener {
 	int fd;
@@ -94,10 +96,12 @@ static int clear_way(const struct sockaddr_un *address, struct err *e)
 		return errno == ENOENT ? 0 : -errno;
 	if (!S_ISSOCK(st.st_mode))
 		return err_set(e, -ENOTSOCK, "NOT_A_SOCKET",
-			"%s exists and is not a socket; remove it or listen elsewhere", address->sun_path);
+			"%s exists and is not a socket; remove it or listen elsewhere",
+			address->sun_path);
 	r = probe(address);
 	if (r == -EADDRINUSE)
-		return err_set(e, r, "ADDRESS_IN_USE", "another process serves at %s", address->sun_path);
+		return err_set(
+			e, r, "ADDRESS_IN_USE", "another process serves at %s", address->sun_path);
 	if (r < 0)
 		return err_wrap(e, r, "ask the socket %s", address->sun_path);
 	return unlink(address->sun_path) < 0 && errno != ENOENT ? -errno : 0;
@@ -141,10 +145,12 @@ int uds_listen(struct uds *u, const char *path, struct err *e)
 	int r;
 
 	if (path[0] != '/' || strlen(path) >= sizeof(address.sun_path))
-		return err_set(e, -EINVAL, "BAD_ADDRESS", "unix:%s: must be an absolute path of at most %zu bytes",
-			path, sizeof(address.sun_path) - 1);
+		return err_set(e, -EINVAL, "BAD_ADDRESS",
+			"unix:%s: must be an absolute path of at most %zu bytes", path,
+			sizeof(address.sun_path) - 1);
 	if (u->count == LISTENERS_MAX)
-		return err_set(e, -EINVAL, "BAD_ADDRESS", "more than %d Unix sockets", LISTENERS_MAX);
+		return err_set(
+			e, -EINVAL, "BAD_ADDRESS", "more than %d Unix sockets", LISTENERS_MAX);
 	(void)snprintf(address.sun_path, sizeof(address.sun_path), "%s", path);
 	(void)snprintf(l->path, sizeof(l->path), "%s", path);
 	r = make_directory(path);
@@ -170,7 +176,8 @@ static void accept_one(struct uds *u, const struct uds_listener *l)
 	if (fd < 0) {
 		if (errno != EAGAIN && errno != ECONNABORTED && errno != EINTR) {
 			log_warn("uds_accept", LOG_S("path", l->path), LOG_E(-errno));
-			/* out of descriptors: the connection stays in the backlog, do not spin on it */
+			/* out of descriptors: the connection stays in the backlog, do not spin on
+			 * it */
 			(void)poll(&(struct pollfd){.fd = u->stop_fd, .events = POLLIN}, 1, 100);
 		}
 		return;

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Credentials by descriptor number. grpc owns a connection's descriptor and closes it when it likes, without telling; all it says
- * about a call is the number. So a number must not be given to another peer while a call of the old one may still be looked up: every
- * accepted socket is moved to the next higher free number of a range, round and round. Before a number comes again, all others have
- * been used, and its entry is replaced before grpc sees the new connection.
+ * Credentials by descriptor number. grpc owns a connection's descriptor and closes it when it
+ * likes, without telling; all it says about a call is the number. So a number must not be given to
+ * another peer while a call of the old one may still be looked up: every accepted socket is moved
+ * to the next higher free number of a range, round and round. Before a number comes again, all
+ * others have been used, and its entry is replaced before grpc sees the new connection.
  *
  * Any thread; the range also bounds the number of connections.
  */
@@ -23,7 +24,7 @@
 struct uds_peers {
 	struct lock mu;
 	int base, count; /* const after init: the range of numbers */
-	int next;	 /* guarded by mu: offset to try first */
+	int next;        /* guarded by mu: offset to try first */
 	struct {
 		bool known;
 		struct uds_cred cred;

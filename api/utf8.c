@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * One step function says how long the character at a position is, after the table 3-7 of the Unicode standard (well-formed
- * byte sequences); checking and repairing are loops over it. Pure.
+ * One step function says how long the character at a position is, after the table 3-7 of the
+ * Unicode standard (well-formed byte sequences); checking and repairing are loops over it. Pure.
  */
 #include "utf8.h"
 

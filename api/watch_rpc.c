@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * WatchMounts: a subscription in the registry that feeds a stream. The registry calls event() in order and with its lock held, so all
- * it does is pack and queue. The subscription ends on the closing thread, where waiting for a running event() is harmless.
+ * WatchMounts: a subscription in the registry that feeds a stream. The registry calls event() in
+ *order and with its lock held, so all it does is pack and queue. The subscription ends on the
+ *closing thread, where waiting for a running event() is harmless.
  *
  *	opened ──► subscribed (events flow) ──► attached: the stream's end unsubscribes
  *	              └─ the stream ended before that: the handler unsubscribes itself
@@ -56,7 +57,8 @@ static void unsubscribe(struct rpc_call *call, void *arg)
 	mounts_unwatch(call->server->node->mounts, w->subscription);
 }
 
-static int decode(struct rpc_call *call, const Coppice__V1__WatchMountsRequest *in, struct watch *w, struct err *e)
+static int decode(struct rpc_call *call, const Coppice__V1__WatchMountsRequest *in, struct watch *w,
+	struct err *e)
 {
 	struct mount_key key;
 	int r = in->mount_id[0] ? codec_mount_key(in->mount_id, "", &key, e) : 0;
@@ -81,7 +83,8 @@ int rpc_watch_mounts(struct rpc_call *call, const ProtobufCMessage *message, str
 	if (r == 0)
 		r = rpc_stream_open(call, e);
 	if (r == 0)
-		r = mounts_watch(mounts, &w->filter, in->since_sequence, event, w, &w->subscription);
+		r = mounts_watch(
+			mounts, &w->filter, in->since_sequence, event, w, &w->subscription);
 	if (r < 0)
 		return r;
 	if (!rpc_stream_attach(call, unsubscribe, w))

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The real api over a registry in memory and a real, empty storage. Writes "port=… http=…" to stdout when it serves; SIGUSR1 drains,
- * SIGTERM stops.
+ * The real api over a registry in memory and a real, empty storage. Writes "port=… http=…" to
+ *stdout when it serves; SIGUSR1 drains, SIGTERM stops.
  *
  *	api_test_server DIRECTORY UNIX_SOCKET [stream_queue_bytes [grace_ms [tcp address]]]
  */
@@ -66,11 +66,21 @@ static int run(struct node *node, char **argv, int argc)
 
 int main(int argc, char **argv)
 {
-	struct cfg_origin origins[] = {{.name = (char *)"gone", .type = (char *)"git", .url = (char *)"https://user:pw@x/"}};
-	struct cfg cfg = {.http_listen = (char *)"127.0.0.1:0", .origins = origins, .origin_count = 1};
-	struct storage_config storage = {.data_dir = argv[1], .memory_bytes = 1 << 20, .disk_bytes = 1 << 24,
-		.index_map_bytes = 1 << 24, .clock = &clock_system};
-	struct node node = {.cfg = &cfg, .clock = &clock_system, .device_holder = "local", .workers = 2, .node_id = "node",
+	struct cfg_origin origins[] = {{.name = (char *)"gone",
+		.type = (char *)"git",
+		.url = (char *)"https://user:pw@x/"}};
+	struct cfg cfg = {
+		.http_listen = (char *)"127.0.0.1:0", .origins = origins, .origin_count = 1};
+	struct storage_config storage = {.data_dir = argv[1],
+		.memory_bytes = 1 << 20,
+		.disk_bytes = 1 << 24,
+		.index_map_bytes = 1 << 24,
+		.clock = &clock_system};
+	struct node node = {.cfg = &cfg,
+		.clock = &clock_system,
+		.device_holder = "local",
+		.workers = 2,
+		.node_id = "node",
 		.started_wall_ns = 1000000000};
 	struct err e = {0};
 	sigset_t set;

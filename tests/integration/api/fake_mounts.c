@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * service/mounts.h in memory: idempotent creation, lookup confined to a tenant, pages, leases. The origin's name decides what creation
- * meets: "missing" is not found, "stuck" waits until the call is cancelled or its deadline comes, "nap-500" takes 500 ms.
+ * service/mounts.h in memory: idempotent creation, lookup confined to a tenant, pages, leases. The
+ * origin's name decides what creation meets: "missing" is not found, "stuck" waits until the call
+ * is cancelled or its deadline comes, "nap-500" takes 500 ms.
  */
 #include "fake_mounts.h"
 
@@ -29,8 +30,7 @@ struct mounts *fake_mounts_new(void)
 
 struct mounts *fake_mounts_free(struct mounts *m)
 {
-	list_for_each_safe(it, &m->all)
-	{
+	list_for_each_safe (it, &m->all) {
 		struct fake_mount *mount = list_entry(it, struct fake_mount, link);
 
 		mount_info_fini(&mount->info);
@@ -77,7 +77,8 @@ static void fill(struct mount_info *info, const struct mount_request *rq, unsign
 {
 	char root[512];
 
-	(void)snprintf(info->mount_id, sizeof(info->mount_id), "%08x-0000-4000-8000-000000000000", number);
+	(void)snprintf(
+		info->mount_id, sizeof(info->mount_id), "%08x-0000-4000-8000-000000000000", number);
 	(void)snprintf(root, sizeof(root), "/run/test/mnt/%s/%s", rq->tenant, rq->job_id);
 	COPY(info->job_id, rq->job_id);
 	COPY(info->tenant, rq->tenant);
@@ -104,7 +105,8 @@ static void fill(struct mount_info *info, const struct mount_request *rq, unsign
 	info->label_count = rq->label_count;
 }
 
-static int wait_for_origin(const struct mount_request *rq, const struct cancel *cancel, uint64_t deadline_ns)
+static int wait_for_origin(
+	const struct mount_request *rq, const struct cancel *cancel, uint64_t deadline_ns)
 {
 	uint64_t until_ns = deadline_ns;
 	bool nap = strncmp(rq->origin, "nap-", 4) == 0;
@@ -113,7 +115,8 @@ static int wait_for_origin(const struct mount_request *rq, const struct cancel *
 	if (!nap && strcmp(rq->origin, "stuck") != 0)
 		return 0;
 	if (nap)
-		until_ns = clock_after(&clock_system, strtoul(rq->origin + 4, NULL, 10) * NS_PER_MS);
+		until_ns =
+			clock_after(&clock_system, strtoul(rq->origin + 4, NULL, 10) * NS_PER_MS);
 	r = cancel_sleep_until((struct cancel *)cancel, until_ns);
 	log_info("fake_origin", LOG_S("job_id", rq->job_id), LOG_E(r));
 	return nap && r == -ETIMEDOUT ? 0 : r;
@@ -121,8 +124,7 @@ static int wait_for_origin(const struct mount_request *rq, const struct cancel *
 
 static struct fake_mount *find(struct mounts *m, const struct mount_key *key, bool deleted_too)
 {
-	list_for_each(it, &m->all)
-	{
+	list_for_each (it, &m->all) {
 		struct fake_mount *mount = list_entry(it, struct fake_mount, link);
 
 		if (mount->deleted && !deleted_too)
@@ -136,8 +138,8 @@ static struct fake_mount *find(struct mounts *m, const struct mount_key *key, bo
 	return NULL;
 }
 
-int mounts_create(struct mounts *m, const struct mount_request *rq, const struct cancel *cancel, uint64_t deadline_ns,
-	struct mount_info *ret_info, struct err *e)
+int mounts_create(struct mounts *m, const struct mount_request *rq, const struct cancel *cancel,
+	uint64_t deadline_ns, struct mount_info *ret_info, struct err *e)
 {
 	const struct mount_key key = {.job_id = rq->job_id, .tenant = rq->tenant};
 	struct fake_mount *mount;
@@ -146,7 +148,8 @@ int mounts_create(struct mounts *m, const struct mount_request *rq, const struct
 	if (r < 0)
 		return r;
 	if (strcmp(rq->origin, "missing") == 0)
-		return err_set(e, -ENOENT, "ORIGIN_NOT_FOUND", "there is no origin \"%s\"", rq->origin);
+		return err_set(
+			e, -ENOENT, "ORIGIN_NOT_FOUND", "there is no origin \"%s\"", rq->origin);
 	(void)pthread_mutex_lock(&m->mu);
 	mount = find(m, &key, false);
 	if (mount && strcmp(mount->info.path, rq->path) != 0) {
@@ -209,26 +212,30 @@ static int with_mount(struct mounts *m, const struct mount_key *key, enum change
 	return r;
 }
 
-int mounts_get(struct mounts *m, const struct mount_key *key, struct mount_info *ret_info, struct err *e)
+int mounts_get(
+	struct mounts *m, const struct mount_key *key, struct mount_info *ret_info, struct err *e)
 {
 	return with_mount(m, key, READ, NULL, ret_info, e);
 }
 
-int mounts_delete(struct mounts *m, const struct mount_key *key, uint64_t deadline_ns, struct mount_info *ret_info, struct err *e)
+int mounts_delete(struct mounts *m, const struct mount_key *key, uint64_t deadline_ns,
+	struct mount_info *ret_info, struct err *e)
 {
 	(void)deadline_ns;
 	return with_mount(m, key, DELETE, NULL, ret_info, e);
 }
 
-int mounts_renew(struct mounts *m, const struct mount_key *key, uint32_t lease_seconds, struct mount_info *ret_info, struct err *e)
+int mounts_renew(struct mounts *m, const struct mount_key *key, uint32_t lease_seconds,
+	struct mount_info *ret_info, struct err *e)
 {
-	struct mount_update u = {.fields = lease_seconds ? MOUNT_UPDATE_LEASE : 0, .lease_seconds = lease_seconds};
+	struct mount_update u = {
+		.fields = lease_seconds ? MOUNT_UPDATE_LEASE : 0, .lease_seconds = lease_seconds};
 
 	return with_mount(m, key, UPDATE, &u, ret_info, e);
 }
 
-int mounts_update(struct mounts *m, const struct mount_key *key, const struct mount_update *update, struct mount_info *ret_info,
-	struct err *e)
+int mounts_update(struct mounts *m, const struct mount_key *key, const struct mount_update *update,
+	struct mount_info *ret_info, struct err *e)
 {
 	return with_mount(m, key, UPDATE, update, ret_info, e);
 }
@@ -243,17 +250,20 @@ bool fake_matches(const struct mount_filter *f, const struct mount_info *info)
 		bool found = false;
 
 		for (unsigned k = 0; k < info->label_count; k++)
-			found = found || memcmp(&f->labels[i], &info->labels[k], sizeof(f->labels[i])) == 0;
+			found = found ||
+				memcmp(&f->labels[i], &info->labels[k], sizeof(f->labels[i])) == 0;
 		if (!found)
 			return false;
 	}
 	return !f->states || (f->states & (1u << info->state));
 }
 
-int mounts_list(struct mounts *m, const struct mount_filter *filter, struct mount_info **ret_infos, unsigned *ret_count,
-	char ret_token[64], struct err *e)
+int mounts_list(struct mounts *m, const struct mount_filter *filter, struct mount_info **ret_infos,
+	unsigned *ret_count, char ret_token[64], struct err *e)
 {
-	unsigned long skip = filter->page_token && filter->page_token[0] ? strtoul(filter->page_token, NULL, 10) : 0;
+	unsigned long skip = filter->page_token && filter->page_token[0]
+				     ? strtoul(filter->page_token, NULL, 10)
+				     : 0;
 	struct mount_info *infos = calloc(filter->page_size, sizeof(*infos));
 	unsigned long seen = 0;
 	unsigned count = 0;
@@ -261,8 +271,7 @@ int mounts_list(struct mounts *m, const struct mount_filter *filter, struct moun
 	(void)e;
 	ret_token[0] = '\0';
 	(void)pthread_mutex_lock(&m->mu);
-	list_for_each(it, &m->all)
-	{
+	list_for_each (it, &m->all) {
 		struct fake_mount *mount = list_entry(it, struct fake_mount, link);
 
 		if (mount->deleted || !fake_matches(filter, &mount->info) || seen++ < skip)
@@ -284,7 +293,7 @@ uint64_t mounts_ready_count(struct mounts *m)
 	uint64_t count = 0;
 
 	(void)pthread_mutex_lock(&m->mu);
-	list_for_each(it, &m->all)
+	list_for_each (it, &m->all)
 		count += !list_entry(it, struct fake_mount, link)->deleted;
 	(void)pthread_mutex_unlock(&m->mu);
 	return count;

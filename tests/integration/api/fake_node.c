@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The node's facts, fixed, so that a test can expect them; and the one function of the session floor that the api calls. */
+/* The node's facts, fixed, so that a test can expect them; and the one function of the session
+ * floor that the api calls. */
 #include <stdio.h>
 
 #include "fuse/session.h"
@@ -8,7 +9,8 @@
 void node_facts(const struct node *n, struct node_facts *ret_facts)
 {
 	(void)n;
-	*ret_facts = (struct node_facts){.resident_bytes = 1, .open_descriptors = 2, .disk_free_bytes = 3, .cpu_time_ns = 4};
+	*ret_facts = (struct node_facts){
+		.resident_bytes = 1, .open_descriptors = 2, .disk_free_bytes = 3, .cpu_time_ns = 4};
 	(void)snprintf(ret_facts->hostname, sizeof(ret_facts->hostname), "testhost");
 	(void)snprintf(ret_facts->kernel, sizeof(ret_facts->kernel), "6.1.0");
 }

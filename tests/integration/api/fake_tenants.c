@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Four tenants: "root" (uid 0, an admin), "team-a" (uid 65534, only the origin "demo"), "team-b" (uid 1), and "team-t" for who brings
- * the token "sesame" over any transport. Loopback without a token is "root".
+ * Four tenants: "root" (uid 0, an admin), "team-a" (uid 65534, only the origin "demo"), "team-b"
+ * (uid 1), and "team-t" for who brings the token "sesame" over any transport. Loopback without a
+ * token is "root".
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -54,12 +55,14 @@ static int index_of(const struct tenant_peer *peer)
 	return peer->uid == 0 ? 0 : peer->uid == 65534 ? 1 : peer->uid == 1 ? 2 : -1;
 }
 
-int tenants_identify(struct tenants *t, const struct tenant_peer *peer, struct tenant **ret_tenant, bool *ret_admin, struct err *e)
+int tenants_identify(struct tenants *t, const struct tenant_peer *peer, struct tenant **ret_tenant,
+	bool *ret_admin, struct err *e)
 {
 	int i = index_of(peer);
 
 	if (i < 0)
-		return err_set(e, -EPERM, "UNAUTHENTICATED", "nobody has this identity; add it to a tenant");
+		return err_set(e, -EPERM, "UNAUTHENTICATED",
+			"nobody has this identity; add it to a tenant");
 	*ret_tenant = &t->all[i];
 	*ret_admin = t->all[i].admin;
 	return 0;
@@ -92,7 +95,8 @@ struct quota *tenant_quota(struct tenant *tn)
 int tenant_may_mount(const struct tenant *tn, const char *origin, const char *path, struct err *e)
 {
 	if (strcmp(tn->name, "team-a") == 0 && strcmp(origin, "demo") != 0)
-		return err_set(e, -EACCES, "ORIGIN_NOT_ALLOWED", "team-a may not use \"%s\"", origin);
+		return err_set(
+			e, -EACCES, "ORIGIN_NOT_ALLOWED", "team-a may not use \"%s\"", origin);
 	if (strncmp(path, "secret", 6) == 0)
 		return err_set(e, -EACCES, "PATH_NOT_ALLOWED", "\"%s\" is not allowed", path);
 	return 0;

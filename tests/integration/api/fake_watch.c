@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Watching of the in-memory registry: `fn` runs with its lock held, as the contract allows, and unwatch waits for that lock. */
+/* Watching of the in-memory registry: `fn` runs with its lock held, as the contract allows, and
+ * unwatch waits for that lock. */
 #include <stdlib.h>
 
 #include "base/clock.h"
@@ -12,10 +13,13 @@ struct mount_watch {
 	void *arg;
 };
 
-static void tell_one(struct mount_watch *w, enum mount_event_kind kind, uint64_t sequence, const struct mount_info *info)
+static void tell_one(struct mount_watch *w, enum mount_event_kind kind, uint64_t sequence,
+	const struct mount_info *info)
 {
-	const struct mount_event ev = {
-		.kind = kind, .sequence = sequence, .wall_ns = clock_wall_ns(&clock_system), .mount = info};
+	const struct mount_event ev = {.kind = kind,
+		.sequence = sequence,
+		.wall_ns = clock_wall_ns(&clock_system),
+		.mount = info};
 
 	if (!info || fake_matches(w->filter, info))
 		w->fn(w->arg, &ev);
@@ -24,19 +28,18 @@ static void tell_one(struct mount_watch *w, enum mount_event_kind kind, uint64_t
 void fake_tell(struct mounts *m, struct fake_mount *mount, enum mount_event_kind kind)
 {
 	mount->info.sequence = ++m->sequence;
-	list_for_each(it, &m->watches)
+	list_for_each (it, &m->watches)
 		tell_one(list_entry(it, struct mount_watch, link), kind, m->sequence, &mount->info);
 }
 
-int mounts_watch(struct mounts *m, const struct mount_filter *filter, uint64_t since_sequence, mount_watch_fn fn, void *arg,
-	struct mount_watch **ret_watch)
+int mounts_watch(struct mounts *m, const struct mount_filter *filter, uint64_t since_sequence,
+	mount_watch_fn fn, void *arg, struct mount_watch **ret_watch)
 {
 	struct mount_watch *w = calloc(1, sizeof(*w));
 
 	*w = (struct mount_watch){.filter = filter, .fn = fn, .arg = arg};
 	(void)pthread_mutex_lock(&m->mu);
-	list_for_each(it, &m->all)
-	{
+	list_for_each (it, &m->all) {
 		struct fake_mount *mount = list_entry(it, struct fake_mount, link);
 
 		if (!since_sequence && !mount->deleted)

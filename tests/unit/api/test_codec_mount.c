@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* codec_mount.c and codec_request.c: domain → wire → domain keeps everything, limits hold at their edges, memory may end anywhere. */
+/* codec_mount.c and codec_request.c: domain → wire → domain keeps everything, limits hold at their
+ * edges, memory may end anywhere. */
+#include <cmocka.h>
+#include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <setjmp.h>
-#include <cmocka.h>
 
 #include <errno.h>
 #include <stdio.h>
@@ -42,7 +43,8 @@ static struct mount_info example(void)
 		.labels = labels,
 		.label_count = 2};
 
-	(void)snprintf(info.mount_id, sizeof(info.mount_id), "01234567-89ab-cdef-0123-456789abcdef");
+	(void)snprintf(
+		info.mount_id, sizeof(info.mount_id), "01234567-89ab-cdef-0123-456789abcdef");
 	(void)snprintf(info.job_id, sizeof(info.job_id), "j");
 	(void)snprintf(info.tenant, sizeof(info.tenant), "t");
 	(void)snprintf(info.origin, sizeof(info.origin), "o");
@@ -193,9 +195,11 @@ static void test_create_limits(void **state)
 	revision[255] = '\0';
 	assert_int_equal(create(&in, &e), 0);
 
-	for (uint32_t lease = 0; lease < 604810; lease += lease > 10 && lease < 604790 ? 604000 / 8 : 1) {
+	for (uint32_t lease = 0;
+		lease<604810; lease += lease> 10 && lease < 604790 ? 604000 / 8 : 1) {
 		in.lease_seconds = lease;
-		assert_int_equal(create(&in, &e), !lease || (lease >= 5 && lease <= 604800) ? 0 : -EINVAL);
+		assert_int_equal(
+			create(&in, &e), !lease || (lease >= 5 && lease <= 604800) ? 0 : -EINVAL);
 	}
 	in.lease_seconds = 0;
 	in.quota = &quota;
@@ -220,17 +224,22 @@ static void test_key(void **state)
 	assert_int_equal(codec_mount_key("", "job", &key, &e), 0);
 	assert_null(key.mount_id);
 	assert_int_equal(codec_mount_key("", "", &key, &e), -EINVAL);
-	assert_int_equal(codec_mount_key("01234567-89AB-cdef-0123-456789abcdef", "job", &key, &e), -EINVAL);
-	assert_int_equal(codec_mount_key("01234567-89AB-cdef-0123-456789abcde", "", &key, &e), -EINVAL);
-	assert_int_equal(codec_mount_key("01234567-89AB-cdef-0123-456789abcdef0", "", &key, &e), -EINVAL);
-	assert_int_equal(codec_mount_key("01234567-89AB-cdef-0123-456789abcdeg", "", &key, &e), -EINVAL);
+	assert_int_equal(
+		codec_mount_key("01234567-89AB-cdef-0123-456789abcdef", "job", &key, &e), -EINVAL);
+	assert_int_equal(
+		codec_mount_key("01234567-89AB-cdef-0123-456789abcde", "", &key, &e), -EINVAL);
+	assert_int_equal(
+		codec_mount_key("01234567-89AB-cdef-0123-456789abcdef0", "", &key, &e), -EINVAL);
+	assert_int_equal(
+		codec_mount_key("01234567-89AB-cdef-0123-456789abcdeg", "", &key, &e), -EINVAL);
 	assert_int_equal(codec_mount_key("", "../job", &key, &e), -EINVAL);
 }
 
 static void test_list(void **state)
 {
 	Coppice__V1__ListMountsRequest in = COPPICE__V1__LIST_MOUNTS_REQUEST__INIT;
-	Coppice__V1__MountState states[] = {COPPICE__V1__MOUNT_STATE__READY, COPPICE__V1__MOUNT_STATE__EXPIRED};
+	Coppice__V1__MountState states[] = {
+		COPPICE__V1__MOUNT_STATE__READY, COPPICE__V1__MOUNT_STATE__EXPIRED};
 	struct mount_filter f;
 	struct arena a;
 	struct err e = {0};

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* listen.c: which addresses are understood, and which count as loopback. */
+#include <cmocka.h>
+#include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <setjmp.h>
-#include <cmocka.h>
 
 #include <errno.h>
 #include <string.h>
@@ -17,10 +17,11 @@ static void test_good(void **state)
 	static const struct {
 		const char *text, *formatted;
 		bool loopback;
-	} cases[] = {{"127.0.0.1:7433", "127.0.0.1:7433", true}, {"127.9.9.9:0", "127.9.9.9:0", true},
-		{"localhost:1", "127.0.0.1:1", true}, {"[::1]:65535", "[::1]:65535", true},
-		{"0.0.0.0:80", "0.0.0.0:80", false}, {"[::]:80", "[::]:80", false},
-		{"128.0.0.1:80", "128.0.0.1:80", false}, {"[::ffff:127.0.0.1]:1", "[::ffff:127.0.0.1]:1", false}};
+	} cases[] = {{"127.0.0.1:7433", "127.0.0.1:7433", true},
+		{"127.9.9.9:0", "127.9.9.9:0", true}, {"localhost:1", "127.0.0.1:1", true},
+		{"[::1]:65535", "[::1]:65535", true}, {"0.0.0.0:80", "0.0.0.0:80", false},
+		{"[::]:80", "[::]:80", false}, {"128.0.0.1:80", "128.0.0.1:80", false},
+		{"[::ffff:127.0.0.1]:1", "[::ffff:127.0.0.1]:1", false}};
 	struct listen_address a;
 	char out[64];
 
@@ -37,8 +38,9 @@ static void test_good(void **state)
 
 static void test_bad(void **state)
 {
-	static const char *const cases[] = {"", ":", ":80", "127.0.0.1", "127.0.0.1:", "127.0.0.1:65536", "127.0.0.1:-1",
-		"127.0.0.1: 1", "127.0.0.1:1x", "example.org:80", "::1:80", "[::1]", "[]:1", "[127.0.0.1]:1", "300.0.0.1:1",
+	static const char *const cases[] = {"", ":", ":80", "127.0.0.1",
+		"127.0.0.1:", "127.0.0.1:65536", "127.0.0.1:-1", "127.0.0.1: 1", "127.0.0.1:1x",
+		"example.org:80", "::1:80", "[::1]", "[]:1", "[127.0.0.1]:1", "300.0.0.1:1",
 		"[0123456789012345678901234567890123456789012345678901234567890123456789]:1"};
 
 	(void)state;

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* methods.c: the rows are in order, every one is found, nothing else is, and each RPC of our protos has one. */
+/* methods.c: the rows are in order, every one is found, nothing else is, and each RPC of our protos
+ * has one. */
+#include <cmocka.h>
+#include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <setjmp.h>
-#include <cmocka.h>
 
 #include <coppice/v1/mount.pb-c.h>
 #include <coppice/v1/node.pb-c.h>
@@ -28,7 +29,8 @@ static void test_rows(void **state)
 		(void)snprintf(longer, sizeof(longer), "%sx", path);
 		assert_null(rpc_method_find(longer, strlen(longer)));
 		/* only a stream may be without an end */
-		assert_true(rpc_methods[i].deadline_max_s || rpc_methods[i].shape == RPC_SERVER_STREAM);
+		assert_true(
+			rpc_methods[i].deadline_max_s || rpc_methods[i].shape == RPC_SERVER_STREAM);
 	}
 	assert_null(rpc_method_find("", 0));
 	assert_null(rpc_method_find("/", 1));
@@ -37,8 +39,9 @@ static void test_rows(void **state)
 
 static void test_every_rpc_has_a_row(void **state)
 {
-	const ProtobufCServiceDescriptor *const services[] = {&coppice__v1__mount_service__descriptor,
-		&coppice__v1__node_service__descriptor, &grpc__health__v1__health__descriptor};
+	const ProtobufCServiceDescriptor *const services[] = {
+		&coppice__v1__mount_service__descriptor, &coppice__v1__node_service__descriptor,
+		&grpc__health__v1__health__descriptor};
 
 	(void)state;
 	for (size_t s = 0; s < 3; s++)
@@ -46,7 +49,8 @@ static void test_every_rpc_has_a_row(void **state)
 			const struct rpc_method *row;
 			char path[128];
 
-			(void)snprintf(path, sizeof(path), "/%s/%s", services[s]->name, services[s]->methods[m].name);
+			(void)snprintf(path, sizeof(path), "/%s/%s", services[s]->name,
+				services[s]->methods[m].name);
 			row = rpc_method_find(path, strlen(path));
 			assert_non_null(row);
 			assert_ptr_equal(row->input, services[s]->methods[m].input);

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* prescan.c: what passes, each way to be refused, and that a truncated or mutated message is never read past its end. */
+/* prescan.c: what passes, each way to be refused, and that a truncated or mutated message is never
+ * read past its end. */
+#include <cmocka.h>
+#include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <setjmp.h>
-#include <cmocka.h>
 
 #include <coppice/v1/mount.pb-c.h>
 #include <errno.h>
@@ -19,8 +20,8 @@
 
 #define CREATE (&coppice__v1__create_mount_request__descriptor)
 
-static void refused(const ProtobufCMessageDescriptor *type, const void *data, size_t len, const char *reason,
-	const char *field)
+static void refused(const ProtobufCMessageDescriptor *type, const void *data, size_t len,
+	const char *reason, const char *field)
 {
 	struct err e = {0};
 
@@ -72,7 +73,8 @@ static void test_truncated_and_mutated(void **state)
 
 	(void)state;
 	for (unsigned i = 0; i < 20000; i++) {
-		uint8_t *copy = malloc(len + 1); /* exact size: the sanitizer sees every byte beyond */
+		uint8_t *copy =
+			malloc(len + 1); /* exact size: the sanitizer sees every byte beyond */
 		size_t cut = i < len ? i : len;
 		struct arena a;
 
@@ -94,10 +96,19 @@ static void test_malformed(void **state)
 	static const struct {
 		const char *bytes;
 		size_t len;
-	} cases[] = {{"\xff", 1}, {"\x00", 1}, {"\x0a\x05" "ab", 4}, {"\x0b", 1}, {"\x0c", 1}, {"\x40", 1},
-		{"\x09" "1234567", 8}, {"\x0d" "123", 4}, {"\x0f", 1},
-		{"\x40\xff\xff\xff\xff\xff\xff\xff\xff\xff\x02", 11}, /* 65 bits */
-		{"\x80\x80\x80\x80\x80\x01", 6}};		       /* field number past 2^29 */
+	} cases[] = {{"\xff", 1}, {"\x00", 1},
+		{"\x0a\x05"
+		 "ab",
+			4},
+		{"\x0b", 1}, {"\x0c", 1}, {"\x40", 1},
+		{"\x09"
+		 "1234567",
+			8},
+		{"\x0d"
+		 "123",
+			4},
+		{"\x0f", 1}, {"\x40\xff\xff\xff\xff\xff\xff\xff\xff\xff\x02", 11}, /* 65 bits */
+		{"\x80\x80\x80\x80\x80\x01", 6}}; /* field number past 2^29 */
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
@@ -106,8 +117,9 @@ static void test_malformed(void **state)
 
 static void test_text(void **state)
 {
-	static const char *const bad[] = {"\xff", "\xc0\x80", "\xc1\xbf", "\xe0\x80\x80", "\xed\xa0\x80", "\xf0\x80\x80\x80",
-		"\xf4\x90\x80\x80", "\xf5\x80\x80\x80", "\xc3", "\xe2\x82", "a\x80"};
+	static const char *const bad[] = {"\xff", "\xc0\x80", "\xc1\xbf", "\xe0\x80\x80",
+		"\xed\xa0\x80", "\xf0\x80\x80\x80", "\xf4\x90\x80\x80", "\xf5\x80\x80\x80", "\xc3",
+		"\xe2\x82", "a\x80"};
 	struct wire w;
 
 	(void)state;
@@ -147,8 +159,10 @@ static void test_depth(void **state)
 
 	(void)state;
 	passes(&google__protobuf__descriptor_proto__descriptor, w.data, nested(&w, 32));
-	refused(&google__protobuf__descriptor_proto__descriptor, w.data, nested(&w, 33), "REQUEST_TOO_COMPLEX", "");
-	refused(&google__protobuf__descriptor_proto__descriptor, w.data, nested(&w, 5000), "REQUEST_TOO_COMPLEX", "");
+	refused(&google__protobuf__descriptor_proto__descriptor, w.data, nested(&w, 33),
+		"REQUEST_TOO_COMPLEX", "");
+	refused(&google__protobuf__descriptor_proto__descriptor, w.data, nested(&w, 5000),
+		"REQUEST_TOO_COMPLEX", "");
 }
 
 static void test_amplification(void **state)
@@ -171,13 +185,15 @@ static void test_amplification(void **state)
 	data[3] = 0x80 | (((len - 6) >> 14) & 0x7f);
 	data[4] = (uint8_t)((len - 6) >> 21);
 	memset(data + 5, 1, len - 5);
-	refused(&coppice__v1__list_mounts_request__descriptor, data, len - 1, "REQUEST_TOO_COMPLEX", "");
+	refused(&coppice__v1__list_mounts_request__descriptor, data, len - 1, "REQUEST_TOO_COMPLEX",
+		"");
 	free(data);
 }
 
 static void test_field_count(void **state)
 {
-	const struct prescan_limits limits = {.depth_max = 4, .budget_bytes = 1 << 20, .fields_max = 3};
+	const struct prescan_limits limits = {
+		.depth_max = 4, .budget_bytes = 1 << 20, .fields_max = 3};
 	struct wire w = {.len = 0};
 	struct err e = {0};
 

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* status.c: the table, and what a client decodes from grpc-status-details-bin. */
+#include <cmocka.h>
+#include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <setjmp.h>
-#include <cmocka.h>
 
 #include <errno.h>
 #include <google/rpc/error_details.pb-c.h>
@@ -65,8 +65,10 @@ static void test_details(void **state)
 	assert_int_equal(status->code, GRPC_STATUS_INVALID_ARGUMENT);
 	assert_string_equal(status->message, "job_id: is ? bad");
 	assert_int_equal(status->n_details, 1);
-	assert_string_equal(status->details[0]->type_url, "type.googleapis.com/google.rpc.ErrorInfo");
-	info = google__rpc__error_info__unpack(NULL, status->details[0]->value.len, status->details[0]->value.data);
+	assert_string_equal(
+		status->details[0]->type_url, "type.googleapis.com/google.rpc.ErrorInfo");
+	info = google__rpc__error_info__unpack(
+		NULL, status->details[0]->value.len, status->details[0]->value.data);
 	assert_non_null(info);
 	assert_string_equal(info->reason, "INVALID_FIELD");
 	assert_string_equal(info->domain, "coppice");
