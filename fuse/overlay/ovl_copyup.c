@@ -269,7 +269,7 @@ static int publish_locked(struct copyup *c, const struct stat *st)
 static int install(struct copyup *c)
 {
 	struct stat st;
-	bool named;
+	bool named = false;
 	int r;
 
 	LOCK_GUARD(&c->dir->dir->lock);
@@ -308,7 +308,7 @@ static int copy(struct copyup *c)
 
 static int run(struct copyup *c, const struct ovl_obj *obj)
 {
-	bool mine;
+	bool mine = false;
 	int r = read_entry(c, obj);
 
 	if (r == 0)
