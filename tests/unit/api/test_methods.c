@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* methods.c: the rows are in order, every one is found, nothing else is, and each RPC of our protos
  * has one. */
-#include <cmocka.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+
+#include <cmocka.h>
 
 #include <coppice/v1/mount.pb-c.h>
 #include <coppice/v1/node.pb-c.h>

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* prescan.c: what passes, each way to be refused, and that a truncated or mutated message is never
  * read past its end. */
-#include <cmocka.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+
+#include <cmocka.h>
 
 #include <coppice/v1/mount.pb-c.h>
 #include <errno.h>
