@@ -186,6 +186,20 @@ static void plain_dump_at(
 		plain_dump_dir(m, dirfd, name, path, out);
 }
 
+/* The lines at which two dumps part, and where in them (contents may be long). */
+static void show_difference(const char *what, const char *ours, const char *theirs)
+{
+	size_t at = 0, line = 0;
+
+	while (ours[at] && ours[at] == theirs[at]) {
+		if (ours[at] == '\n')
+			line = at + 1;
+		at++;
+	}
+	fail_msg("after %s: byte %zu of a line\noverlay: %.60s ... %.60s\nplain:   %.60s ... %.60s",
+		what, at - line, ours + line, ours + at, theirs + line, theirs + at);
+}
+
 /* Inodes exactly. Bytes but for the map blocks of files with holes, which the filesystem allocates
  * when it writes back (ovl_charge.c); without holes they are exact too, see test_ovl_write.c. */
 static void check_usage(struct model *m)
@@ -209,11 +223,8 @@ static void compare(struct model *m, const char *what)
 	plain_dump_at(m, m->plain, ".", "", &out);
 	theirs = buf_take(&out);
 	ours = world_dump(&m->w);
-	if (strcmp(theirs, ours) != 0) {
-		/* "" is the workspace's own directory: its mode and owner are the same in both */
-		fail_msg("after %s the trees differ\n--- plain\n%s\n--- overlay\n%s", what, theirs,
-			ours);
-	}
+	if (strcmp(theirs, ours) != 0)
+		show_difference(what, ours, theirs);
 	free(theirs);
 	free(ours);
 	check_usage(m);
