@@ -52,7 +52,7 @@ int ovl_tmpfile(struct overlay *o, struct ovl_req *rq, uint64_t parent, mode_t m
 {
 	_cleanup_node_ struct ovl_node *dir = NULL, *n = NULL;
 	struct ovl_ws *ws;
-	gid_t gid;
+	gid_t gid = 0;
 	int r;
 
 	if (parent == OVL_ROOT_ID)
