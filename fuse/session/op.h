@@ -55,6 +55,7 @@ struct op {
 	dev_t rdev;
 	unsigned flags; /* open, rename, xattr flags; whence; data_only; kill_suid; enum ovl_set */
 	const struct stat *attr; /* SETATTR */
+	bool second_look;        /* refused by the quota once already */
 };
 
 /* Calls the overlay and replies. -EAGAIN: neither was done for good, op->rq.need says what is

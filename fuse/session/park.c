@@ -26,6 +26,8 @@
 #include <errno.h>
 #include <string.h>
 
+#define PAUSE_NS (3 * NS_PER_MS)
+
 enum parked_state {
 	PARKED_NEW,
 	PARKED_WAITING,
@@ -40,6 +42,8 @@ struct parked {
 	struct park *park;
 	struct ref ref;
 	struct park_timer timer;
+	uint64_t deadline_ns;          /* of all its waits together */
+	bool pausing;                  /* waits for nothing but a moment */
 	struct list of_session, ready; /* guarded by the park's lock, as the next two */
 	enum parked_state state;
 	int result; /* of the fetch */
@@ -138,7 +142,7 @@ static struct parked *parked_new(struct park *p, const struct op *op)
 		rec->attr = *op->attr;
 		rec->op.attr = &rec->attr;
 	}
-	rec->timer.deadline_ns = clock_after(p->config.clock,
+	rec->deadline_ns = clock_after(p->config.clock,
 		op_is_read(op->kind) ? p->config.read_deadline_ns : p->config.metadata_deadline_ns);
 	ref_init(&rec->ref);
 	list_init(&rec->of_session);
@@ -245,10 +249,11 @@ static void wait_for_fetch(struct parked *rec)
 {
 	struct park *p = rec->park;
 	struct ovl_need need = rec->op.rq.need;
-	uint64_t deadline_ns = rec->timer.deadline_ns;
+	uint64_t deadline_ns = rec->deadline_ns;
 	int r;
 
 	rec->op.rq.need = (struct ovl_need){0};
+	rec->timer.deadline_ns = deadline_ns;
 	ref_get(&rec->ref);
 	ref_get(&p->ref);
 	fuse_req_interrupt_func(rec->op.req, on_interrupt, rec);
@@ -258,17 +263,42 @@ static void wait_for_fetch(struct parked *rec)
 		on_fetched(rec, r);
 }
 
+static void wait_a_moment(struct parked *rec)
+{
+	rec->pausing = true;
+	rec->timer.deadline_ns = clock_after(rec->park->config.clock, PAUSE_NS);
+	fuse_req_interrupt_func(rec->op.req, on_interrupt, rec);
+	start_waiting(rec);
+}
+
+static void start(struct parked *rec)
+{
+	if (rec->op.rq.need.kind == LOWER_NEED_NONE)
+		wait_a_moment(rec);
+	else
+		wait_for_fetch(rec);
+}
+
+/* No room for it: what the caller is told. */
+static void refuse(struct op *op)
+{
+	bool fetch = op->rq.need.kind != LOWER_NEED_NONE;
+
+	if (fetch)
+		ovl_need_drop(&op->rq.need);
+	reply_error(op, fetch ? -EIO : -EDQUOT);
+}
+
 void park_op(struct park *p, struct op *op)
 {
 	struct parked *rec = parked_new(p, op);
 
 	if (!rec || !admit(p, rec)) {
-		ovl_need_drop(&op->rq.need);
-		reply_error(op, rec ? -EIO : -ENOMEM);
+		refuse(op);
 		free(rec);
 		return;
 	}
-	wait_for_fetch(rec);
+	start(rec);
 }
 
 /* ---- answering ---- */
@@ -303,8 +333,9 @@ static void park_again(struct parked *rec)
 {
 	lock_acquire(&rec->park->lock);
 	rec->state = PARKED_NEW;
+	rec->pausing = false;
 	lock_release(&rec->park->lock);
-	wait_for_fetch(rec);
+	start(rec);
 }
 
 static void answer(struct parked *rec, struct sess_thread *t)
@@ -328,8 +359,10 @@ static void fire_deadlines_locked(struct park *p)
 	struct park_timer *t;
 
 	while ((t = park_heap_first(&p->heap)) && t->deadline_ns <= now) {
-		p->stats.timed_out++;
-		decide_locked(container_of(t, struct parked, timer), PARKED_TIMED_OUT);
+		struct parked *rec = container_of(t, struct parked, timer);
+
+		p->stats.timed_out += !rec->pausing;
+		decide_locked(rec, rec->pausing ? PARKED_READY : PARKED_TIMED_OUT);
 	}
 }
 

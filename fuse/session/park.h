@@ -7,6 +7,8 @@
  *	NEW ──► WAITING ──► READY | INTERRUPTED | TIMED_OUT | SHUTDOWN ──► (answered)
  *	            ▲          │
  *	            └──────────┘ the repeated call found something else missing: same deadline
+ *
+ * An op without a need only waits a moment (a second look at the quota, see reply.c).
  */
 #pragma once
 #include <stdbool.h>

@@ -37,8 +37,15 @@ void reply_error(struct op *op, int r)
 	(void)fuse_reply_err(op->req, reply_errno(r)); /* a lost reply is counted in custom_io.c */
 }
 
-static bool must_wait(const struct op *op, int r)
+static bool must_wait(struct op *op, int r)
 {
+	/* What a removed file took is given back when the kernel forgets it, just after the removal
+	 * was answered: a job that makes room and then writes must not be refused for that. */
+	if (r == -EDQUOT && !op->second_look) {
+		op->second_look = true;
+		op->rq.need = (struct ovl_need){0};
+		return true;
+	}
 	return r == -EAGAIN && op->rq.need.kind != LOWER_NEED_NONE;
 }
 
