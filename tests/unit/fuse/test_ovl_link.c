@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Hard links: one node under all its names, counted right, charged once, opened whichever names are left. */
+/* Hard links: one node under all its names, counted right, charged once, opened whichever names are
+ * left. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* rename over everything that may be in the way, of everything that may be moved; directories take their lower along by a redirect. */
+/* rename over everything that may be in the way, of everything that may be moved; directories take
+ * their lower along by a redirect. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
