@@ -8,6 +8,7 @@
 
 #include <cmocka.h>
 
+#include "alloc_fault.h"
 #include "base/buf.h"
 #include "base/cancel.h"
 #include "base/clock.h"
@@ -62,7 +63,7 @@ static void fault_world_fini(struct fault_world *w)
 static int read_tree(struct fault_world *w, uint64_t deadline_ns)
 {
 	struct tree_builder *b = tree_builder_new(20);
-	int r = origin_read_tree(w->o, &w->rev.root, b, NULL, deadline_ns);
+	int r = b ? origin_read_tree(w->o, &w->rev.root, b, NULL, deadline_ns) : -ENOMEM;
 
 	tree_builder_free(b);
 	return r;
@@ -252,6 +253,44 @@ static void test_calls_and_errors_are_counted(void **state)
 	fault_world_fini(&w);
 }
 
+static void test_without_memory(void **state)
+{
+	struct fault_world w;
+	struct origin_config config = {.name = "demo", .type = "git"};
+	unsigned n;
+
+	(void)state;
+	fault_world_init(&w);
+	config.url = w.git.repo;
+	for (n = 0;; n++) {
+		struct origin *inner = NULL, *o = NULL;
+		struct err e = {0};
+		int r;
+
+		alloc_fault_arm(n);
+		r = origin_open(&inner, &config, &e);
+		if (r == 0)
+			r = origin_wrap_fault(&o, inner, &w.plan);
+		origin_unref(o);
+		origin_unref(inner);
+		if (!alloc_fault_disarm())
+			break;
+		assert_int_equal(r, -ENOMEM);
+	}
+	assert_true(n >= 5);
+	for (n = 0;; n++) { /* a call: it says so, and the origin is as before */
+		int r;
+
+		alloc_fault_arm(n);
+		r = read_tree(&w, NS_NEVER);
+		if (!alloc_fault_disarm())
+			break;
+		assert_true(r == 0 || r == -ENOMEM);
+	}
+	assert_int_equal(read_tree(&w, NS_NEVER), 0);
+	fault_world_fini(&w);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -262,6 +301,7 @@ int main(void)
 		cmocka_unit_test(test_hanging_ends_when_cancelled),
 		cmocka_unit_test(test_corrupted_blobs_never_arrive),
 		cmocka_unit_test(test_calls_and_errors_are_counted),
+		cmocka_unit_test(test_without_memory),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
