@@ -19,12 +19,12 @@ static const char *rank_name(enum lock_rank rank)
 		return "DAEMON";
 	case LOCK_RANK_API:
 		return "API";
-	case LOCK_RANK_API_CALL:
-		return "API_CALL";
 	case LOCK_RANK_MOUNTS:
 		return "MOUNTS";
 	case LOCK_RANK_MOUNT:
 		return "MOUNT";
+	case LOCK_RANK_API_CALL:
+		return "API_CALL";
 	case LOCK_RANK_TENANT:
 		return "TENANT";
 	case LOCK_RANK_SESSIONS:

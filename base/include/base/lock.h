@@ -15,9 +15,9 @@
 enum lock_rank {
 	LOCK_RANK_DAEMON = 10,   /* daemon/: start, stop, reload */
 	LOCK_RANK_API = 20,      /* api/: server, watch subscribers */
-	LOCK_RANK_API_CALL = 25, /* api/: one call's batch state */
 	LOCK_RANK_MOUNTS = 30,   /* service/: the registry */
 	LOCK_RANK_MOUNT = 35,    /* service/: one mount */
+	LOCK_RANK_API_CALL = 38, /* api/: one call; the registry queues its events under its own */
 	LOCK_RANK_TENANT = 40,   /* service/: tenant table */
 	LOCK_RANK_SESSIONS = 50, /* fuse/session: the table of sessions, epoll slots */
 	LOCK_RANK_SESSION = 52,  /* fuse/session: one session */
