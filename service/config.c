@@ -147,7 +147,7 @@ int cfg_load(struct cfg **ret_cfg, const char *path, const struct cfg_override *
 		cfg_set(cfg, overrides[i].key, overrides[i].value, "command line", &report);
 	if (default_listeners(cfg))
 		report.out_of_memory = true;
-	if (!report.out_of_memory)
+	if (!report.out_of_memory && !report.mistakes) /* what is checked must be complete */
 		cfg_check(cfg, &report);
 	err = cfg_report_result(&report, e);
 	if (!err) {

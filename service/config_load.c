@@ -138,6 +138,8 @@ static void load_map(struct loader *l, const yaml_node_t *node, const struct cfg
 	uint32_t seen = 0;
 
 	if (node->type != YAML_MAPPING_NODE) {
+		if (!path[0])
+			cfg_report_place(l->report, path = "yaml", line_of(node), "");
 		cfg_mistake(l->report, path, "is %s, but must be a mapping of keys to values", kind_of(node));
 		return;
 	}

@@ -7,7 +7,8 @@
 
 #include <errno.h>
 
-#define PLACES_MAX 100000
+#define PLACES_MAX   100000
+#define MISTAKES_MAX 50 /* more than a message holds: the rest is only counted */
 
 void cfg_report_fini(struct cfg_report *r)
 {
@@ -62,11 +63,16 @@ static const struct cfg_place *place_of(const struct cfg_report *r, const char *
 
 void cfg_mistake(struct cfg_report *r, const char *field, const char *fmt, ...)
 {
-	const struct cfg_place *place = place_of(r, field);
 	size_t used = strlen(r->text);
+	const struct cfg_place *place;
 	char what[256], where[128];
 	va_list ap;
 
+	if (r->mistakes >= MISTAKES_MAX) {
+		r->mistakes++;
+		return;
+	}
+	place = place_of(r, field);
 	va_start(ap, fmt);
 	(void)vsnprintf(what, sizeof(what), fmt, ap);
 	va_end(ap);
