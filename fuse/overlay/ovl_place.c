@@ -73,7 +73,8 @@ static struct ovl_child *own_child(struct ovl_node *node)
 	return child && child->node == node ? child : NULL;
 }
 
-/* Swaps the place in; the caller frees the old name and unpins the old parent. */
+/* Swaps the place in; the caller frees the old name and unpins the old parent. A parent that stays
+ * is not written: it may be read under ws->rename_lock alone, which whoever changes it holds. */
 static void set_place(struct ovl_node *node, struct ovl_node **parent, char **name, size_t len)
 {
 	struct ovl_shard *shard = ovl_shard_of(node->ws, node->id);
@@ -83,7 +84,8 @@ static void set_place(struct ovl_node *node, struct ovl_node **parent, char **na
 	LOCK_GUARD(&shard->lock);
 	old_parent = node->parent;
 	old_name = node->name;
-	node->parent = *parent;
+	if (*parent != old_parent)
+		node->parent = *parent;
 	node->name = *name;
 	node->name_len = len;
 	*parent = old_parent;
