@@ -12,7 +12,9 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -405,6 +407,49 @@ static void test_rewriting_keeps_what_holds(void **state)
 	assert_true(ovl_block_of(&f->ws, base + 2, &block));
 }
 
+/* ---- a full disk ---- */
+
+static int intend(struct fixture *f, uint64_t unique)
+{
+	return ovl_journal_intent(&f->ws,
+		&(struct ovl_intent){
+			.unique = unique, .op = OVL_INTENT_MKDIR, .parent = ID(1), .name = "d"});
+}
+
+/* The file may not grow: an intent is refused before anything is done, and what was begun can still
+ * be ended. */
+static void test_a_full_disk(void **state)
+{
+	struct fixture *f = *state;
+	struct rlimit old, limit;
+	uint64_t unique = 2;
+	unsigned open = 0;
+
+	assert_int_equal(ovl_journal_restart(&f->ws), 0);
+	(void)signal(SIGXFSZ, SIG_IGN);
+	assert_int_equal(getrlimit(RLIMIT_FSIZE, &old), 0);
+	limit = (struct rlimit){.rlim_cur = 65536, .rlim_max = old.rlim_max};
+	assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
+	while (intend(f, unique) == 0)
+		unique += 2;
+	assert_int_equal(intend(f, unique), -ENOSPC);
+	assert_true(unique > 500);
+	for (uint64_t u = 2; u < unique; u += 2) {
+		ovl_journal_done(&f->ws, u);
+		open += !ovl_journal_was_done(&f->ws, u);
+		u += 60; /* the walk is long */
+		for (uint64_t v = u - 58; v <= u && v < unique; v += 2)
+			ovl_journal_done(&f->ws, v);
+	}
+	assert_int_equal(open, 0);
+	assert_int_equal(setrlimit(RLIMIT_FSIZE, &old), 0);
+	stop(f);
+	start(f);
+	assert_int_equal(ovl_journal_each_open(&f->ws, count_open, &open),
+		0); /* fails at any that is open */
+	assert_int_equal(open, 0);
+}
+
 int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -417,6 +462,7 @@ int main(void)
 		T(test_not_a_journal),
 		T(test_lying_blocks_are_left_out),
 		T(test_rewriting_keeps_what_holds),
+		T(test_a_full_disk),
 	};
 #undef T
 
