@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "arena.h"
+#include "base/err.h"
 #include "call.h"
 #include "codec_mount.h"
 #include "codec_node.h"
@@ -14,6 +15,7 @@
 #include "service/config.h"
 #include "service/mounts.h"
 #include "service/node.h"
+#include "service/origins.h"
 #include "service/tenants.h"
 #include "storage/storage.h"
 
@@ -65,20 +67,25 @@ static void add_origin(void *arg, struct origin *o)
 			      g->arena));
 }
 
-/* Those that could not be opened. Their URL may carry credentials that nobody has taken out: it is
- * not shown. */
-static void add_missing_origins(struct gathering *g, struct storage *storage)
+/* Those that could not be opened at start are tried once more, which says why not. Their URL may
+ * carry credentials that nobody has taken out: it is not shown. */
+static void add_missing_origins(struct gathering *g, const struct node *n)
 {
-	for (unsigned i = 0; i < g->cfg->origin_count; i++) {
-		const struct cfg_origin *c = &g->cfg->origins[i];
-		struct origin *o = storage_origin(storage, c->name);
+	for (unsigned i = 0; i < n->cfg->origin_count; i++) {
+		const struct cfg_origin *c = &n->cfg->origins[i];
+		struct origin *o = storage_origin(n->storage, c->name);
+		struct err why = {0};
 
-		if (o)
+		if (o) {
+			(void)origin_unref(o); /* listed already */
+			continue;
+		}
+		if (origins_get(n->storage, n->cfg, n->metrics, c->name, &o, &why) == 0) {
+			add_origin(g, o);
 			(void)origin_unref(o);
-		else
-			put_origin(g, codec_origin(c->name, c->type, "",
-					      "could not be opened; the service's log says why",
-					      g->arena));
+			continue;
+		}
+		put_origin(g, codec_origin(c->name, c->type, "", err_message(&why), g->arena));
 	}
 }
 
@@ -93,7 +100,7 @@ static bool gather(const struct node *n, Coppice__V1__Node *out, struct arena *a
 		return false;
 	tenants_each(n->tenants, add_tenant, &g);
 	storage_each_origin(n->storage, add_origin, &g);
-	add_missing_origins(&g, n->storage);
+	add_missing_origins(&g, n);
 	mounts_fuse_counts(n->mounts, counts);
 	return !g.failed && codec_operations(counts, sess_opcode_name, out, a);
 }

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The real api over a registry in memory and a real, empty storage. Writes "port=… http=…" to
- *stdout when it serves; SIGUSR1 drains, SIGTERM stops.
+ * The real api, with the real configuration, tenants, storage and origins, over a registry in
+ * memory. Writes "port=N http=N" to stdout when it serves; SIGUSR1 drains, SIGTERM stops.
  *
- *	api_test_server DIRECTORY UNIX_SOCKET [stream_queue_bytes [grace_ms [tcp address]]]
+ *	api_test_server CONFIG UNIX_SOCKET [stream_queue_bytes [grace_ms [tcp address]]]
  */
 #include <errno.h>
 #include <signal.h>
@@ -19,6 +19,7 @@
 #include "fake_mounts.h"
 #include "service/config.h"
 #include "service/node.h"
+#include "service/origins.h"
 #include "service/tenants.h"
 #include "storage/storage.h"
 
@@ -66,22 +67,12 @@ static int run(struct node *node, char **argv, int argc)
 
 int main(int argc, char **argv)
 {
-	struct cfg_origin origins[] = {{.name = (char *)"gone",
-		.type = (char *)"git",
-		.url = (char *)"https://user:pw@x/"}};
-	struct cfg cfg = {
-		.http_listen = (char *)"127.0.0.1:0", .origins = origins, .origin_count = 1};
-	struct storage_config storage = {.data_dir = argv[1],
-		.memory_bytes = 1 << 20,
+	struct cfg *cfg = NULL;
+	struct storage_config storage = {.memory_bytes = 1 << 20,
 		.disk_bytes = 1 << 24,
 		.index_map_bytes = 1 << 24,
 		.clock = &clock_system};
-	struct node node = {.cfg = &cfg,
-		.clock = &clock_system,
-		.device_holder = "local",
-		.workers = 2,
-		.node_id = "node",
-		.started_wall_ns = 1000000000};
+	struct node node = {.clock = &clock_system, .device_holder = "local", .workers = 2};
 	struct err e = {0};
 	sigset_t set;
 	int r;
@@ -91,18 +82,26 @@ int main(int argc, char **argv)
 	(void)sigfillset(&set);
 	(void)sigprocmask(SIG_BLOCK, &set, NULL);
 	log_setup(LOG_INFO, LOG_LOGFMT, 2);
-	cfg.data_dir = cfg.run_dir = argv[1];
+	r = cfg_load(&cfg, argv[1], NULL, 0, &e);
+	if (r < 0)
+		return fail("config", r, &e);
+	node.cfg = cfg;
+	storage.data_dir = cfg->data_dir;
 	node.metrics = storage.metrics = metrics_new();
 	node.mounts = fake_mounts_new();
-	r = tenants_new(&node.tenants, NULL, &e);
+	r = tenants_new(&node.tenants, cfg, &e);
 	if (r == 0)
 		r = storage_open(&node.storage, &storage, &e);
+	if (r == 0)
+		r = node_id_load(cfg->data_dir, node.node_id, &e);
 	if (r < 0)
-		return fail("storage", r, &e);
+		return fail("start", r, &e);
+	origins_open(node.storage, cfg, node.metrics);
 	r = run(&node, argv, argc);
 	node.storage = storage_close(node.storage);
 	node.tenants = tenants_free(node.tenants);
 	node.mounts = fake_mounts_free(node.mounts);
 	node.metrics = metrics_free(node.metrics);
+	cfg = cfg_free(cfg);
 	return r;
 }

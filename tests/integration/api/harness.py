@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The test server as a process, and a client made from the descriptors alone (no generated Python)."""
+import hashlib
 import os
 import shutil
 import signal
@@ -84,6 +85,38 @@ def error_info(error):
     return info.reason, dict(info.metadata)
 
 
+# team-a and team-b are users of the machine, team-t brings the token "sesame"; root also comes over loopback.
+CONFIG = """
+data_dir: {directory}/data
+run_dir: {directory}/run
+http: {{listen: "127.0.0.1:0"}}
+origins:
+  - {{name: demo, type: git, url: {directory}/demo.git}}
+  - {{name: gone, type: git, url: {directory}/gone.git}}
+tenants:
+  - {{name: root, admin: true, identities: [{{unix_uid: 0}}, {{loopback: true}}]}}
+  - {{name: team-a, quota: {{mounts: 200}}, origins: [{{name: demo}}], identities: [{{unix_uid: 65534}}]}}
+  - {{name: team-b, identities: [{{unix_uid: 1}}]}}
+  - name: team-t
+    origins: [{{name: demo, paths: [/src]}}]
+    identities: [{{token_sha256_file: {directory}/token}}]
+"""
+
+
+def prepare(directory):
+    """A configuration, the repository that it names, and what the daemon would have made."""
+    config = os.path.join(directory, 'config.yaml')
+    if os.path.exists(config):
+        return config
+    subprocess.run(['git', 'init', '-q', '--bare', os.path.join(directory, 'demo.git')], check=True)
+    os.makedirs(os.path.join(directory, 'data'))
+    with open(os.path.join(directory, 'token'), 'w') as f:
+        f.write(hashlib.sha256(b'sesame').hexdigest() + '\n')
+    with open(config, 'w') as f:
+        f.write(CONFIG.format(directory=directory))
+    return config
+
+
 class Server:
     def __init__(self, stream_bytes=0, grace_ms=0, tcp='127.0.0.1:0', directory=None):
         self.directory = directory or tempfile.mkdtemp(prefix='api-test-')
@@ -92,7 +125,7 @@ class Server:
         self.socket = os.path.join(self.directory, 'run', 'api.sock')
         self.log = open(os.path.join(self.directory, 'log'), 'ab')
         self.process = subprocess.Popen(
-            [SERVER, self.directory, self.socket, str(stream_bytes), str(grace_ms), tcp],
+            [SERVER, prepare(self.directory), self.socket, str(stream_bytes), str(grace_ms), tcp],
             stdout=subprocess.PIPE, stderr=self.log)
         line = self.process.stdout.readline().decode()
         if not line:

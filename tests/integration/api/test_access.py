@@ -66,7 +66,9 @@ class Access(Case):
     def test_token(self):
         for target in (self.server.tcp, self.server.unix):
             known, unknown = Client(target, token='sesame'), Client(target, token='wrong')
-            self.assertEqual(known.CreateMount(msg('CreateMountRequest', job_id='t', origin='demo')).tenant, 'team-t')
+            self.assertEqual(known.CreateMount(msg('CreateMountRequest', job_id='t', path='src/x')).tenant, 'team-t')
+            self.refused(C.PERMISSION_DENIED, 'PATH_NOT_ALLOWED', lambda: known.CreateMount(
+                msg('CreateMountRequest', job_id='p', path='srcs')))
             self.refused(C.UNAUTHENTICATED, 'UNAUTHENTICATED', lambda: unknown.ListMounts(msg('ListMountsRequest')))
             known.close()
             unknown.close()

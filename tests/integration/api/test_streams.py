@@ -69,7 +69,7 @@ class Streams(Case):
         stream = other.WatchMounts(msg('WatchMountsRequest'))
         self.assertEqual(next(stream).kind, SYNCED)
         self.create('not-yours')
-        other.CreateMount(msg('CreateMountRequest', job_id='yours', origin='demo'))
+        other.CreateMount(msg('CreateMountRequest', job_id='yours', path='src'))
         self.assertEqual(next(stream).mount.job_id, 'yours')
         self.refused(C.PERMISSION_DENIED, 'ADMIN_ONLY',
                      lambda: next(other.WatchMounts(msg('WatchMountsRequest', tenant='root'))))
