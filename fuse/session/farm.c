@@ -65,6 +65,21 @@ static void register_metrics(struct sess_farm *farm)
 		"Sessions that could not be freed because a request never ended.", "");
 }
 
+static void register_park_metrics(struct sess_farm *farm)
+{
+	static const char name[] = "coppice_fuse_parked_total",
+			  help[] = "Requests that waited, by how.";
+	struct sess_farm_metrics *m = &farm->m;
+	struct metrics *all = farm->metrics;
+
+	m->parked = metrics_counter(all, name, help, "event=\"parked\"");
+	m->park_refused = metrics_counter(all, name, help, "event=\"refused\"");
+	m->park_interrupted = metrics_counter(all, name, help, "event=\"interrupted\"");
+	m->park_timed_out = metrics_counter(all, name, help, "event=\"timed_out\"");
+	m->park_wait = metrics_histogram(
+		all, "coppice_fuse_park_wait_seconds", "How long parked requests waited.", "");
+}
+
 static uint64_t parked_now(void *arg)
 {
 	struct park_stats stats;
@@ -141,6 +156,7 @@ static int start_all(struct sess_farm *farm, const struct sess_farm_config *conf
 	if (!farm->metrics || !farm->slots)
 		return -ENOMEM;
 	register_metrics(farm);
+	register_park_metrics(farm);
 	r = start_park(farm, config);
 	if (r == 0)
 		r = control_new(&farm->control, farm);

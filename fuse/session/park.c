@@ -42,9 +42,9 @@ struct parked {
 	struct park *park;
 	struct ref ref;
 	struct park_timer timer;
-	uint64_t deadline_ns;          /* of all its waits together */
-	bool pausing;                  /* waits for nothing but a moment */
-	struct list of_session, ready; /* guarded by the park's lock, as the next two */
+	uint64_t start_ns, deadline_ns; /* of all its waits together */
+	bool pausing;                   /* waits for nothing but a moment */
+	struct list of_session, ready;  /* guarded by the park's lock, as the next two */
 	enum parked_state state;
 	int result; /* of the fetch */
 	struct stat attr;
@@ -142,6 +142,7 @@ static struct parked *parked_new(struct park *p, const struct op *op)
 		rec->attr = *op->attr;
 		rec->op.attr = &rec->attr;
 	}
+	rec->start_ns = clock_mono_ns(p->config.clock);
 	rec->deadline_ns = clock_after(p->config.clock,
 		op_is_read(op->kind) ? p->config.read_deadline_ns : p->config.metadata_deadline_ns);
 	ref_init(&rec->ref);
@@ -159,15 +160,15 @@ static bool admit(struct park *p, struct parked *rec)
 	if (p->stop || p->stats.now >= p->config.records_max ||
 		s->parked_count >= p->config.per_session_max ||
 		rec->bytes_len > p->config.bytes_max - p->stats.bytes) {
-		p->stats.refused++;
+		counter_add(s->farm->m.park_refused, 1);
 		return false;
 	}
 	p->stats.now++;
-	p->stats.total++;
 	p->stats.bytes += rec->bytes_len;
 	s->parked_count++;
 	list_push_back(&s->parked, &rec->of_session);
 	sess_count(&s->parked_total, 1);
+	counter_add(s->farm->m.parked, 1);
 	return true;
 }
 
@@ -176,6 +177,8 @@ static void dismiss(struct parked *rec)
 {
 	struct park *p = rec->park;
 
+	histogram_observe(
+		rec->op.s->farm->m.park_wait, clock_mono_ns(p->config.clock) - rec->start_ns);
 	lock_acquire(&p->lock);
 	list_remove(&rec->of_session);
 	p->stats.now--;
@@ -322,10 +325,13 @@ static void count_outcome(struct parked *rec)
 {
 	struct session *s = rec->op.s;
 
-	if (rec->state == PARKED_INTERRUPTED)
+	if (rec->state == PARKED_INTERRUPTED) {
 		sess_count(&s->interrupted, 1);
-	else if (rec->state == PARKED_TIMED_OUT)
+		counter_add(s->farm->m.park_interrupted, 1);
+	} else if (rec->state == PARKED_TIMED_OUT) {
 		sess_count(&s->timed_out, 1);
+		counter_add(s->farm->m.park_timed_out, 1);
+	}
 }
 
 /* Something else is missing. Only a shutdown may still look at the record. */
@@ -361,7 +367,6 @@ static void fire_deadlines_locked(struct park *p)
 	while ((t = park_heap_first(&p->heap)) && t->deadline_ns <= now) {
 		struct parked *rec = container_of(t, struct parked, timer);
 
-		p->stats.timed_out += !rec->pausing;
 		decide_locked(rec, rec->pausing ? PARKED_READY : PARKED_TIMED_OUT);
 	}
 }
@@ -380,8 +385,6 @@ static struct parked *next_ready(struct park *p)
 		if (ready) {
 			rec = list_entry(ready, struct parked, ready);
 			list_remove(ready);
-			if (rec->state == PARKED_INTERRUPTED)
-				p->stats.interrupted++;
 			return rec;
 		}
 		if (p->stop)

@@ -47,6 +47,6 @@ void park_stop(struct park *p);
 uint64_t park_count(struct park *p, const struct session *s);
 
 struct park_stats {
-	uint64_t now, bytes, total, interrupted, timed_out, refused;
+	uint64_t now, bytes; /* records, and what their copies take */
 };
 void park_stats(struct park *p, struct park_stats *ret_stats);

@@ -138,6 +138,8 @@ struct sess_farm_metrics {
 	struct counter *requests[SESS_OPCODES]; /* never NULL; unknown opcodes share the last */
 	struct counter *replies_lost, *stale_events, *spurious, *spin_hits, *spin_misses,
 		*forced_aborts, *leaked;
+	struct counter *parked, *park_refused, *park_interrupted, *park_timed_out;
+	struct histogram *park_wait;
 };
 
 struct sess_farm {
