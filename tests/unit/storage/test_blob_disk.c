@@ -327,15 +327,24 @@ static void test_kill_in_the_middle_of_writing(void **state)
 	for (unsigned round = 0; round < 5; round++) {
 		unsigned present = 0;
 		int status;
-		pid_t pid = fork();
+		int written[2];
+		char byte;
+		pid_t pid;
 
+		assert_int_equal(pipe(written), 0);
+		pid = fork();
 		if (pid == 0) {
 			blob_world_open(&w);
-			for (uint32_t i = round * 10000;; i++)
+			for (uint32_t i = round * 10000;; i++) {
 				(void)world_put(&w, i, i % 8 ? 200 + i % 9000 : 70000 + i % 50000);
+				if (i % 10000 == 5 + round * 37)
+					(void)!write(written[1], "", 1); /* go on until killed */
+			}
 		}
 		assert_true(pid > 0);
-		(void)usleep(30000 + round * 7000);
+		assert_int_equal(read(written[0], &byte, 1), 1);
+		close(written[0]);
+		close(written[1]);
 		assert_int_equal(kill(pid, SIGKILL), 0);
 		assert_int_equal(waitpid(pid, &status, 0), pid);
 		blob_world_open(&w);
