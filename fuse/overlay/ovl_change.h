@@ -118,6 +118,12 @@ int ovl_growth_reserve_locked(
  * the attributes. */
 int ovl_growth_settle_locked(struct ovl_node *n, int fd, const struct ovl_growth *growth);
 
+/* ---- ovl_copyup_dir.c ---- */
+
+/* ovl_dir_need_upper; for_removal: charged, but not refused by the quota. Removing must work when
+ * it is full, and this adds at most the directories that the lower has. */
+int ovl_dir_raise(struct ovl_node *dir, struct ovl_req *rq, bool for_removal);
+
 /* ---- ovl_copyup.c ---- */
 
 /* obj has an upper object, its node is set; `with_data` as for ovl_copyup. -EROFS first of all. */

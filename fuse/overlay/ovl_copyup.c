@@ -324,7 +324,8 @@ static int run(struct copyup *c, const struct ovl_obj *obj)
 	return r;
 }
 
-/* The object's node, from a pin of ours. An object has one reference on the workspace, which it has already. */
+/* The object's node, from a pin of ours. An object has one reference on the workspace, which it has
+ * already. */
 static void give_node(struct ovl_obj *obj, struct ovl_node *pinned)
 {
 	obj->node = pinned;

@@ -53,8 +53,16 @@ static int put_in_place(struct ovl_node *parent, struct ovl_node *dir, const cha
 	return r;
 }
 
+static int charge(struct ovl_ws *ws, bool for_removal)
+{
+	if (!for_removal)
+		return ovl_charge_object(ws);
+	quota_charge_force(ws->quota, QUOTA_INODES, 1);
+	return 0;
+}
+
 /* Caller holds parent->dir->lock and the rename lock. */
-static int copy_dir_locked(struct ovl_node *parent, struct ovl_node *dir)
+static int copy_dir_locked(struct ovl_node *parent, struct ovl_node *dir, bool for_removal)
 {
 	struct ovl_names *names = &parent->dir->names;
 	struct ovl_ws *ws = dir->ws;
@@ -66,7 +74,7 @@ static int copy_dir_locked(struct ovl_node *parent, struct ovl_node *dir)
 		return 0; /* another call was first */
 	if (ovl_has(dir, OVL_DEAD) || ovl_names_find(names, dir->name, dir->name_len))
 		return -ENOENT; /* removed meanwhile */
-	r = ovl_charge_object(ws);
+	r = charge(ws, for_removal);
 	if (r < 0)
 		return r;
 	child = ovl_names_put(names, dir->name, dir->name_len, DT_DIR);
@@ -88,7 +96,7 @@ static int copy_dir_locked(struct ovl_node *parent, struct ovl_node *dir)
 	return ovl_journal_node(dir);
 }
 
-int ovl_dir_need_upper(struct ovl_node *dir, struct ovl_req *rq)
+int ovl_dir_raise(struct ovl_node *dir, struct ovl_req *rq, bool for_removal)
 {
 	struct ovl_ws *ws = dir->ws;
 
@@ -109,9 +117,14 @@ int ovl_dir_need_upper(struct ovl_node *dir, struct ovl_req *rq)
 		if (r < 0)
 			return r;
 		LOCK_GUARD(&lowest->parent->dir->lock);
-		r = copy_dir_locked(lowest->parent, lowest);
+		r = copy_dir_locked(lowest->parent, lowest, for_removal);
 		if (r < 0)
 			return r;
 	}
 	return 0;
+}
+
+int ovl_dir_need_upper(struct ovl_node *dir, struct ovl_req *rq)
+{
+	return ovl_dir_raise(dir, rq, false);
 }

@@ -225,7 +225,7 @@ int ovl_unlink(struct overlay *o, struct ovl_req *rq, uint64_t parent, const cha
 	int r = ovl_place_enter(o, rq, parent, name, &p);
 
 	if (r == 0)
-		r = ovl_place_need_upper(&p, rq);
+		r = ovl_dir_raise(p.dir, rq, true);
 	if (r < 0)
 		return r;
 	LOCK_GUARD(&p.dir->dir->lock);
@@ -369,7 +369,7 @@ int ovl_rmdir(struct overlay *o, struct ovl_req *rq, uint64_t parent, const char
 	int r = ovl_place_enter(o, rq, parent, name, &p);
 
 	if (r == 0)
-		r = ovl_place_need_upper(&p, rq);
+		r = ovl_dir_raise(p.dir, rq, true);
 	if (r == 0)
 		r = find_victim(&p, rq, &n);
 	if (r == 0)

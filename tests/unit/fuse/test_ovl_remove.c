@@ -134,6 +134,22 @@ static void a_removed_directory_that_is_open_can_be_looked_at(void **state)
 	world_check_usage(w);
 }
 
+static void a_full_quota_does_not_refuse_removal(void **state)
+{
+	struct world *w = *state;
+
+	quota_set_limit(&w->quota, QUOTA_INODES, 0);
+	quota_set_limit(&w->quota, QUOTA_BYTES, 0);
+	assert_int_equal(world_remove(w, "d/sub/x", false), 0);
+	assert_int_equal(world_remove(w, "d/sub", true), 0);
+	assert_int_equal(world_make(w, WORLD_FILE, "d/new", 0644, NULL), -EDQUOT);
+	assert_int_equal(world_remove(w, "d/file", false), 0);
+	world_check_usage(w);
+	assert_int_equal(world_remove(w, "d", true), 0);
+	world_check_usage(w);
+	assert_int_equal(quota_used(&w->quota, QUOTA_INODES), 0);
+}
+
 static void a_submodule_can_be_removed(void **state)
 {
 	struct world *w = *state;
@@ -172,6 +188,7 @@ int main(void)
 		TEST(types_are_told_apart),
 		TEST(a_directory_full_of_whiteouts_is_empty),
 		TEST(a_removed_directory_that_is_open_can_be_looked_at),
+		TEST(a_full_quota_does_not_refuse_removal),
 		TEST(a_submodule_can_be_removed),
 		TEST(a_whole_tree_can_be_removed_and_made_again),
 #undef TEST
