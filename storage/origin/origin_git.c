@@ -94,15 +94,26 @@ static void handle_close(struct gitrepo_handle *h)
 {
 	if (!h)
 		return;
+	loose_dirs_fini(&h->loose);
 	git_odb_free(h->odb);
 	git_repository_free(h->repo);
 	free(h);
+}
+
+static int open_loose(struct gitrepo_handle *h)
+{
+	_cleanup_free_ char *objects = NULL;
+
+	if (asprintf(&objects, "%sobjects", git_repository_commondir(h->repo)) < 0)
+		return -ENOMEM;
+	return loose_dirs_init(&h->loose, objects);
 }
 
 /* *ret_code: what libgit2 said. */
 static int handle_open(const char *path, struct gitrepo_handle **ret_handle, int *ret_code)
 {
 	struct gitrepo_handle *h = calloc(1, sizeof(*h));
+	int r;
 
 	*ret_code = 0;
 	if (!h)
@@ -114,6 +125,11 @@ static int handle_open(const char *path, struct gitrepo_handle **ret_handle, int
 	if (*ret_code < 0) {
 		handle_close(h);
 		return gitrepo_errno(*ret_code);
+	}
+	r = open_loose(h);
+	if (r < 0) {
+		handle_close(h);
+		return r;
 	}
 	*ret_handle = h;
 	return 0;

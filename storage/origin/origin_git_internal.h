@@ -4,6 +4,7 @@
 #pragma once
 #include "base/list.h"
 #include "base/lock.h"
+#include "origin/loose_check.h"
 #include "storage/origin_impl.h"
 
 #include <git2.h>
@@ -13,6 +14,7 @@ struct gitrepo_handle {
 	struct list node; /* in the idle list, or in none */
 	git_repository *repo;
 	git_odb *odb;
+	struct loose_dirs loose;
 };
 
 struct gitrepo {

@@ -101,6 +101,9 @@ static int read_object(struct gitrepo_handle *h, const struct oid *oid, git_obje
 	r = to_git_oid(oid, &id);
 	if (r < 0)
 		return r;
+	r = loose_check(&h->loose, oid);
+	if (r < 0)
+		return r;
 	r = git_odb_read(&object, h->odb, &id); /* verifies the hash */
 	if (r < 0)
 		return gitrepo_errno(r);

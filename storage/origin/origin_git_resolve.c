@@ -54,12 +54,21 @@ static int check_form(const char *revision, struct err *e)
 	return why ? err_set(e, -EINVAL, "REVISION_INVALID", "\"%s\" %s", revision, why) : 0;
 }
 
-static int fill(git_repository *repo, const git_oid *id, const char *revision,
+/* libgit2 would hang on an object that was cut short, so those that are certain to be read are
+ * looked at before. */
+static bool readable(const struct gitrepo_handle *h, const git_oid *id)
+{
+	struct oid oid = gitrepo_oid(id);
+
+	return loose_check(&h->loose, &oid) == 0;
+}
+
+static int fill(struct gitrepo_handle *h, const git_oid *id, const char *revision,
 	struct origin_revision *ret, struct err *e)
 {
 	git_commit *commit;
 
-	if (git_commit_lookup(&commit, repo, id) < 0)
+	if (!readable(h, id) || git_commit_lookup(&commit, h->repo, id) < 0)
 		return damaged(revision, e);
 	ret->commit = gitrepo_oid(id);
 	ret->root = gitrepo_oid(git_commit_tree_id(commit));
@@ -69,24 +78,28 @@ static int fill(git_repository *repo, const git_oid *id, const char *revision,
 }
 
 /* Peels tags; takes over `object`. */
-static int fill_from_object(git_repository *repo, git_object *object, const char *revision,
+static int fill_from_object(struct gitrepo_handle *h, git_object *object, const char *revision,
 	struct origin_revision *ret, struct err *e)
 {
 	git_object *commit = NULL;
-	int r = git_object_peel(&commit, object, GIT_OBJECT_COMMIT);
+	int r = GIT_ERROR;
+
+	if (git_object_type(object) != GIT_OBJECT_TAG ||
+		readable(h, git_tag_target_id((const git_tag *)object)))
+		r = git_object_peel(&commit, object, GIT_OBJECT_COMMIT);
 
 	git_object_free(object);
 	if (r == GIT_ENOTFOUND || r == GIT_ERROR)
 		return damaged(revision, e);
 	if (r < 0)
 		return not_a_commit(revision, e);
-	r = fill(repo, git_object_id(commit), revision, ret, e);
+	r = fill(h, git_object_id(commit), revision, ret, e);
 	git_object_free(commit);
 	return r;
 }
 
 /* Takes over `ref`. */
-static int fill_from_ref(git_repository *repo, git_reference *ref, const char *revision,
+static int fill_from_ref(struct gitrepo_handle *h, git_reference *ref, const char *revision,
 	struct origin_revision *ret, struct err *e)
 {
 	git_reference *direct = NULL;
@@ -100,17 +113,20 @@ static int fill_from_ref(git_repository *repo, git_reference *ref, const char *r
 	if (r < 0)
 		return damaged(revision, e);
 	(void)snprintf(ret->ref, sizeof(ret->ref), "%s", git_reference_name(direct));
-	r = git_object_lookup(&object, repo, git_reference_target(direct), GIT_OBJECT_ANY);
+	r = readable(h, git_reference_target(direct))
+		    ? git_object_lookup(
+			      &object, h->repo, git_reference_target(direct), GIT_OBJECT_ANY)
+		    : GIT_ERROR;
 	git_reference_free(direct);
 	if (r < 0)
 		return damaged(revision, e);
-	return fill_from_object(repo, object, revision, ret, e);
+	return fill_from_object(h, object, revision, ret, e);
 }
 
-static int resolve_head(git_repository *repo, struct origin_revision *ret, struct err *e)
+static int resolve_head(struct gitrepo_handle *h, struct origin_revision *ret, struct err *e)
 {
 	git_reference *head = NULL;
-	int r = git_repository_head(&head, repo);
+	int r = git_repository_head(&head, h->repo);
 
 	if (r == GIT_EUNBORNBRANCH || r == GIT_ENOTFOUND)
 		return err_set(e, -ENOENT, "REPOSITORY_EMPTY",
@@ -118,7 +134,7 @@ static int resolve_head(git_repository *repo, struct origin_revision *ret, struc
 			"revision");
 	if (r < 0)
 		return damaged("HEAD", e);
-	return fill_from_ref(repo, head, "HEAD", ret, e);
+	return fill_from_ref(h, head, "HEAD", ret, e);
 }
 
 struct short_id {
@@ -187,6 +203,8 @@ static int resolve_id(struct gitrepo_handle *h, const char *revision, size_t dig
 	if (digits < DIGITS_MIN)
 		return not_found(revision, e);
 	r = git_oid_fromstrn(&s.prefix, revision, digits);
+	if (r == 0 && digits == GIT_OID_HEXSZ && !readable(h, &s.prefix))
+		return damaged(revision, e);
 	if (r == 0)
 		r = git_object_lookup_prefix(&object, h->repo, &s.prefix, digits, GIT_OBJECT_ANY);
 	if (r == GIT_EAMBIGUOUS) {
@@ -202,18 +220,18 @@ static int resolve_id(struct gitrepo_handle *h, const char *revision, size_t dig
 		return not_found(revision, e);
 	if (r < 0)
 		return damaged(revision, e);
-	return fill_from_object(h->repo, object, revision, ret, e);
+	return fill_from_object(h, object, revision, ret, e);
 }
 
 static int resolve_expression(
-	git_repository *repo, const char *revision, struct origin_revision *ret, struct err *e)
+	struct gitrepo_handle *h, const char *revision, struct origin_revision *ret, struct err *e)
 {
 	git_object *object = NULL;
-	int r = git_revparse_single(&object, repo, revision);
+	int r = git_revparse_single(&object, h->repo, revision);
 
 	switch (r) {
 	case 0:
-		return fill_from_object(repo, object, revision, ret, e);
+		return fill_from_object(h, object, revision, ret, e);
 	case GIT_ENOTFOUND:
 		return not_found(revision, e);
 	case GIT_EAMBIGUOUS:
@@ -237,17 +255,17 @@ static int resolve_with(
 	int r;
 
 	if (!*revision || strcmp(revision, "HEAD") == 0)
-		return resolve_head(h->repo, ret, e);
+		return resolve_head(h, ret, e);
 	if (digits == GIT_OID_HEXSZ)
 		return resolve_id(h, revision, digits, ret, e);
 	r = git_reference_dwim(&ref, h->repo, revision);
 	if (r == 0)
-		return fill_from_ref(h->repo, ref, revision, ret, e);
+		return fill_from_ref(h, ref, revision, ret, e);
 	if (r != GIT_ENOTFOUND && r != GIT_EINVALIDSPEC)
 		return damaged(revision, e);
 	if (digits)
 		return resolve_id(h, revision, digits, ret, e);
-	return resolve_expression(h->repo, revision, ret, e);
+	return resolve_expression(h, revision, ret, e);
 }
 
 int gitrepo_resolve(void *impl, const char *revision, uint64_t deadline_ns,

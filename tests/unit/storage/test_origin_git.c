@@ -371,6 +371,48 @@ static void test_corrupt_loose_objects_are_eio(void **state)
 	git_world_fini(&w);
 }
 
+/* libgit2 1.5.1 never returns from reading such an object; ctest's time-out is what failed here. */
+static void test_loose_objects_cut_short_do_not_hang(void **state)
+{
+	static const char *const what[] = {"main:README", "main^{tree}", "main"};
+	static const unsigned cuts[] = {1, 4, 10};
+	struct git_world w;
+	struct oid oid[3];
+
+	(void)state;
+	git_world_init(&w, plain_files, PLAIN_COUNT);
+	for (unsigned i = 0; i < 3; i++)
+		oid[i] = git_says(&w, what[i]);
+	for (unsigned i = 0; i < 3; i++) {
+		char hex[OID_HEX_MAX];
+
+		(void)oid_hex(&oid[i], hex);
+		git_shell(&w, "f=objects/%.2s/%s; chmod u+w $f; truncate -s -%u $f", hex, hex + 2,
+			cuts[i]);
+	}
+	for (unsigned alternate = 0; alternate < 2; alternate++) {
+		struct origin_revision rev;
+		struct keeper k = {0};
+		struct read_tree t;
+		char path[600];
+		struct err e = {0};
+
+		assert_int_equal(blob_of(&w, &oid[0], &k, NS_NEVER), -EIO);
+		assert_int_equal(k.begins, 0);
+		assert_int_equal(tree_read(&w, &oid[1], &t), -EIO);
+		assert_int_equal(origin_resolve(w.o, "main", NS_NEVER, &rev, &e), -EIO);
+		git_shell(&w, "test -d ../alt.git || { git init -q --bare ../alt.git && echo "
+			      "../../repo.git/objects >"
+			      " ../alt.git/objects/info/alternates && cp -r refs ../alt.git/; }");
+		assert_int_equal(
+			git_world_open(
+				&w, tmpdir_path(&w.git.tmp, "alt.git", path, sizeof(path)), &e),
+			0);
+		free(k.data);
+	}
+	git_world_fini(&w);
+}
+
 static void test_forbidden_names_are_refused(void **state)
 {
 	static const char *const names[] = {".git", "..", "."};
@@ -449,6 +491,7 @@ int main(void)
 		cmocka_unit_test(test_a_tree_whose_blob_is_missing_is_an_error),
 		cmocka_unit_test(test_corrupt_packs_are_eio),
 		cmocka_unit_test(test_corrupt_loose_objects_are_eio),
+		cmocka_unit_test(test_loose_objects_cut_short_do_not_hang),
 		cmocka_unit_test(test_forbidden_names_are_refused),
 		cmocka_unit_test(test_many_readers_at_once),
 	};
