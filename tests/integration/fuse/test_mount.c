@@ -225,6 +225,39 @@ static void test_tmpfile_link_and_modes(void **state)
 	assert_int_equal(st.st_uid, 1);
 }
 
+/* Somebody else's write or truncation takes set-id bits away, and everyone sees that at once. */
+static void test_foreign_write_drops_set_id(void **state)
+{
+	struct mount_world *w = *state;
+	int dir = open(at(w, ""), O_PATH | O_DIRECTORY); /* the way there is closed to others */
+
+	assert_true(dir >= 0);
+	for (int truncating = 0; truncating < 2; truncating++) {
+		struct stat st;
+		int status;
+		pid_t pid;
+
+		write_text(at(w, "set-id"), "text");
+		assert_int_equal(chmod(at(w, "set-id"), 06777), 0);
+		assert_int_equal(stat(at(w, "set-id"), &st), 0);
+		assert_int_equal(st.st_mode & 07777, 06777);
+		pid = fork();
+		assert_true(pid >= 0);
+		if (pid == 0) {
+			int fd = setgid(1) < 0 || setuid(1) < 0 ? -1
+								: openat(dir, "set-id", O_WRONLY);
+			int r = truncating ? ftruncate(fd, 1) : (int)write(fd, "x", 1);
+
+			_exit(fd < 0 ? 1 : r < 0 ? 2 : 0);
+		}
+		assert_int_equal(waitpid(pid, &status, 0), pid);
+		assert_int_equal(status, 0);
+		assert_int_equal(stat(at(w, "set-id"), &st), 0);
+		assert_int_equal(st.st_mode & 07777, 0777);
+	}
+	assert_int_equal(close(dir), 0);
+}
+
 static void test_exec_and_remove_everything(void **state)
 {
 	struct mount_world *w = *state;
@@ -395,6 +428,7 @@ int main(void)
 		WITH_MOUNT(test_write_rename_unlink),
 		WITH_MOUNT(test_append_truncate_mmap),
 		WITH_MOUNT(test_tmpfile_link_and_modes),
+		WITH_MOUNT(test_foreign_write_drops_set_id),
 		WITH_MOUNT(test_exec_and_remove_everything),
 		WITH_MOUNT(test_quota_and_statfs),
 		WITH_MOUNT(test_changes_survive_a_restart),
