@@ -105,7 +105,6 @@ struct rpc_call {
 	bool finish_pending;       /* guarded by mu: the status goes out when the queue is empty */
 	grpc_status_code code;     /* guarded by mu until FINISHING, then const */
 	uint64_t finishing_ns;     /* likewise */
-	_Atomic bool gone;         /* RECV_CLOSE said that the peer does not wait any more */
 	grpc_byte_buffer *reply;   /* guarded by mu; unary answer in flight */
 	grpc_metadata trailing[2]; /* lives until the status is sent */
 	size_t trailing_count;

@@ -140,8 +140,6 @@ void rpc_closed(struct rpc_tag *tag, bool ok)
 	struct rpc_call *call = rpc_call_of(tag, on_close);
 
 	if (!ok || call->cancelled) {
-		/* release: pairs with the acquire in the sweep; nothing else is published by it */
-		atomic_store_explicit(&call->gone, true, memory_order_release);
 		cancel_fire(call->cancel);
 		lock_acquire(&call->mu);
 		/* A handler that runs will end the call itself, when it has seen the token. */

@@ -35,6 +35,7 @@
 #define TICK_MS                1000
 #define GRACE_DEFAULT          (10 * NS_PER_S)
 #define GRPC_MEMORY            ((size_t)256 << 20)
+#define METADATA_MAX           16384
 #define STREAMS_PER_CONNECTION 1024
 
 static struct api_limits complete(struct api_limits l)
@@ -84,47 +85,36 @@ static void *queue_main(void *arg)
 	}
 }
 
+static grpc_arg arg_number(const char *key, int value)
+{
+	return (grpc_arg){.type = GRPC_ARG_INTEGER, .key = (char *)key, .value.integer = value};
+}
+
+static grpc_arg arg_quota(grpc_resource_quota *quota)
+{
+	return (grpc_arg){.type = GRPC_ARG_POINTER,
+		.key = (char *)GRPC_ARG_RESOURCE_QUOTA,
+		.value.pointer = {.p = quota, .vtable = grpc_resource_quota_arg_vtable()}};
+}
+
 static void create_grpc_server(struct api_server *s)
 {
 	grpc_resource_quota *quota = grpc_resource_quota_create("coppice-api");
 	grpc_arg args[] = {
-		{.type = GRPC_ARG_INTEGER,
-			.key = (char *)GRPC_ARG_ALLOW_REUSEPORT,
-			.value.integer = 0},
-		{.type = GRPC_ARG_INTEGER,
-			.key = (char *)GRPC_ARG_MAX_RECEIVE_MESSAGE_LENGTH,
-			.value.integer = API_MESSAGE_MAX},
-		{.type = GRPC_ARG_INTEGER,
-			.key = (char *)GRPC_ARG_MAX_CONCURRENT_STREAMS,
-			.value.integer = STREAMS_PER_CONNECTION},
-		{.type = GRPC_ARG_INTEGER,
-			.key = (char *)GRPC_ARG_MAX_METADATA_SIZE,
-			.value.integer = 16384},
+		arg_quota(quota),
+		arg_number(
+			GRPC_ARG_ALLOW_REUSEPORT, 0), /* else two daemons share a port in silence */
+		arg_number(GRPC_ARG_MAX_RECEIVE_MESSAGE_LENGTH, API_MESSAGE_MAX),
+		arg_number(GRPC_ARG_MAX_CONCURRENT_STREAMS, STREAMS_PER_CONNECTION),
+		arg_number(GRPC_ARG_MAX_METADATA_SIZE, METADATA_MAX),
 		/* identity only: gzip is inflated before the size is checked */
-		{.type = GRPC_ARG_INTEGER,
-			.key = (char *)GRPC_COMPRESSION_CHANNEL_ENABLED_ALGORITHMS_BITSET,
-			.value.integer = 1},
-		{.type = GRPC_ARG_INTEGER,
-			.key = (char *)GRPC_ARG_KEEPALIVE_TIME_MS,
-			.value.integer = 60000},
-		{.type = GRPC_ARG_INTEGER,
-			.key = (char *)GRPC_ARG_KEEPALIVE_TIMEOUT_MS,
-			.value.integer = 20000},
-		{.type = GRPC_ARG_INTEGER,
-			.key = (char *)GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS,
-			.value.integer = 1},
-		{.type = GRPC_ARG_INTEGER,
-			.key = (char *)GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS,
-			.value.integer = 10000},
-		{.type = GRPC_ARG_INTEGER,
-			.key = (char *)GRPC_ARG_SERVER_HANDSHAKE_TIMEOUT_MS,
-			.value.integer = 10000},
-		{.type = GRPC_ARG_INTEGER,
-			.key = (char *)GRPC_ARG_MAX_CONNECTION_IDLE_MS,
-			.value.integer = 1800000},
-		{.type = GRPC_ARG_POINTER,
-			.key = (char *)GRPC_ARG_RESOURCE_QUOTA,
-			.value.pointer = {.p = quota, .vtable = grpc_resource_quota_arg_vtable()}},
+		arg_number(GRPC_COMPRESSION_CHANNEL_ENABLED_ALGORITHMS_BITSET, 1),
+		arg_number(GRPC_ARG_KEEPALIVE_TIME_MS, 60000),
+		arg_number(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, 20000),
+		arg_number(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1),
+		arg_number(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS, 10000),
+		arg_number(GRPC_ARG_SERVER_HANDSHAKE_TIMEOUT_MS, 10000),
+		arg_number(GRPC_ARG_MAX_CONNECTION_IDLE_MS, 1800000),
 	};
 	const grpc_channel_args list = {.num_args = sizeof(args) / sizeof(args[0]), .args = args};
 
@@ -339,13 +329,25 @@ static void stop_calls(struct api_server *s)
 	wait_calls(s);
 }
 
+/* A queue must have run empty before it is destroyed; without a thread of its own this one does it.
+ */
+static void stop_queue(struct api_queue *queue)
+{
+	if (queue->started)
+		(void)pthread_join(queue->thread, NULL);
+	else
+		while (grpc_completion_queue_next(
+			       queue->cq, gpr_inf_future(GPR_CLOCK_MONOTONIC), NULL)
+				.type != GRPC_QUEUE_SHUTDOWN)
+			;
+}
+
 static void stop_queues(struct api_server *s)
 {
 	for (unsigned i = 0; i < s->queue_count; i++)
 		grpc_completion_queue_shutdown(s->queues[i].cq);
 	for (unsigned i = 0; i < s->queue_count; i++)
-		if (s->queues[i].started)
-			(void)pthread_join(s->queues[i].thread, NULL);
+		stop_queue(&s->queues[i]);
 	grpc_server_destroy(s->grpc);
 	for (unsigned i = 0; i < s->queue_count; i++)
 		grpc_completion_queue_destroy(s->queues[i].cq);
