@@ -13,8 +13,7 @@
 #include "overlay/ovl_journal_internal.h"
 #include "overlay/ovl_state.h"
 
-#define COMPACT_MIN_BYTES ((size_t)1 << 20)
-#define NEW_NAME          "journal.new"
+#define NEW_NAME "journal.new"
 
 static int replace(struct hashmap *m, uint64_t key, const void *record)
 {
@@ -135,7 +134,7 @@ static int write_new(
 	ovl_mapfile_close(&j->map);
 	j->map = *m;
 	j->tail = live;
-	j->compact_at = 2 * live + COMPACT_MIN_BYTES;
+	j->compact_at = 2 * live + JOURNAL_COMPACT_BYTES;
 	return 0;
 }
 

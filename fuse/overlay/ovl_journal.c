@@ -172,7 +172,8 @@ static int read_left(struct ovl_ws *ws)
 	uint64_t magic = 0;
 	int r;
 
-	if (j->map.len)
+	j->fresh = j->map.len == 0;
+	if (!j->fresh)
 		memcpy(&magic, j->map.base, sizeof(magic));
 	if (magic && magic != JOURNAL_MAGIC) /* 0: allocated, and then the machine went down */
 		return -EPROTO;
@@ -217,10 +218,16 @@ static void forget_left(struct ovl_journal *j)
 
 int ovl_journal_restart(struct ovl_ws *ws)
 {
-	forget_left(ws->journal);
-	LOCK_GUARD(&ws->journal->lock);
-	ws->journal->promised = 0;
-	return ovl_journal_rewrite_locked(ws, true);
+	struct ovl_journal *j = ws->journal;
+
+	forget_left(j);
+	LOCK_GUARD(&j->lock);
+	j->promised = 0;
+	if (!j->fresh)
+		return ovl_journal_rewrite_locked(ws, true);
+	j->compact_at =
+		JOURNAL_COMPACT_BYTES; /* a new workspace: there is nothing to be left out */
+	return 0;
 }
 
 void ovl_journal_close(struct ovl_ws *ws)

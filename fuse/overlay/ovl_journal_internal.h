@@ -8,6 +8,7 @@
 #define JOURNAL_MAGIC         0x316c6e726a6c766full /* "ovljrnl1" */
 #define JOURNAL_HEADER_BYTES  ((size_t)64)
 #define JOURNAL_RESERVE_BYTES ((size_t)1 << 30)
+#define JOURNAL_COMPACT_BYTES ((size_t)1 << 20) /* below it no journal is worth rewriting */
 #define JOURNAL_DONE_KEPT     65536u
 
 /* Which records of a journal still hold. Values of the maps point at the records' bytes. */
@@ -26,6 +27,7 @@ struct ovl_journal {
 	size_t promised;       /* bytes kept free for the DONE of open intents */
 	size_t compact_at;     /* rewrite when the tail passes it */
 	struct ovl_scan *left; /* of the last process; NULL once recovered */
+	bool fresh; /* the file was not there before this process; for the opening thread */
 };
 
 /* -ENOMEM, or 0 with a scan to be ended with ovl_scan_fini. A damaged record ends it early. */
