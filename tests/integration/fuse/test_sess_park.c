@@ -17,6 +17,7 @@
 #include <signal.h>
 #include <stdatomic.h>
 #include <string.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -310,9 +311,53 @@ static void test_parked_lookup_blocks_neither_its_directory_nor_others(void **st
 	(void)end_of(pid); /* by the signal */
 }
 
+/* An administrator's umount -f: callers end at once, and the session closes as usual. */
+static void test_abort_with_requests_parked(void **state)
+{
+	struct mini_world *w = *state;
+	pid_t reader, finder;
+	uint64_t start;
+
+	mini_overlay_add(w->o, "never", "x");
+	mini_overlay_add(w->o, "lk-never", "x");
+	reader = start_client(w, "ws/never", false);
+	finder = start_client(w, "ws/lk-never", true);
+	wait_for_parked(w, 2);
+	start = now_ms();
+	(void)umount2(mini_world_at(w, ""), MNT_FORCE); /* EBUSY, and aborts all the same */
+	assert_true(WEXITSTATUS(end_of(reader)) != 0);
+	assert_true(WEXITSTATUS(end_of(finder)) != 0);
+	w->s = sess_close(w->s);
+	assert_true(now_ms() - start < 3000);
+}
+
+/* The kernel does not tell us when the reader of a page is killed; nobody waits for it either. */
+static void test_killed_reader_ends_at_once(void **state)
+{
+	struct mini_world *w = *state;
+	uint64_t start;
+	char buf[8];
+	pid_t pid;
+
+	mini_overlay_add(w->o, "late-300", "x");
+	pid = start_client(w, "ws/late-300", false);
+	wait_for_parked(w, 1);
+	start = now_ms();
+	assert_int_equal(kill(pid, SIGKILL), 0);
+	assert_true(WIFSIGNALED(end_of(pid)));
+	assert_true(now_ms() - start < 200);
+	assert_int_equal(read_file(mini_world_at(w, "ws/late-300"), buf, sizeof(buf)), 0);
+	assert_string_equal(buf, "x");
+	wait_for_parked(w, 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(
+			test_abort_with_requests_parked, mini_world_setup, mini_world_teardown),
+		cmocka_unit_test_setup_teardown(
+			test_killed_reader_ends_at_once, mini_world_setup, mini_world_teardown),
 		cmocka_unit_test_setup_teardown(
 			test_read_answered_late, mini_world_setup, mini_world_teardown),
 		cmocka_unit_test_setup_teardown(
