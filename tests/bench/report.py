@@ -1,0 +1,146 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Turns results into a Markdown page, with the machine, the command and a verdict per target."""
+import os
+import platform
+import subprocess
+import time
+
+NOTES = '<!-- Below this line the page is written by hand; run.py keeps it. -->'
+LIVE_TARGETS = (('create_p50_ms', 'CreateMount to READY, p50', 3, 'ms'), ('create_p99_ms', 'CreateMount to READY, p99', 10, 'ms'),
+                ('rss_mib', 'RSS of the daemon', 64, 'MiB'))
+
+
+def first_line(*argv):
+    try:
+        done = subprocess.run(argv, capture_output=True, text=True, timeout=20, check=False)
+        lines = (done.stdout + done.stderr).strip().splitlines()
+        return lines[0] if lines else '?'
+    except FileNotFoundError:
+        return 'absent'
+
+
+def machine():
+    with open('/proc/cpuinfo', encoding='ascii', errors='replace') as f:
+        model = next((line.split(':', 1)[1].strip() for line in f if line.startswith('model name')), platform.machine())
+    with open('/proc/meminfo', encoding='ascii') as f:
+        memory = int(f.readline().split()[1]) >> 20
+    return {'cpu': f'{os.cpu_count()} × {model}', 'memory': f'{memory} GiB', 'kernel': platform.release(),
+            'libfuse': first_line('pkg-config', '--modversion', 'fuse3'),
+            'fuse-overlayfs': first_line('dpkg-query', '-W', '-f', '${Version}', 'fuse-overlayfs'),
+            'compiler': first_line('cc', '--version'), 'date': time.strftime('%Y-%m-%d', time.gmtime())}
+
+
+def silent(messages, allowed):
+    """Did a warm row send nothing but what it may? FORGETs are the kernel's own, of whatever was there before."""
+    loud = {name: count for name, count in messages.items() if name not in ('GETATTR', 'FORGET', 'BATCH_FORGET')}
+    return not loud and messages.get('GETATTR', 0) <= allowed
+
+
+def judge(bench, row, target):
+    """(what was promised, what was measured, met?) or None if a column is missing."""
+    us = bench.results.summary(row.name, 'coppice')
+    other = bench.results.summary(row.name, 'native' if target.kind == 'native' else 'fuse-overlayfs')
+    if not us:
+        return None
+    if target.kind == 'each':
+        figure = us['cpu'] / row.operations(bench) * 1e6
+        return f'≤ {target.limit:g} µs each', f'{figure:.1f} µs', figure <= target.limit
+    if target.kind == 'silent':
+        tree = next(bench.corpus[g.tree] for g in bench.groups if row in g.rows)
+        allowed = int(target.limit * (tree.files + tree.directories))
+        met = silent(us['messages'], allowed)
+        return 'silent', 'silent' if met else 'messages', met
+    if not other or not other['cpu']:
+        return None
+    figure = us['cpu'] / other['cpu']
+    return f'≤ {target.limit:g} × {"native" if target.kind == "native" else "fuse-overlayfs"}', f'{figure:.2f}', figure <= target.limit
+
+
+def cell(bench, row, column):
+    summary, native = bench.results.summary(row.name, column), bench.results.summary(row.name, 'native')
+    if not summary:
+        return '–'
+    text = f'{summary["cpu"]:.2f}'
+    if column != 'native' and native and native['cpu'] > 0:
+        text += f' ({summary["cpu"] / native["cpu"]:.2f}×)'
+    return text
+
+
+def verdicts(bench, row):
+    judged = [j for j in (judge(bench, row, t) for t in row.targets) if j]
+    return '; '.join(f'{promise}: {"met" if met else f"**not met** ({figure})"}' for promise, figure, met in judged) or '–'
+
+
+def messages_text(bench, row):
+    summary = bench.results.summary(row.name, 'coppice')
+    if not summary:
+        return '–'
+    return ', '.join(f'{count:,} {name}' for name, count in summary['messages'].items()) or 'none'
+
+
+def cpu_table(bench):
+    head = ['workload', *(c.title for c in bench.columns), 'µs each', 'targets of Coppice']
+    lines = ['| ' + ' | '.join(head) + ' |', '|' + '---|' * len(head)]
+    for row in bench.rows():
+        us = bench.results.summary(row.name, 'coppice')
+        each = f'{us["cpu"] / row.operations(bench) * 1e6:.1f}' if us else '–'
+        cells = [row.title, *(cell(bench, row, c.name) for c in bench.columns), each, verdicts(bench, row)]
+        lines.append('| ' + ' | '.join(cells) + ' |')
+    return lines
+
+
+def detail_table(bench):
+    head = ['workload', *(c.title for c in bench.columns), 'daemon CPU', 'messages to the daemon']
+    lines = ['| ' + ' | '.join(head) + ' |', '|' + '---|' * len(head)]
+    for row in bench.rows():
+        walls = []
+        for column in bench.columns:
+            s = bench.results.summary(row.name, column.name)
+            walls.append(f'{s["wall"]:.2f} / {s["wall_median"]:.2f}' if s else '–')
+        us = bench.results.summary(row.name, 'coppice')
+        lines.append('| ' + ' | '.join([row.title, *walls, f'{us["server"]:.2f}' if us else '–', messages_text(bench, row)]) + ' |')
+    return lines
+
+
+def live_table(figures):
+    lines = ['| figure | measured | target |', '|---|---|---|']
+    for key, title, limit, unit in LIVE_TARGETS:
+        verdict = 'met' if figures[key] <= limit else '**not met**'
+        lines.append(f'| {title} | {figures[key]:.2f} {unit} | ≤ {limit} {unit}: {verdict} |')
+    met = figures['threads'] <= figures['threads_before'] + 8
+    lines.append(f'| threads, with 1 workspace and with {figures["live"] + 1} | {figures["threads_before"]}, {figures["threads"]} | '
+                 f'none per workspace: {"met" if met else "**not met**"} |')
+    return lines
+
+
+def page(bench, command, rounds, live):
+    facts = machine()
+    lines = ['# Benchmarks', '',
+             f'Written by `{command}` on {facts["date"]}. {facts["cpu"]}, {facts["memory"]}; Linux {facts["kernel"]}, libfuse '
+             f'{facts["libfuse"]}, fuse-overlayfs {facts["fuse-overlayfs"]}, {facts["compiler"]}.', '',
+             f'All columns of a row run interleaved, {rounds} rounds, scale {bench.corpus.scale:g}. CPU is that of the client and of the '
+             'process that serves it, in seconds; a cell is the minimum, in brackets as a multiple of native (ext4, always warm). Cold '
+             'means a fresh mount; blobs are on the local disk, the index is warm. Warm rows make 3 passes (negative lookups 12). Below '
+             'about 1.3 × single differences are noise on a shared machine; message counts are not.', '', '## CPU', '']
+    lines += cpu_table(bench)
+    lines += ['', 'µs each: CPU of Coppice per file, name or write. Silent: no message to the daemon; for the second find and the '
+              'second read, none but one GETATTR per inode (after a READ or READDIR the kernel doubts the access time).', '', '## Wall time and messages', '',
+              'Wall in seconds, minimum / median.', '']
+    lines += detail_table(bench)
+    if live:
+        lines += ['', f'## {live["live"]} idle workspaces of one tenant', '',
+                  f'CreateMount on an indexed revision with {live["live"]} live workspaces, {live["samples"]} calls over the unix socket '
+                  'from Python, each mount deleted again.', '']
+        lines += live_table(live)
+    return '\n'.join(lines) + '\n'
+
+
+def write(path, text):
+    """Replaces the measured part of a page and keeps the notes."""
+    notes = ''
+    if os.path.exists(path):
+        with open(path, encoding='utf-8') as f:
+            old = f.read()
+        notes = old[old.index(NOTES):] if NOTES in old else ''
+    with open(path, 'w', encoding='utf-8') as f:
+        f.write(text + '\n' + (notes or NOTES + '\n'))
