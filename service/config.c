@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Loading the configuration: defaults, then the file, then the environment, then flags; then everything is checked. The result is const
- * for the life of the process and may be read by any thread.
+ * Loading the configuration: defaults, then the file, then the environment, then flags; then
+ * everything is checked. The result is const for the life of the process and may be read by any
+ * thread.
  */
 #include "config_internal.h"
 
@@ -41,7 +42,8 @@ static void clear_list(void *object, const struct cfg_field *field)
 			free(*(char **)element);
 		else if (field->fields)
 			cfg_clear_fields(element, field->fields);
-		if (field->one_key) { /* identities: their strings belong to the kind, not to a field */
+		if (field->one_key) { /* identities: their strings belong to the kind, not to a
+					 field */
 			free(((struct cfg_identity *)element)->tls_cn);
 			free(((struct cfg_identity *)element)->token_sha256_file);
 		}
@@ -107,7 +109,8 @@ static int default_listeners(struct cfg *cfg)
 	free(cfg->grpc_listen);
 	cfg->grpc_listen = calloc(2, sizeof(*cfg->grpc_listen));
 	tcp_listen = strdup("127.0.0.1:7433");
-	if (!cfg->grpc_listen || !tcp_listen || asprintf(&unix_listen, "unix:%s/coppice.sock", cfg->run_dir) < 0) {
+	if (!cfg->grpc_listen || !tcp_listen ||
+		asprintf(&unix_listen, "unix:%s/coppice.sock", cfg->run_dir) < 0) {
 		free(tcp_listen);
 		return -ENOMEM;
 	}
@@ -129,8 +132,8 @@ static const char *choose_file(const char *path)
 	return access(CFG_DEFAULT_FILE, F_OK) == 0 || errno != ENOENT ? CFG_DEFAULT_FILE : NULL;
 }
 
-int cfg_load(struct cfg **ret_cfg, const char *path, const struct cfg_override *overrides, unsigned override_count,
-	struct err *e)
+int cfg_load(struct cfg **ret_cfg, const char *path, const struct cfg_override *overrides,
+	unsigned override_count, struct err *e)
 {
 	const char *file = choose_file(path);
 	struct cfg_report report = {.source = file ? file : "(defaults)"};

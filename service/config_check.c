@@ -1,17 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What the schema cannot say about single settings: directories, addresses, budgets, and features that this version does not have.
- * Lists are checked in config_check_origins.c and config_check_tenants.c. Reads token files, touches nothing else.
+ * What the schema cannot say about single settings: directories, addresses, budgets, and features
+ * that this version does not have. Lists are checked in config_check_origins.c and
+ * config_check_tenants.c. Reads token files, touches nothing else.
  */
 #include "config_internal.h"
 
 #include <base/path.h>
 #include <sys/un.h>
 
-#define WORKERS_MAX	64
+#define WORKERS_MAX     64
 #define CACHE_MIN_BYTES (UINT64_C(1) << 20)
 
-/* Absolute, without double slashes, "." and "..": what is compared and shown later is what was meant. */
+/* Absolute, without double slashes, "." and "..": what is compared and shown later is what was
+ * meant. */
 static void check_directory(const char *dir, const char *field, struct cfg_report *r)
 {
 	char clean[4096];
@@ -21,7 +23,8 @@ static void check_directory(const char *dir, const char *field, struct cfg_repor
 	else if (!clean[0])
 		cfg_mistake(r, field, "must not be the root directory");
 	else if (strcmp(dir + 1, clean) != 0)
-		cfg_mistake(r, field, "\"%.100s\" has superfluous slashes; write \"/%.100s\"", dir, clean);
+		cfg_mistake(r, field, "\"%.100s\" has superfluous slashes; write \"/%.100s\"", dir,
+			clean);
 }
 
 static bool is_inside(const char *path, const char *dir)
@@ -71,15 +74,20 @@ static bool split_address(const char *address, char *ret_host, size_t cap, unsig
 
 static bool is_loopback(const char *host)
 {
-	return strcmp(host, "localhost") == 0 || strcmp(host, "::1") == 0 || strncmp(host, "127.", 4) == 0;
+	return strcmp(host, "localhost") == 0 || strcmp(host, "::1") == 0 ||
+	       strncmp(host, "127.", 4) == 0;
 }
 
 static void check_unix_listener(const char *socket_path, const char *field, struct cfg_report *r)
 {
 	if (socket_path[0] != '/')
-		cfg_mistake(r, field, "the path of a socket must be absolute, as in unix:/run/coppice/coppice.sock");
+		cfg_mistake(r, field,
+			"the path of a socket must be absolute, as in "
+			"unix:/run/coppice/coppice.sock");
 	else if (strlen(socket_path) >= sizeof(((struct sockaddr_un *)0)->sun_path))
-		cfg_mistake(r, field, "the path of a socket must be shorter than %zu bytes; choose a shorter run_dir",
+		cfg_mistake(r, field,
+			"the path of a socket must be shorter than %zu bytes; choose a shorter "
+			"run_dir",
 			sizeof(((struct sockaddr_un *)0)->sun_path));
 }
 
@@ -93,8 +101,11 @@ static void check_grpc_listener(const char *listen, const char *field, struct cf
 	else if (!split_address(listen, host, sizeof(host), &port))
 		cfg_mistake(r, field, "\"%.60s\" is neither unix:/path nor host:port", listen);
 	else if (!is_loopback(host))
-		cfg_mistake(r, field, "\"%.60s\" is not a loopback address; others need grpc.tls, which is not supported by "
-			"this version", listen);
+		cfg_mistake(r, field,
+			"\"%.60s\" is not a loopback address; others need grpc.tls, which is not "
+			"supported by "
+			"this version",
+			listen);
 }
 
 static void check_listeners(const struct cfg *cfg, struct cfg_report *r)
@@ -107,22 +118,27 @@ static void check_listeners(const struct cfg *cfg, struct cfg_report *r)
 		check_grpc_listener(cfg->grpc_listen[i], field, r);
 		for (unsigned j = 0; j < i; j++)
 			if (strcmp(cfg->grpc_listen[i], cfg->grpc_listen[j]) == 0)
-				cfg_mistake(r, field, "\"%.60s\" is given twice", cfg->grpc_listen[i]);
+				cfg_mistake(
+					r, field, "\"%.60s\" is given twice", cfg->grpc_listen[i]);
 	}
 	if (cfg->http_listen[0] && !split_address(cfg->http_listen, host, sizeof(host), &port))
-		cfg_mistake(r, "http.listen", "\"%.60s\" is not host:port (or \"\" for none)", cfg->http_listen);
+		cfg_mistake(r, "http.listen", "\"%.60s\" is not host:port (or \"\" for none)",
+			cfg->http_listen);
 }
 
 static void check_later_features(const struct cfg *cfg, struct cfg_report *r)
 {
 	if (cfg->tls_cert || cfg->tls_key || cfg->tls_client_ca)
-		cfg_mistake(r, "grpc.tls", "not supported by this version; use a unix socket or a loopback address");
+		cfg_mistake(r, "grpc.tls",
+			"not supported by this version; use a unix socket or a loopback address");
 	if (!cfg->redis_url && !cfg->redis_ttl_ns)
 		return;
 	if (!cfg->redis_url)
 		cfg_mistake(r, "cache.redis.url", "is missing");
-	else if (strncmp(cfg->redis_url, "redis://", 8) != 0 && strncmp(cfg->redis_url, "rediss://", 9) != 0)
-		cfg_mistake(r, "cache.redis.url", "\"%.60s\" is neither redis:// nor rediss://", cfg->redis_url);
+	else if (strncmp(cfg->redis_url, "redis://", 8) != 0 &&
+		 strncmp(cfg->redis_url, "rediss://", 9) != 0)
+		cfg_mistake(r, "cache.redis.url", "\"%.60s\" is neither redis:// nor rediss://",
+			cfg->redis_url);
 	cfg_mistake(r, "cache.redis", "not supported by this version; take it out");
 }
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Checks of the list of origins: names, known types, and addresses that this version can read. Pure. */
+/* Checks of the list of origins: names, known types, and addresses that this version can read.
+ * Pure. */
 #include "config_internal.h"
 
 #include <base/path.h>
@@ -23,7 +24,9 @@ static void check_url(const struct cfg_origin *origin, const char *field, struct
 	for (unsigned i = 0; i < sizeof(remote) / sizeof(remote[0]); i++) {
 		if (!has_scheme(origin->url, remote[i]))
 			continue;
-		cfg_mistake(r, field, "%s:// is not supported by this version; give the path of a local repository",
+		cfg_mistake(r, field,
+			"%s:// is not supported by this version; give the path of a local "
+			"repository",
 			remote[i]);
 		return;
 	}
@@ -52,7 +55,9 @@ static void check_type(const struct cfg_origin *origin, const char *prefix, stru
 		return;
 	(void)snprintf(field, sizeof(field), "%s.mode", prefix);
 	if (strcmp(origin->mode, "partial") == 0 || strcmp(origin->mode, "mirror") == 0)
-		cfg_mistake(r, field, "%s is for remote repositories, which are not supported by this version; take it out",
+		cfg_mistake(r, field,
+			"%s is for remote repositories, which are not supported by this version; "
+			"take it out",
 			origin->mode);
 	else
 		cfg_mistake(r, field, "\"%.40s\" is neither partial nor mirror", origin->mode);
@@ -67,11 +72,15 @@ void cfg_check_origins(const struct cfg *cfg, struct cfg_report *r)
 		(void)snprintf(prefix, sizeof(prefix), "origins[%u]", i);
 		(void)snprintf(field, sizeof(field), "%s.name", prefix);
 		if (origin->name && !path_ident_ok(origin->name, NAME_MAX_BYTES))
-			cfg_mistake(r, field, "\"%.64s\" must be 1 to %d of A-Z a-z 0-9 . _ - and not start with . or -",
+			cfg_mistake(r, field,
+				"\"%.64s\" must be 1 to %d of A-Z a-z 0-9 . _ - and not start with "
+				". or -",
 				origin->name, NAME_MAX_BYTES);
 		for (unsigned j = 0; origin->name && j < i; j++)
 			if (cfg->origins[j].name && strcmp(cfg->origins[j].name, origin->name) == 0)
-				cfg_mistake(r, field, "\"%.64s\" is already the name of origins[%u]", origin->name, j);
+				cfg_mistake(r, field,
+					"\"%.64s\" is already the name of origins[%u]",
+					origin->name, j);
 		if (origin->type)
 			check_type(origin, prefix, r);
 	}

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Checks of the list of tenants: names, limits, grants that name configured origins, and identities that belong to one tenant only.
- * Reads the token files, so that a wrong one is found at start.
+ * Checks of the list of tenants: names, limits, grants that name configured origins, and identities
+ * that belong to one tenant only. Reads the token files, so that a wrong one is found at start.
  */
 #include "config_internal.h"
 
@@ -12,7 +12,7 @@
 #include <errno.h>
 #include <fcntl.h>
 
-#define NAME_MAX_BYTES	     63
+#define NAME_MAX_BYTES       63
 #define TOKEN_FILE_MAX_BYTES 4096
 
 static int hex_digit(char c)
@@ -91,20 +91,26 @@ static void check_identities(struct cfg *cfg, unsigned i, struct cfg_report *r)
 
 		(void)snprintf(field, sizeof(field), "tenants[%u].identities[%u]", i, j);
 		if (id->kind == CFG_ID_TLS_CN)
-			cfg_mistake(r, field, "tls_cn is not supported by this version (it needs grpc.tls); take it out");
+			cfg_mistake(r, field,
+				"tls_cn is not supported by this version (it needs grpc.tls); take "
+				"it out");
 		if (id->kind == CFG_ID_TOKEN && id->token_sha256_file) {
 			int err = cfg_read_token_hash(id->token_sha256_file, id->token_sha256);
 
 			if (err == -EINVAL)
-				cfg_mistake(r, field, "%.100s must hold the SHA-256 of the token as 64 hex digits",
+				cfg_mistake(r, field,
+					"%.100s must hold the SHA-256 of the token as 64 hex "
+					"digits",
 					id->token_sha256_file);
 			else if (err)
-				cfg_mistake(r, field, "cannot read %.100s: %s", id->token_sha256_file, strerror(-err));
+				cfg_mistake(r, field, "cannot read %.100s: %s",
+					id->token_sha256_file, strerror(-err));
 			if (err)
 				continue;
 		}
 		if (find_earlier(cfg, i, j, &other))
-			cfg_mistake(r, field, "the same identity is already one of tenants[%u]", other);
+			cfg_mistake(
+				r, field, "the same identity is already one of tenants[%u]", other);
 	}
 }
 
@@ -128,11 +134,16 @@ static void check_grants(const struct cfg *cfg, unsigned i, struct cfg_report *r
 		if (grant->name && !origin_exists(cfg, grant->name))
 			cfg_mistake(r, field, "there is no origin \"%.64s\"", grant->name);
 		for (unsigned k = 0; grant->name && k < j; k++)
-			if (tenant->origins[k].name && strcmp(tenant->origins[k].name, grant->name) == 0)
-				cfg_mistake(r, field, "\"%.64s\" is listed twice; put all paths into one", grant->name);
+			if (tenant->origins[k].name &&
+				strcmp(tenant->origins[k].name, grant->name) == 0)
+				cfg_mistake(r, field,
+					"\"%.64s\" is listed twice; put all paths into one",
+					grant->name);
 		for (unsigned k = 0; k < grant->path_count; k++) {
-			(void)snprintf(field, sizeof(field), "tenants[%u].origins[%u].paths[%u]", i, j, k);
-			if (!grant->paths[k] || path_normalize(grant->paths[k], clean, sizeof(clean)))
+			(void)snprintf(
+				field, sizeof(field), "tenants[%u].origins[%u].paths[%u]", i, j, k);
+			if (!grant->paths[k] ||
+				path_normalize(grant->paths[k], clean, sizeof(clean)))
 				cfg_mistake(r, field, "must be a path without \".\" and \"..\"");
 		}
 	}
@@ -165,11 +176,15 @@ void cfg_check_tenants(struct cfg *cfg, struct cfg_report *r)
 
 		(void)snprintf(field, sizeof(field), "tenants[%u].name", i);
 		if (tenant->name && !path_ident_ok(tenant->name, NAME_MAX_BYTES))
-			cfg_mistake(r, field, "\"%.64s\" must be 1 to %d of A-Z a-z 0-9 . _ - and not start with . or -",
+			cfg_mistake(r, field,
+				"\"%.64s\" must be 1 to %d of A-Z a-z 0-9 . _ - and not start with "
+				". or -",
 				tenant->name, NAME_MAX_BYTES);
 		for (unsigned j = 0; tenant->name && j < i; j++)
 			if (cfg->tenants[j].name && strcmp(cfg->tenants[j].name, tenant->name) == 0)
-				cfg_mistake(r, field, "\"%.64s\" is already the name of tenants[%u]", tenant->name, j);
+				cfg_mistake(r, field,
+					"\"%.64s\" is already the name of tenants[%u]",
+					tenant->name, j);
 		check_limits(tenant, i, r);
 		check_grants(cfg, i, r);
 		check_identities(cfg, i, r);

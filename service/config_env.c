@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Settings from outside the file: flags (--set cache.disk=5GiB) and the environment (COPPICE_CACHE_DISK=5GiB). The name in
- * the environment is the dotted key in capitals with underscores. Scalars and lists of scalars can be set, lists of mappings
- * (origins, tenants) cannot. One thread, before others start (getenv).
+ * Settings from outside the file: flags (--set cache.disk=5GiB) and the environment
+ * (COPPICE_CACHE_DISK=5GiB). The name in the environment is the dotted key in capitals with
+ * underscores. Scalars and lists of scalars can be set, lists of mappings (origins, tenants)
+ * cannot. One thread, before others start (getenv).
  */
 #include "config_internal.h"
 
@@ -35,7 +36,8 @@ static const struct cfg_field *find_by_key(const char *key, void *object, void *
 	return NULL;
 }
 
-static void set_list(const struct cfg_field *field, void *object, const char *value, struct cfg_report *r)
+static void set_list(
+	const struct cfg_field *field, void *object, const char *value, struct cfg_report *r)
 {
 	_cleanup_free_ char *copy = strdup(value);
 	char *rest = copy, *item;
@@ -55,7 +57,8 @@ static void set_list(const struct cfg_field *field, void *object, const char *va
 	}
 }
 
-void cfg_set(struct cfg *cfg, const char *key, const char *value, const char *origin, struct cfg_report *r)
+void cfg_set(struct cfg *cfg, const char *key, const char *value, const char *origin,
+	struct cfg_report *r)
 {
 	void *object;
 	const struct cfg_field *field = find_by_key(key, cfg, &object);
@@ -71,7 +74,8 @@ void cfg_set(struct cfg *cfg, const char *key, const char *value, const char *or
 		cfg_mistake(r, key, "\"%.60s\" is not %s", value, field->type->expects);
 }
 
-static void set_tree(struct cfg *cfg, const struct cfg_field *fields, const char *prefix, struct cfg_report *r)
+static void set_tree(
+	struct cfg *cfg, const struct cfg_field *fields, const char *prefix, struct cfg_report *r)
 {
 	for (const struct cfg_field *f = fields; f->key; f++) {
 		char key[64], name[80] = "COPPICE_";

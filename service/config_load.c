@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * YAML into a structure, by the schema table. The only door to libyaml, the parser beneath libcyaml: libcyaml stops at the first mistake and
- * drops the line numbers, and every mistake is to be named with line and field. One thread.
+ * YAML into a structure, by the schema table. The only door to libyaml, the parser beneath
+ * libcyaml: libcyaml stops at the first mistake and drops the line numbers, and every mistake is to
+ * be named with line and field. One thread.
  *
- * The file is an administrator's, but it may be anything: its size, the number of values (aliases can multiply them) and, through the
- * schema, the depth are bounded.
+ * The file is an administrator's, but it may be anything: its size, the number of values (aliases
+ * can multiply them) and, through the schema, the depth are bounded.
  */
 #include "config_internal.h"
 
@@ -23,8 +24,8 @@ struct loader {
 	unsigned values;
 };
 
-static void load_map(struct loader *l, const yaml_node_t *node, const struct cfg_field *fields, void *object,
-	const char *path);
+static void load_map(struct loader *l, const yaml_node_t *node, const struct cfg_field *fields,
+	void *object, const char *path);
 
 static unsigned line_of(const yaml_node_t *node)
 {
@@ -36,17 +37,20 @@ static bool is_null(const yaml_node_t *node)
 {
 	const char *text = (const char *)node->data.scalar.value;
 
-	return node->type == YAML_SCALAR_NODE && node->data.scalar.style == YAML_PLAIN_SCALAR_STYLE &&
+	return node->type == YAML_SCALAR_NODE &&
+	       node->data.scalar.style == YAML_PLAIN_SCALAR_STYLE &&
 	       (!text[0] || strcmp(text, "~") == 0 || strcmp(text, "null") == 0);
 }
 
 static const char *kind_of(const yaml_node_t *node)
 {
-	return node->type == YAML_MAPPING_NODE ? "a mapping" : node->type == YAML_SEQUENCE_NODE ? "a list" : "a scalar";
+	return node->type == YAML_MAPPING_NODE    ? "a mapping"
+	       : node->type == YAML_SEQUENCE_NODE ? "a list"
+						  : "a scalar";
 }
 
-static void load_scalar(struct loader *l, const yaml_node_t *node, const struct cfg_type *type, void *value,
-	const char *path)
+static void load_scalar(struct loader *l, const yaml_node_t *node, const struct cfg_type *type,
+	void *value, const char *path)
 {
 	const char *text;
 
@@ -61,8 +65,8 @@ static void load_scalar(struct loader *l, const yaml_node_t *node, const struct 
 		cfg_mistake(l->report, path, "\"%.60s\" is not %s", text, type->expects);
 }
 
-static void load_list(struct loader *l, const yaml_node_t *node, const struct cfg_field *field, void *object,
-	const char *path)
+static void load_list(struct loader *l, const yaml_node_t *node, const struct cfg_field *field,
+	void *object, const char *path)
 {
 	unsigned index = 0;
 
@@ -72,8 +76,8 @@ static void load_list(struct loader *l, const yaml_node_t *node, const struct cf
 		cfg_mistake(l->report, path, "is %s, but must be a list", kind_of(node));
 		return;
 	}
-	for (const yaml_node_item_t *it = node->data.sequence.items.start; it < node->data.sequence.items.top;
-		it++, index++) {
+	for (const yaml_node_item_t *it = node->data.sequence.items.start;
+		it < node->data.sequence.items.top; it++, index++) {
 		const yaml_node_t *item = yaml_document_get_node(&l->doc, *it);
 		char item_path[96];
 		void *element;
@@ -108,21 +112,23 @@ static const struct cfg_field *find_field(const struct cfg_field *fields, const 
 	return NULL;
 }
 
-static void report_unknown(struct loader *l, const yaml_node_t *key, const struct cfg_field *fields, const char *path)
+static void report_unknown(
+	struct loader *l, const yaml_node_t *key, const struct cfg_field *fields, const char *path)
 {
 	char field[96], known[160] = "";
 	size_t used = 0;
 
 	for (const struct cfg_field *f = fields; f->key && used < sizeof(known); f++)
-		used += (size_t)snprintf(known + used, sizeof(known) - used, "%s%s", used ? ", " : "", f->key);
+		used += (size_t)snprintf(
+			known + used, sizeof(known) - used, "%s%s", used ? ", " : "", f->key);
 	(void)snprintf(field, sizeof(field), "%s%s%.40s", path, path[0] ? "." : "",
 		key->type == YAML_SCALAR_NODE ? (const char *)key->data.scalar.value : "(key)");
 	cfg_report_place(l->report, field, line_of(key), "");
 	cfg_mistake(l->report, field, "unknown key; known here: %s", known);
 }
 
-static void load_field(struct loader *l, const yaml_node_t *node, const struct cfg_field *field, void *object,
-	const char *path)
+static void load_field(struct loader *l, const yaml_node_t *node, const struct cfg_field *field,
+	void *object, const char *path)
 {
 	if (field->shape == CFG_LIST)
 		load_list(l, node, field, object, path);
@@ -132,22 +138,26 @@ static void load_field(struct loader *l, const yaml_node_t *node, const struct c
 		load_map(l, node, field->fields, (char *)object + field->offset, path);
 }
 
-static void load_map(struct loader *l, const yaml_node_t *node, const struct cfg_field *fields, void *object,
-	const char *path)
+static void load_map(struct loader *l, const yaml_node_t *node, const struct cfg_field *fields,
+	void *object, const char *path)
 {
 	uint32_t seen = 0;
 
 	if (node->type != YAML_MAPPING_NODE) {
 		if (!path[0])
 			cfg_report_place(l->report, path = "yaml", line_of(node), "");
-		cfg_mistake(l->report, path, "is %s, but must be a mapping of keys to values", kind_of(node));
+		cfg_mistake(l->report, path, "is %s, but must be a mapping of keys to values",
+			kind_of(node));
 		return;
 	}
-	for (const yaml_node_pair_t *it = node->data.mapping.pairs.start; it < node->data.mapping.pairs.top; it++) {
+	for (const yaml_node_pair_t *it = node->data.mapping.pairs.start;
+		it < node->data.mapping.pairs.top; it++) {
 		const yaml_node_t *key = yaml_document_get_node(&l->doc, it->key);
 		const yaml_node_t *value = yaml_document_get_node(&l->doc, it->value);
 		const struct cfg_field *field =
-			key->type == YAML_SCALAR_NODE ? find_field(fields, (const char *)key->data.scalar.value) : NULL;
+			key->type == YAML_SCALAR_NODE
+				? find_field(fields, (const char *)key->data.scalar.value)
+				: NULL;
 		char field_path[96];
 
 		if (++l->values > VALUES_MAX) {
@@ -158,7 +168,8 @@ static void load_map(struct loader *l, const yaml_node_t *node, const struct cfg
 			report_unknown(l, key, fields, path);
 			continue;
 		}
-		(void)snprintf(field_path, sizeof(field_path), "%s%s%s", path, path[0] ? "." : "", field->key);
+		(void)snprintf(field_path, sizeof(field_path), "%s%s%s", path, path[0] ? "." : "",
+			field->key);
 		cfg_report_place(l->report, field_path, line_of(key), "");
 		if (seen & 1u << (field - fields)) {
 			cfg_mistake(l->report, field_path, "given twice");
@@ -170,7 +181,8 @@ static void load_map(struct loader *l, const yaml_node_t *node, const struct cfg
 	for (const struct cfg_field *field = fields; field->key; field++) {
 		char field_path[96];
 
-		(void)snprintf(field_path, sizeof(field_path), "%s%s%s", path, path[0] ? "." : "", field->key);
+		(void)snprintf(field_path, sizeof(field_path), "%s%s%s", path, path[0] ? "." : "",
+			field->key);
 		if (field->required && !(seen & 1u << (field - fields)))
 			cfg_mistake(l->report, field_path, "is missing");
 	}
@@ -236,10 +248,11 @@ int cfg_load_file(struct cfg *cfg, const char *path, struct cfg_report *r, struc
 	int err = io_read_file(AT_FDCWD, path, FILE_MAX_BYTES, &text, &len);
 
 	if (err == -EFBIG)
-		return err_set(e, err, "CONFIG_UNREADABLE", "%s: larger than %u bytes; is this the right file?", path,
-			FILE_MAX_BYTES);
+		return err_set(e, err, "CONFIG_UNREADABLE",
+			"%s: larger than %u bytes; is this the right file?", path, FILE_MAX_BYTES);
 	if (err)
-		return err_set(e, err, "CONFIG_UNREADABLE", "cannot read the configuration %s: %s", path, strerror(-err));
+		return err_set(e, err, "CONFIG_UNREADABLE", "cannot read the configuration %s: %s",
+			path, strerror(-err));
 	cfg_load_text(cfg, text, len, r);
 	return 0;
 }

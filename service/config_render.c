@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The effective configuration as YAML that cfg_load reads back to the same structure. Secrets are named by their files. Any thread.
+ * The effective configuration as YAML that cfg_load reads back to the same structure. Secrets are
+ * named by their files. Any thread.
  */
 #include "config_internal.h"
 
@@ -12,8 +13,8 @@ static void indent(struct buf *out, unsigned depth)
 		(void)buf_puts(out, "  "); /* buf_error tells at the end */
 }
 
-static void render_fields(const void *object, const struct cfg_field *fields, unsigned depth, bool in_item,
-	struct buf *out);
+static void render_fields(const void *object, const struct cfg_field *fields, unsigned depth,
+	bool in_item, struct buf *out);
 
 /* "- " of an element stands where its first key would be indented to. */
 static void start_line(unsigned depth, bool *in_item, struct buf *out)
@@ -23,7 +24,8 @@ static void start_line(unsigned depth, bool *in_item, struct buf *out)
 	*in_item = false;
 }
 
-static void render_list(const void *object, const struct cfg_field *field, unsigned depth, bool *in_item, struct buf *out)
+static void render_list(const void *object, const struct cfg_field *field, unsigned depth,
+	bool *in_item, struct buf *out)
 {
 	unsigned count = *(const unsigned *)((const char *)object + field->count_offset);
 	const char *elements = *(const char *const *)((const char *)object + field->offset);
@@ -46,8 +48,8 @@ static void render_list(const void *object, const struct cfg_field *field, unsig
 	}
 }
 
-static void render_scalar(const void *object, const struct cfg_field *field, unsigned depth, bool *in_item,
-	struct buf *out)
+static void render_scalar(const void *object, const struct cfg_field *field, unsigned depth,
+	bool *in_item, struct buf *out)
 {
 	struct buf text;
 
@@ -59,7 +61,8 @@ static void render_scalar(const void *object, const struct cfg_field *field, uns
 	buf_fini(&text);
 }
 
-static void render_map(const void *object, const struct cfg_field *field, unsigned depth, bool *in_item, struct buf *out)
+static void render_map(const void *object, const struct cfg_field *field, unsigned depth,
+	bool *in_item, struct buf *out)
 {
 	size_t before = out->len;
 
@@ -72,8 +75,8 @@ static void render_map(const void *object, const struct cfg_field *field, unsign
 		out->len = before;
 }
 
-static void render_fields(const void *object, const struct cfg_field *fields, unsigned depth, bool in_item,
-	struct buf *out)
+static void render_fields(const void *object, const struct cfg_field *fields, unsigned depth,
+	bool in_item, struct buf *out)
 {
 	for (const struct cfg_field *field = fields; field->key; field++) {
 		if (field->shape == CFG_LIST)

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Mistakes in the configuration: all of them in one message, each with file, line and dotted field. Loading records where every value
- * came from, so that a check that runs later can still name the line. One thread.
+ * Mistakes in the configuration: all of them in one message, each with file, line and dotted field.
+ * Loading records where every value came from, so that a check that runs later can still name the
+ * line. One thread.
  */
 #include "config_internal.h"
 
@@ -84,8 +85,8 @@ void cfg_mistake(struct cfg_report *r, const char *field, const char *fmt, ...)
 		(void)snprintf(where, sizeof(where), "%.100s", r->source);
 	if (!r->mistakes++)
 		(void)snprintf(r->first_field, sizeof(r->first_field), "%s", field);
-	(void)snprintf(r->text + used, sizeof(r->text) - used, "%s%s: %s%s%s", used ? "\n" : "", where, field,
-		field[0] ? ": " : "", what);
+	(void)snprintf(r->text + used, sizeof(r->text) - used, "%s%s: %s%s%s", used ? "\n" : "",
+		where, field, field[0] ? ": " : "", what);
 }
 
 int cfg_report_result(const struct cfg_report *r, struct err *e)

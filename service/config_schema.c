@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The schema of the configuration: every key, its type and where its value goes. Adding a key is adding a row here, a line in
- * cfg_defaults (config.c) if it has a default, and a row in docs/configuration.md. Pure tables and conversions; any thread.
+ * The schema of the configuration: every key, its type and where its value goes. Adding a key is
+ * adding a row here, a line in cfg_defaults (config.c) if it has a default, and a row in
+ * docs/configuration.md. Pure tables and conversions; any thread.
  */
 #include "config_internal.h"
 
@@ -146,8 +147,8 @@ static bool duration_render(const void *value, struct buf *out)
 	return true;
 }
 
-static const struct cfg_type type_duration = {
-	"a duration such as 30s, 5m or 7d", sizeof(uint64_t), false, duration_parse, duration_render};
+static const struct cfg_type type_duration = {"a duration such as 30s, 5m or 7d", sizeof(uint64_t),
+	false, duration_parse, duration_render};
 
 static bool bool_parse(const char *text, void *value)
 {
@@ -165,7 +166,8 @@ static bool bool_render(const void *value, struct buf *out)
 	return true;
 }
 
-static const struct cfg_type type_bool = {"true or false", sizeof(bool), false, bool_parse, bool_render};
+static const struct cfg_type type_bool = {
+	"true or false", sizeof(bool), false, bool_parse, bool_render};
 
 static bool level_parse(const char *text, void *value)
 {
@@ -197,7 +199,8 @@ static bool format_render(const void *value, struct buf *out)
 static const struct cfg_type type_log_format = {
 	"logfmt or json", sizeof(enum log_format), false, format_parse, format_render};
 
-/* ---- identities: the key says the kind, so these conversions see the whole struct cfg_identity ---- */
+/* ---- identities: the key says the kind, so these conversions see the whole struct cfg_identity
+ * ---- */
 
 static bool unix_uid_parse(const char *text, void *value)
 {
@@ -275,16 +278,27 @@ static const struct cfg_type type_loopback = {
 
 /* ---- the tables ---- */
 
-#define SCALAR(name, kind, object, member) \
-	{.key = (name), .shape = CFG_SCALAR, .type = &(kind), .offset = offsetof(object, member)}
-#define MAP(name, table) {.key = (name), .shape = CFG_MAP, .fields = (table)}
-#define TEXTS(name, object, member, counter)                                                       \
-	{.key = (name), .shape = CFG_LIST, .type = &type_text, .offset = offsetof(object, member), \
-		.count_offset = offsetof(object, counter), .element_size = sizeof(char *)}
-#define LIST_OF(name, table, object, member, counter, ...)                                   \
-	{.key = (name), .shape = CFG_LIST, .fields = (table), .offset = offsetof(object, member), \
-		.count_offset = offsetof(object, counter),                                   \
-		.element_size = sizeof(*((object *)0)->member), ##__VA_ARGS__}
+#define SCALAR(name, kind, object, member)                           \
+	{                                                            \
+		.key = (name), .shape = CFG_SCALAR, .type = &(kind), \
+		.offset = offsetof(object, member)                   \
+	}
+#define MAP(name, table)                                           \
+	{                                                          \
+		.key = (name), .shape = CFG_MAP, .fields = (table) \
+	}
+#define TEXTS(name, object, member, counter)                                                   \
+	{                                                                                      \
+		.key = (name), .shape = CFG_LIST, .type = &type_text,                          \
+		.offset = offsetof(object, member), .count_offset = offsetof(object, counter), \
+		.element_size = sizeof(char *)                                                 \
+	}
+#define LIST_OF(name, table, object, member, counter, ...)                                     \
+	{                                                                                      \
+		.key = (name), .shape = CFG_LIST, .fields = (table),                           \
+		.offset = offsetof(object, member), .count_offset = offsetof(object, counter), \
+		.element_size = sizeof(*((object *)0)->member), ##__VA_ARGS__                  \
+	}
 
 static const struct cfg_field identity_fields[] = {
 	{.key = "unix_uid", .type = &type_unix_uid},
@@ -295,7 +309,9 @@ static const struct cfg_field identity_fields[] = {
 };
 
 static const struct cfg_field grant_fields[] = {
-	{.key = "name", .type = &type_text, .offset = offsetof(struct cfg_origin_grant, name),
+	{.key = "name",
+		.type = &type_text,
+		.offset = offsetof(struct cfg_origin_grant, name),
 		.required = true},
 	TEXTS("paths", struct cfg_origin_grant, paths, path_count),
 	{0},
@@ -323,7 +339,10 @@ static void tenant_init(void *element)
 }
 
 static const struct cfg_field tenant_fields[] = {
-	{.key = "name", .type = &type_text, .offset = offsetof(struct cfg_tenant, name), .required = true},
+	{.key = "name",
+		.type = &type_text,
+		.offset = offsetof(struct cfg_tenant, name),
+		.required = true},
 	SCALAR("admin", type_bool, struct cfg_tenant, admin),
 	MAP("quota", quota_fields),
 	MAP("mount_quota", mount_quota_fields),
@@ -334,9 +353,18 @@ static const struct cfg_field tenant_fields[] = {
 };
 
 static const struct cfg_field origin_fields[] = {
-	{.key = "name", .type = &type_text, .offset = offsetof(struct cfg_origin, name), .required = true},
-	{.key = "type", .type = &type_text, .offset = offsetof(struct cfg_origin, type), .required = true},
-	{.key = "url", .type = &type_text, .offset = offsetof(struct cfg_origin, url), .required = true},
+	{.key = "name",
+		.type = &type_text,
+		.offset = offsetof(struct cfg_origin, name),
+		.required = true},
+	{.key = "type",
+		.type = &type_text,
+		.offset = offsetof(struct cfg_origin, type),
+		.required = true},
+	{.key = "url",
+		.type = &type_text,
+		.offset = offsetof(struct cfg_origin, url),
+		.required = true},
 	SCALAR("mode", type_text, struct cfg_origin, mode),
 	{0},
 };
@@ -354,7 +382,8 @@ static const struct cfg_field grpc_fields[] = {
 	{0},
 };
 
-static const struct cfg_field http_fields[] = {SCALAR("listen", type_text, struct cfg, http_listen), {0}};
+static const struct cfg_field http_fields[] = {
+	SCALAR("listen", type_text, struct cfg, http_listen), {0}};
 
 static const struct cfg_field redis_fields[] = {
 	SCALAR("url", type_text, struct cfg, redis_url),

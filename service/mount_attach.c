@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What is open of a mount while it can be used: its place in the tenant's session, its account, its lower, its workspace and perhaps a
- * bind mount. The same steps serve a new mount and one found at start. Runs on the thread that has claimed the mount; blocks.
+ * What is open of a mount while it can be used: its place in the tenant's session, its account, its
+ * lower, its workspace and perhaps a bind mount. The same steps serve a new mount and one found at
+ * start. Runs on the thread that has claimed the mount; blocks.
  */
 #include "mount_host.h"
 #include "mount_lower.h"
@@ -35,7 +36,8 @@ static int add_workspace(struct mount *mt, const struct mount_attach *how, struc
 	if (!dir)
 		return err_set(e, -ENOMEM, "", "no memory");
 	if (how->recover && access(dir, F_OK) < 0)
-		return err_set(e, -ENOENT, "WORKSPACE_LOST", "the directory of the workspace, %s, is not there", dir);
+		return err_set(e, -ENOENT, "WORKSPACE_LOST",
+			"the directory of the workspace, %s, is not there", dir);
 	config.lower = mount_lower_new(mt->registry->config.storage, how->origin, mt->fetches);
 	if (!config.lower)
 		return err_set(e, -ENOMEM, "", "no memory");
@@ -43,7 +45,8 @@ static int add_workspace(struct mount *mt, const struct mount_attach *how, struc
 	if (err) {
 		config.lower->ops->free(config.lower);
 		if (err == -ENOSPC)
-			return err_set(e, err, "DISK_FULL", "no room on the disk of %s", mt->registry->workspaces_dir);
+			return err_set(e, err, "DISK_FULL", "no room on the disk of %s",
+				mt->registry->workspaces_dir);
 		return err_wrap(e, err, "workspace in %s", dir);
 	}
 	return 0;
@@ -124,7 +127,8 @@ void mount_detach(struct mount *mt)
 	if (!mt->attached) /* only we change it */
 		return;
 	if (mt->bound)
-		(void)sess_unbind(mt->registry->config.farm, mt->rec.mountpoint); /* a sweep at the next start finds what is left */
+		(void)sess_unbind(mt->registry->config.farm,
+			mt->rec.mountpoint); /* a sweep at the next start finds what is left */
 	mt->bound = false;
 	sess_workspace_removed(mt->host->session, mt->rec.job_id);
 	ovl_ws_remove(mt->host->overlay, mt->ws);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Changing a mount that is READY: its lease, quota and labels. Journaled before the answer; blocks on the disk. */
+/* Changing a mount that is READY: its lease, quota and labels. Journaled before the answer; blocks
+ * on the disk. */
 #include "mount_request.h"
 #include "mounts_internal.h"
 
@@ -9,7 +10,8 @@
 #include <string.h>
 
 /* A READY mount, claimed and with a reference, or an error. */
-static int claim_ready(struct mounts *m, const struct mount_key *key, struct mount **ret_mount, struct err *e)
+static int claim_ready(
+	struct mounts *m, const struct mount_key *key, struct mount **ret_mount, struct err *e)
 {
 	struct mount *mt;
 	int err;
@@ -19,11 +21,13 @@ static int claim_ready(struct mounts *m, const struct mount_key *key, struct mou
 	if (!mt || !mt->known || mt->rec.state == MOUNT_DELETED)
 		return mount_not_found(key, e);
 	if (mt->rec.state != MOUNT_READY && mt->rec.state != MOUNT_QUIESCING)
-		return err_set(e, -EBUSY, "NOT_READY", "mount %s is %s", mt->rec.mount_id, mount_state_name(mt->rec.state));
+		return err_set(e, -EBUSY, "NOT_READY", "mount %s is %s", mt->rec.mount_id,
+			mount_state_name(mt->rec.state));
 	mt->refs++;
 	err = mount_claim_locked(mt, mount_deadline(m, 0), e);
 	if (!err && mt->rec.state != MOUNT_READY) {
-		err = err_set(e, -EBUSY, "NOT_READY", "mount %s is %s", mt->rec.mount_id, mount_state_name(mt->rec.state));
+		err = err_set(e, -EBUSY, "NOT_READY", "mount %s is %s", mt->rec.mount_id,
+			mount_state_name(mt->rec.state));
 		mount_release_locked(mt);
 	}
 	if (err) {
@@ -42,7 +46,8 @@ static void give_back(struct mount *mt)
 }
 
 /* Journal the changed copy and answer with what is in force now. */
-static int finish(struct mount *mt, struct mount_record *next, bool publish, struct mount_info *ret_info, struct err *e)
+static int finish(struct mount *mt, struct mount_record *next, bool publish,
+	struct mount_info *ret_info, struct err *e)
 {
 	int err = mount_commit(mt, next, 0, publish ? MOUNT_EVENT_CHANGED : 0, e);
 
@@ -58,11 +63,13 @@ static int finish(struct mount *mt, struct mount_record *next, bool publish, str
 static int check_lease(uint32_t lease_seconds, struct err *e)
 {
 	if (lease_seconds && (lease_seconds < LEASE_MIN_S || lease_seconds > LEASE_MAX_S))
-		return err_field(e, "lease_seconds", "must be 0 or %u to %u", LEASE_MIN_S, LEASE_MAX_S);
+		return err_field(
+			e, "lease_seconds", "must be 0 or %u to %u", LEASE_MIN_S, LEASE_MAX_S);
 	return 0;
 }
 
-int mounts_renew(struct mounts *m, const struct mount_key *key, uint32_t lease_seconds, struct mount_info *ret_info, struct err *e)
+int mounts_renew(struct mounts *m, const struct mount_key *key, uint32_t lease_seconds,
+	struct mount_info *ret_info, struct err *e)
 {
 	struct mount_record next;
 	struct mount *mt;
@@ -87,7 +94,8 @@ int mounts_renew(struct mounts *m, const struct mount_key *key, uint32_t lease_s
 	return err;
 }
 
-static int apply(struct mounts *m, const struct mount *mt, const struct mount_update *update, struct mount_record *next)
+static int apply(struct mounts *m, const struct mount *mt, const struct mount_update *update,
+	struct mount_record *next)
 {
 	uint64_t bytes, inodes;
 
@@ -105,8 +113,8 @@ static int apply(struct mounts *m, const struct mount *mt, const struct mount_up
 	return 0;
 }
 
-int mounts_update(struct mounts *m, const struct mount_key *key, const struct mount_update *update, struct mount_info *ret_info,
-	struct err *e)
+int mounts_update(struct mounts *m, const struct mount_key *key, const struct mount_update *update,
+	struct mount_info *ret_info, struct err *e)
 {
 	struct mount_record next;
 	struct mount *mt;

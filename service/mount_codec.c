@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The bytes of a mount's record: see mount_codec.h. The order of the fields below is the format; a change is a new version. */
+/* The bytes of a mount's record: see mount_codec.h. The order of the fields below is the format; a
+ * change is a new version. */
 #include "mount_codec.h"
 
 #include <base/buf.h>
@@ -54,7 +55,8 @@ int mount_record_copy(const struct mount_record *from, struct mount_record *ret_
 	copy.path = copy.mountpoint = copy.reason = NULL;
 	copy.labels = NULL;
 	copy.label_count = 0;
-	if (mount_record_set_text(&copy.path, from->path) || mount_record_set_text(&copy.mountpoint, from->mountpoint) ||
+	if (mount_record_set_text(&copy.path, from->path) ||
+		mount_record_set_text(&copy.mountpoint, from->mountpoint) ||
 		mount_record_set_text(&copy.reason, from->reason) || copy_labels(from, &copy)) {
 		mount_record_fini(&copy);
 		return -ENOMEM;
@@ -87,7 +89,8 @@ static void put_text(struct buf *out, const char *text)
 
 static void put_numbers(struct buf *out, const struct mount_record *r)
 {
-	unsigned flags = (r->read_only ? FLAG_READ_ONLY : 0u) | (r->mountpoint_made ? FLAG_MOUNTPOINT_MADE : 0u) |
+	unsigned flags = (r->read_only ? FLAG_READ_ONLY : 0u) |
+			 (r->mountpoint_made ? FLAG_MOUNTPOINT_MADE : 0u) |
 			 (r->files_kept ? FLAG_FILES_KEPT : 0u);
 
 	put_int(out, r->state, 1);

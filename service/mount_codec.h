@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What the journal keeps of a mount, and its bytes on disk. Pure; any thread. The decoder reads what a disk gives back: every length is checked,
- * and a checksum covers all of it.
+ * What the journal keeps of a mount, and its bytes on disk. Pure; any thread. The decoder reads
+ *what a disk gives back: every length is checked, and a checksum covers all of it.
  *
- *	u8 version | fixed integers, little endian | strings: u16 length, bytes | labels: u16 count, pairs | u32 CRC-32C
+ *	u8 version | fixed integers, little endian | strings: u16 length, bytes | labels: u16 count,
+ *pairs | u32 CRC-32C
  */
 #pragma once
 #include <service/mounts.h>
@@ -13,7 +14,7 @@
 struct buf;
 
 #define MOUNT_RECORD_MAX (64u * 1024u) /* bytes of one encoded record */
-#define MOUNT_TEXT_MAX	 4095u	       /* of path, mountpoint and reason */
+#define MOUNT_TEXT_MAX   4095u         /* of path, mountpoint and reason */
 
 struct mount_record {
 	char mount_id[40], tenant[64], job_id[129], origin[64], revision[256];
@@ -21,19 +22,20 @@ struct mount_record {
 	enum mount_state state;
 	struct oid commit, root;
 	int64_t commit_time_s;
-	uint32_t serial;	      /* of the workspace within its tenant */
-	uint64_t order;		      /* of creation, on this node */
-	uint8_t request_hash[32];     /* of the whole request as it was made: see mount_request.c */
+	uint32_t serial;          /* of the workspace within its tenant */
+	uint64_t order;           /* of creation, on this node */
+	uint8_t request_hash[32]; /* of the whole request as it was made: see mount_request.c */
 	uint64_t quota_bytes, quota_inodes; /* in force; UINT64_MAX = unlimited */
 	uint32_t lease_seconds;
 	uint64_t lease_expires_wall_ns, created_wall_ns;
-	uint64_t ended_wall_ns;	      /* when it became DELETED or FAILED */
+	uint64_t ended_wall_ns; /* when it became DELETED or FAILED */
 	uint64_t generation;
-	uint64_t used_bytes, used_inodes; /* when it was last closed; while open the quota account knows */
+	uint64_t used_bytes,
+		used_inodes; /* when it was last closed; while open the quota account knows */
 	uint64_t trees_fetched, blobs_fetched, bytes_fetched, fetch_errors; /* likewise */
 	bool read_only;
-	bool mountpoint_made;	      /* by us: remove it again */
-	bool files_kept;	      /* FAILED, but what the job wrote is still there */
+	bool mountpoint_made; /* by us: remove it again */
+	bool files_kept;      /* FAILED, but what the job wrote is still there */
 	uid_t uid;
 	gid_t gid;
 	struct mount_label *labels;
@@ -42,10 +44,12 @@ struct mount_record {
 
 void mount_record_fini(struct mount_record *r);
 int mount_record_copy(const struct mount_record *from, struct mount_record *ret_copy);
-/* Replace one of path, mountpoint, reason; `text` may be NULL; cut to MOUNT_TEXT_MAX. -ENOMEM: unchanged. */
+/* Replace one of path, mountpoint, reason; `text` may be NULL; cut to MOUNT_TEXT_MAX. -ENOMEM:
+ * unchanged. */
 int mount_record_set_text(char **slot, const char *text);
 
 /* Appends the bytes. The buffer's error, or -EMSGSIZE. */
 int mount_record_encode(const struct mount_record *r, struct buf *out);
-/* -EPROTO: another version; -EBADMSG: damaged; -ENOMEM. On success the caller ends it with mount_record_fini. */
+/* -EPROTO: another version; -EBADMSG: damaged; -ENOMEM. On success the caller ends it with
+ * mount_record_fini. */
 int mount_record_decode(const void *data, size_t len, struct mount_record *ret_record);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The one way in which a mount's record changes: journaled and synced first, then put in place, then published. Claimers only; blocks on
- * the disk.
+ * The one way in which a mount's record changes: journaled and synced first, then put in place,
+ * then published. Claimers only; blocks on the disk.
  */
 #include "mounts_internal.h"
 
@@ -48,30 +48,36 @@ void mount_put_locked(struct mount *mt, struct mount_record *next, enum mount_ev
 	event.blobs_fetched = view.blobs_fetched;
 	event.bytes_fetched = view.bytes_fetched;
 	event.fetch_errors = view.fetch_errors;
-	mt->sequence = watch_publish_locked(&m->watch, kind, clock_wall_ns(m->config.clock), &event, &view);
+	mt->sequence = watch_publish_locked(
+		&m->watch, kind, clock_wall_ns(m->config.clock), &event, &view);
 }
 
-int mount_commit(struct mount *mt, struct mount_record *next, unsigned rows, enum mount_event_kind kind, struct err *e)
+int mount_commit(struct mount *mt, struct mount_record *next, unsigned rows,
+	enum mount_event_kind kind, struct err *e)
 {
 	struct mounts *m = mt->registry;
 	int err;
 
 	if (next->state != mt->rec.state && !sm_may(&mt->sm, next->state))
-		return err_set(e, -EINVAL, "ILLEGAL_STATE", "mount %s cannot go from %s to %s", mt->rec.mount_id,
-			mount_state_name(mt->rec.state), mount_state_name(next->state));
+		return err_set(e, -EINVAL, "ILLEGAL_STATE", "mount %s cannot go from %s to %s",
+			mt->rec.mount_id, mount_state_name(mt->rec.state),
+			mount_state_name(next->state));
 	err = mount_journal_put(m->journal, next, rows);
 	if (err == -ENOSPC)
-		return err_set(e, err, "DISK_FULL", "the journal of mounts cannot be written: the disk of %s is full",
+		return err_set(e, err, "DISK_FULL",
+			"the journal of mounts cannot be written: the disk of %s is full",
 			m->workspaces_dir);
 	if (err)
-		return err_set(e, err, "", "the journal of mounts cannot be written: %s", strerror(-err));
+		return err_set(
+			e, err, "", "the journal of mounts cannot be written: %s", strerror(-err));
 	lock_acquire(&m->mu);
 	mount_put_locked(mt, next, kind);
 	lock_release(&m->mu);
 	return 0;
 }
 
-int mount_move(struct mount *mt, enum mount_state to, const char *reason, unsigned rows, struct err *e)
+int mount_move(
+	struct mount *mt, enum mount_state to, const char *reason, unsigned rows, struct err *e)
 {
 	struct mount_record next;
 	int err = mount_record_copy(&mt->rec, &next);
@@ -84,7 +90,8 @@ int mount_move(struct mount *mt, enum mount_state to, const char *reason, unsign
 	if (reason)
 		err = mount_record_set_text(&next.reason, reason);
 	if (!err)
-		err = mount_commit(mt, &next, rows, to == MOUNT_DELETED ? MOUNT_EVENT_REMOVED : MOUNT_EVENT_CHANGED, e);
+		err = mount_commit(mt, &next, rows,
+			to == MOUNT_DELETED ? MOUNT_EVENT_REMOVED : MOUNT_EVENT_CHANGED, e);
 	mount_record_fini(&next);
 	return err;
 }

@@ -1,12 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Making a mount. The first of several equal requests puts a mount that is not `known` yet into the tables and does the work; the
- * others find it there and wait for it.
+ * Making a mount. The first of several equal requests puts a mount that is not `known` yet into the
+ *tables and does the work; the others find it there and wait for it.
  *
- *	resolve revision and path, look at the mountpoint     nothing to undo but the place in the tables
- *	journal PROVISIONING                                  from here a crash is rolled back at start
- *	session, account, workspace, bind mount
- *	journal READY                                         from here a crash brings it back
+ *	resolve revision and path, look at the mountpoint     nothing to undo but the place in the
+ *tables journal PROVISIONING                                  from here a crash is rolled back at
+ *start session, account, workspace, bind mount journal READY from here a crash brings it back
  *
  * Runs on the caller's thread, which may block on local disk and on the origin until the deadline.
  */
@@ -31,7 +30,7 @@ struct creation {
 	uint64_t deadline_ns, started_ns;
 	struct tenant *tenant;
 	struct mount_record want; /* what is asked for */
-	struct mount *mt;	  /* claimed, once it is ours to make */
+	struct mount *mt;         /* claimed, once it is ours to make */
 	struct origin *origin;
 	struct err e;
 };
@@ -42,7 +41,9 @@ static int check_still_wanted(struct creation *c)
 
 	if (!err)
 		return 0;
-	return err_set(&c->e, err, "", err == -ECANCELED ? "the call was cancelled" : "the deadline of the call has passed");
+	return err_set(&c->e, err, "",
+		err == -ECANCELED ? "the call was cancelled"
+				  : "the deadline of the call has passed");
 }
 
 /* ---- joining, or starting ---- */
@@ -54,10 +55,13 @@ static int wait_locked(struct creation *c, struct mount *mt)
 	int err;
 
 	mt->refs++;
-	(void)cond_wait_until(&mt->changed, &c->m->mu, slice < c->deadline_ns ? slice : c->deadline_ns);
+	(void)cond_wait_until(
+		&mt->changed, &c->m->mu, slice < c->deadline_ns ? slice : c->deadline_ns);
 	err = check_still_wanted(c);
-	/* The reason of the one who tried is ours too, unless it was only its own call that ended. */
-	if (!err && mt->failure.code && mt->failure.code != -ECANCELED && mt->failure.code != -ETIMEDOUT) {
+	/* The reason of the one who tried is ours too, unless it was only its own call that ended.
+	 */
+	if (!err && mt->failure.code && mt->failure.code != -ECANCELED &&
+		mt->failure.code != -ETIMEDOUT) {
 		c->e = mt->failure;
 		err = c->e.code;
 	}
@@ -110,7 +114,8 @@ static int join_or_start(struct creation *c, struct mount_info *ret_info)
 		struct mount *mt = mount_find_locked(c->m, &key);
 
 		if (c->m->draining)
-			return err_set(&c->e, -ESHUTDOWN, "DRAINING", "this node is stopping and makes no new mounts");
+			return err_set(&c->e, -ESHUTDOWN, "DRAINING",
+				"this node is stopping and makes no new mounts");
 		if (!mt || mt->rec.state == MOUNT_DELETED || mt->rec.state == MOUNT_FAILED)
 			return start_locked(c);
 		if (mt->rec.state != MOUNT_DELETING && mt->rec.state != MOUNT_EXPIRED) {
@@ -131,7 +136,8 @@ static int join_or_start(struct creation *c, struct mount_info *ret_info)
 static int origin_error(struct creation *c, int err)
 {
 	if (!c->e.reason[0] && (err == -EIO || err == -EBADMSG || err == -EHOSTUNREACH))
-		err = err_set(&c->e, -EHOSTUNREACH, "ORIGIN_UNAVAILABLE", "origin %s cannot be read: %s", c->want.origin,
+		err = err_set(&c->e, -EHOSTUNREACH, "ORIGIN_UNAVAILABLE",
+			"origin %s cannot be read: %s", c->want.origin,
 			c->e.message[0] ? c->e.message : strerror(-err));
 	else if (!c->e.message[0])
 		err = err_set(&c->e, err, "", "origin %s: %s", c->want.origin, strerror(-err));
@@ -143,7 +149,8 @@ static int resolve(struct creation *c, struct mount_record *next)
 	struct storage *storage = c->m->config.storage;
 	const char *path = next->path ? next->path : "";
 	struct origin_revision revision;
-	int err = origins_get(storage, c->m->config.cfg, c->m->config.metrics, next->origin, &c->origin, &c->e);
+	int err = origins_get(
+		storage, c->m->config.cfg, c->m->config.metrics, next->origin, &c->origin, &c->e);
 
 	if (err)
 		return err;
@@ -154,7 +161,8 @@ static int resolve(struct creation *c, struct mount_record *next)
 	next->commit_time_s = revision.time_s;
 	next->root = revision.root;
 	if (path[0])
-		err = storage_find_subtree(storage, c->origin, &revision.root, path, c->deadline_ns, &next->root, &c->e);
+		err = storage_find_subtree(storage, c->origin, &revision.root, path, c->deadline_ns,
+			&next->root, &c->e);
 	else
 		err = storage_need_tree(storage, c->origin, &revision.root, c->deadline_ns);
 	return err ? origin_error(c, err) : 0;
@@ -165,7 +173,8 @@ static int charge(struct creation *c)
 	struct quota *quota = tenant_quota(c->tenant);
 
 	if (quota_charge(quota, QUOTA_MOUNTS, 1))
-		return err_set(&c->e, -EDQUOT, "MOUNT_LIMIT", "tenant %s has reached its limit of %llu mounts; delete some",
+		return err_set(&c->e, -EDQUOT, "MOUNT_LIMIT",
+			"tenant %s has reached its limit of %llu mounts; delete some",
 			c->want.tenant, (unsigned long long)quota_limit(quota, QUOTA_MOUNTS));
 	c->mt->counted = true;
 	return 0;
@@ -177,7 +186,8 @@ static int give_serial(struct creation *c, struct mount_record *next)
 
 	LOCK_GUARD(&c->m->mu);
 	if (serial->last >= SERIAL_MAX)
-		return err_set(&c->e, -EOVERFLOW, "SERIALS_EXHAUSTED", "tenant %s has used up all workspace numbers", c->want.tenant);
+		return err_set(&c->e, -EOVERFLOW, "SERIALS_EXHAUSTED",
+			"tenant %s has used up all workspace numbers", c->want.tenant);
 	next->serial = ++serial->last;
 	return 0;
 }
@@ -188,8 +198,8 @@ static int journal_provisioning(struct creation *c, struct mount_record *next)
 	int err = mount_journal_put(c->m->journal, next, JOURNAL_JOB_SET | JOURNAL_SERIAL);
 
 	if (err)
-		return err_set(&c->e, err, err == -ENOSPC ? "DISK_FULL" : "", "the journal of mounts cannot be written: %s",
-			strerror(-err));
+		return err_set(&c->e, err, err == -ENOSPC ? "DISK_FULL" : "",
+			"the journal of mounts cannot be written: %s", strerror(-err));
 	LOCK_GUARD(&c->m->mu);
 	c->mt->known = true;
 	mount_put_locked(c->mt, next, MOUNT_EVENT_CHANGED);
@@ -300,31 +310,35 @@ static int make(struct creation *c, struct mount_info *ret_info)
 	c->e.code = err;
 	if (err) {
 		counter_add(c->m->metrics.create_failed, 1);
-		log_warn("mount_failed", LOG_S("tenant", c->want.tenant), LOG_S("job_id", c->want.job_id),
-			LOG_S("reason", err_reason(&c->e)), LOG_S("message", err_message(&c->e)));
+		log_warn("mount_failed", LOG_S("tenant", c->want.tenant),
+			LOG_S("job_id", c->want.job_id), LOG_S("reason", err_reason(&c->e)),
+			LOG_S("message", err_message(&c->e)));
 	} else {
 		uint64_t took = clock_mono_ns(c->m->config.clock) - c->started_ns;
 
 		counter_add(c->m->metrics.created, 1);
 		histogram_observe(c->m->metrics.create_time, took);
-		log_info("mount_ready", LOG_S("mount_id", c->mt->rec.mount_id), LOG_S("tenant", c->want.tenant),
-			LOG_S("job_id", c->want.job_id), LOG_U("took_us", took / NS_PER_US));
+		log_info("mount_ready", LOG_S("mount_id", c->mt->rec.mount_id),
+			LOG_S("tenant", c->want.tenant), LOG_S("job_id", c->want.job_id),
+			LOG_U("took_us", took / NS_PER_US));
 	}
 	finish(c, err, ret_info);
 	origin_unref(c->origin);
 	return c->e.code;
 }
 
-int mounts_create(struct mounts *m, const struct mount_request *rq, const struct cancel *cancel, uint64_t deadline_ns,
-	struct mount_info *ret_info, struct err *e)
+int mounts_create(struct mounts *m, const struct mount_request *rq, const struct cancel *cancel,
+	uint64_t deadline_ns, struct mount_info *ret_info, struct err *e)
 {
-	struct creation c = {.m = m, .cancel = cancel, .deadline_ns = mount_deadline(m, deadline_ns)};
+	struct creation c = {
+		.m = m, .cancel = cancel, .deadline_ns = mount_deadline(m, deadline_ns)};
 	int err;
 
 	c.started_ns = clock_mono_ns(m->config.clock);
 	c.tenant = rq->tenant ? tenants_find(m->config.tenants, rq->tenant) : NULL;
 	if (!c.tenant)
-		return err_set(e, -ENOENT, "TENANT_NOT_FOUND", "there is no tenant \"%.64s\"", rq->tenant ? rq->tenant : "");
+		return err_set(e, -ENOENT, "TENANT_NOT_FOUND", "there is no tenant \"%.64s\"",
+			rq->tenant ? rq->tenant : "");
 	err = mount_request_check(m->config.cfg, c.tenant, rq, &c.want, &c.e);
 	if (!err)
 		err = join_or_start(&c, ret_info);

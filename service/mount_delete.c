@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Deleting a mount: journal DELETING, close everything, move the workspace to the trash, journal DELETED. A crash in between is gone on
- * from at the next start. A DELETED mount is remembered for an hour, so that a repeated delete gets the same answer.
+ * Deleting a mount: journal DELETING, close everything, move the workspace to the trash, journal
+ * DELETED. A crash in between is gone on from at the next start. A DELETED mount is remembered for
+ * an hour, so that a repeated delete gets the same answer.
  */
 #include "mounts_internal.h"
 
@@ -36,9 +37,9 @@ int mount_finish_delete(struct mount *mt, struct err *e)
 	if (err)
 		return err;
 	counter_add(mt->registry->metrics.deleted, 1);
-	log_info("mount_deleted", LOG_S("mount_id", mt->rec.mount_id), LOG_S("tenant", mt->rec.tenant),
-		LOG_S("job_id", mt->rec.job_id), LOG_U("used_bytes", mt->rec.used_bytes),
-		LOG_U("used_inodes", mt->rec.used_inodes));
+	log_info("mount_deleted", LOG_S("mount_id", mt->rec.mount_id),
+		LOG_S("tenant", mt->rec.tenant), LOG_S("job_id", mt->rec.job_id),
+		LOG_U("used_bytes", mt->rec.used_bytes), LOG_U("used_inodes", mt->rec.used_inodes));
 	return 0;
 }
 
@@ -51,7 +52,8 @@ int mount_delete_claimed(struct mount *mt, struct err *e)
 	return err ? err : mount_finish_delete(mt, e);
 }
 
-int mounts_delete(struct mounts *m, const struct mount_key *key, uint64_t deadline_ns, struct mount_info *ret_info, struct err *e)
+int mounts_delete(struct mounts *m, const struct mount_key *key, uint64_t deadline_ns,
+	struct mount_info *ret_info, struct err *e)
 {
 	struct mount *mt;
 	int err;

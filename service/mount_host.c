@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* See mount_host.h. Opening and closing happen without the lock; the state keeps others away meanwhile. */
+/* See mount_host.h. Opening and closing happen without the lock; the state keeps others away
+ * meanwhile. */
 #include "mount_host.h"
 
 #include "mounts_internal.h"
@@ -17,7 +18,7 @@
 
 static struct mount_host *find_locked(struct mounts *m, const char *tenant)
 {
-	list_for_each(it, &m->hosts) {
+	list_for_each (it, &m->hosts) {
 		struct mount_host *host = list_entry(it, struct mount_host, link);
 
 		if (strcmp(host->tenant, tenant) == 0)
@@ -28,7 +29,8 @@ static struct mount_host *find_locked(struct mounts *m, const char *tenant)
 
 static int open_session(struct mounts *m, struct mount_host *host, struct err *e)
 {
-	struct ovl_config overlay = {.tenant = host->tenant, .clock = m->config.clock, .metrics = m->config.metrics};
+	struct ovl_config overlay = {
+		.tenant = host->tenant, .clock = m->config.clock, .metrics = m->config.metrics};
 	_cleanup_free_ char *mountpoint = NULL;
 	_cleanup_free_ char *state_dir = NULL;
 	struct sess_config config;
@@ -40,9 +42,12 @@ static int open_session(struct mounts *m, struct mount_host *host, struct err *e
 		state_dir = NULL;
 	err = mountpoint && state_dir ? ovl_new(&host->overlay, &overlay) : -ENOMEM;
 	if (err)
-		return err_set(e, err, "", "cannot make the overlay of tenant %s: %s", host->tenant, strerror(-err));
-	config = (struct sess_config){
-		.tenant = host->tenant, .mountpoint = mountpoint, .state_dir = state_dir, .overlay = host->overlay};
+		return err_set(e, err, "", "cannot make the overlay of tenant %s: %s", host->tenant,
+			strerror(-err));
+	config = (struct sess_config){.tenant = host->tenant,
+		.mountpoint = mountpoint,
+		.state_dir = state_dir,
+		.overlay = host->overlay};
 	err = sess_open(m->config.farm, &host->session, &config, e);
 	if (err) {
 		host->overlay = ovl_free(host->overlay);
@@ -52,7 +57,8 @@ static int open_session(struct mounts *m, struct mount_host *host, struct err *e
 }
 
 /* The host of this tenant, open and with one more user; NULL: none, the caller may open one. */
-static int wait_for_host_locked(struct mounts *m, const char *tenant, uint64_t deadline_ns, struct mount_host **ret_host)
+static int wait_for_host_locked(
+	struct mounts *m, const char *tenant, uint64_t deadline_ns, struct mount_host **ret_host)
 {
 	struct mount_host *host;
 
@@ -72,7 +78,8 @@ static void forget_locked(struct mounts *m, struct mount_host *host)
 	cond_broadcast(&m->hosts_changed);
 }
 
-int mount_host_acquire(struct mounts *m, struct tenant *tn, uint64_t deadline_ns, struct mount_host **ret_host, struct err *e)
+int mount_host_acquire(struct mounts *m, struct tenant *tn, uint64_t deadline_ns,
+	struct mount_host **ret_host, struct err *e)
 {
 	struct mount_host *host = NULL;
 	int err;
@@ -91,7 +98,8 @@ int mount_host_acquire(struct mounts *m, struct tenant *tn, uint64_t deadline_ns
 	}
 	lock_release(&m->mu);
 	if (err)
-		return err_set(e, err, "", "the file system of tenant %s: %s", tenant_name(tn), strerror(-err));
+		return err_set(e, err, "", "the file system of tenant %s: %s", tenant_name(tn),
+			strerror(-err));
 	if (host->state == HOST_OPEN) { /* ours now: it cannot close while we use it */
 		*ret_host = host;
 		return 0;
@@ -120,7 +128,7 @@ static struct mount_host *take_idle_locked(struct mounts *m, bool all)
 {
 	uint64_t now = clock_mono_ns(m->config.clock);
 
-	list_for_each(it, &m->hosts) {
+	list_for_each (it, &m->hosts) {
 		struct mount_host *host = list_entry(it, struct mount_host, link);
 
 		if (host->state != HOST_OPEN || host->users)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The session and overlay of one tenant: opened for its first mount, kept while it has any and for a while after, closed then or at
- * shutdown.
+ * The session and overlay of one tenant: opened for its first mount, kept while it has any and for
+ * a while after, closed then or at shutdown.
  */
 #pragma once
 #include <base/list.h>
@@ -17,17 +17,19 @@ struct tenant;
 enum mount_host_state { HOST_OPENING, HOST_OPEN, HOST_CLOSING };
 
 struct mount_host {
-	struct list link; /* in mounts.hosts; guarded by the registry's lock, as all below but the two pointers */
+	struct list link; /* in mounts.hosts; guarded by the registry's lock, as all below but the
+			     two pointers */
 	enum mount_host_state state;
 	unsigned users;
 	uint64_t idle_since_ns;
-	const char *tenant;	 /* const */
+	const char *tenant;      /* const */
 	struct overlay *overlay; /* const while open */
 	struct session *session; /* const while open */
 };
 
 /* Blocks while it is opened, by this thread or another. */
-int mount_host_acquire(struct mounts *m, struct tenant *tn, uint64_t deadline_ns, struct mount_host **ret_host, struct err *e);
+int mount_host_acquire(struct mounts *m, struct tenant *tn, uint64_t deadline_ns,
+	struct mount_host **ret_host, struct err *e);
 void mount_host_release(struct mounts *m, struct mount_host *host);
 /* Close those that nobody has used for the idle time, or all that have no users. Blocks. */
 void mount_hosts_close(struct mounts *m, bool all);

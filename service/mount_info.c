@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A mount as callers see it: views that borrow, copies that own, and the filter of list and watch. */
+/* A mount as callers see it: views that borrow, copies that own, and the filter of list and watch.
+ */
 #include "mounts_internal.h"
 
 #include "mount_lower.h"
@@ -30,7 +31,8 @@ int mount_info_copy(const struct mount_info *from, struct mount_info *ret_copy)
 	copy.root = strdup(from->root);
 	copy.reason = strdup(from->reason);
 	copy.labels = from->label_count ? calloc(from->label_count, sizeof(*copy.labels)) : NULL;
-	if (!copy.path || !copy.mountpoint || !copy.root || !copy.reason || (from->label_count && !copy.labels)) {
+	if (!copy.path || !copy.mountpoint || !copy.root || !copy.reason ||
+		(from->label_count && !copy.labels)) {
 		mount_info_fini(&copy);
 		return -ENOMEM;
 	}
@@ -45,7 +47,8 @@ static void copy_chars(char *to, size_t cap, const char *from)
 	(void)snprintf(to, cap, "%s", from);
 }
 
-void mount_view_of_record(const struct mount_record *r, const char *root, struct mount_info *ret_view)
+void mount_view_of_record(
+	const struct mount_record *r, const char *root, struct mount_info *ret_view)
 {
 	static const char empty[] = "";
 	struct mount_info view = {
@@ -110,7 +113,8 @@ char *mount_root_path(const struct mounts *m, const char *tenant, const char *jo
 {
 	char *path;
 
-	return asprintf(&path, "%s/mnt/%s/%s", m->config.cfg->run_dir, tenant, job_id) < 0 ? NULL : path;
+	return asprintf(&path, "%s/mnt/%s/%s", m->config.cfg->run_dir, tenant, job_id) < 0 ? NULL
+											   : path;
 }
 
 static bool has_label(const struct mount_info *info, const struct mount_label *label)

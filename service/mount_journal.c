@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* See mount_journal.h. The four tables are always written together in one transaction, so they cannot disagree after a crash. */
+/* See mount_journal.h. The four tables are always written together in one transaction, so they
+ * cannot disagree after a crash. */
 #include "mount_journal.h"
 
 #include <base/buf.h>
@@ -10,9 +11,9 @@
 #include <storage/kv.h>
 #include <string.h>
 
-#define JOURNAL_FORMAT	  1
+#define JOURNAL_FORMAT    1
 #define JOURNAL_MAP_BYTES (UINT64_C(1) << 30)
-#define SEQUENCE_KEY	  "sequence"
+#define SEQUENCE_KEY      "sequence"
 
 enum { TABLE_MOUNTS, TABLE_JOBS, TABLE_SERIALS, TABLE_META };
 
@@ -20,7 +21,8 @@ struct mount_journal {
 	struct kv *kv; /* const after init */
 };
 
-int mount_journal_open(struct mount_journal **ret_journal, const char *dir, struct metrics *metrics, struct err *e)
+int mount_journal_open(
+	struct mount_journal **ret_journal, const char *dir, struct metrics *metrics, struct err *e)
 {
 	struct kv_config config = {
 		.dir = dir,
@@ -88,15 +90,24 @@ int mount_journal_put(struct mount_journal *j, const struct mount_record *r, uns
 	err = mount_record_encode(r, &record);
 	if (err)
 		goto out;
-	ops[count++] = (struct kv_op){.table = TABLE_MOUNTS, .key = r->mount_id, .key_len = strlen(r->mount_id),
-		.value = record.data, .value_len = record.len};
+	ops[count++] = (struct kv_op){.table = TABLE_MOUNTS,
+		.key = r->mount_id,
+		.key_len = strlen(r->mount_id),
+		.value = record.data,
+		.value_len = record.len};
 	if (rows & (JOURNAL_JOB_SET | JOURNAL_JOB_DROP))
-		ops[count++] = (struct kv_op){.table = TABLE_JOBS, .key = job, .key_len = job_key(r->tenant, r->job_id, job),
-			.value = rows & JOURNAL_JOB_SET ? r->mount_id : NULL, .value_len = strlen(r->mount_id)};
+		ops[count++] = (struct kv_op){.table = TABLE_JOBS,
+			.key = job,
+			.key_len = job_key(r->tenant, r->job_id, job),
+			.value = rows & JOURNAL_JOB_SET ? r->mount_id : NULL,
+			.value_len = strlen(r->mount_id)};
 	if (rows & JOURNAL_SERIAL) {
 		put_le(r->serial, serial);
-		ops[count++] = (struct kv_op){.table = TABLE_SERIALS, .key = r->tenant, .key_len = strlen(r->tenant),
-			.value = serial, .value_len = sizeof(serial)};
+		ops[count++] = (struct kv_op){.table = TABLE_SERIALS,
+			.key = r->tenant,
+			.key_len = strlen(r->tenant),
+			.value = serial,
+			.value_len = sizeof(serial)};
 	}
 	err = kv_write(j->kv, ops, count);
 out:
@@ -127,8 +138,10 @@ static int visit_record(void *arg, const void *key, size_t key_len, const void *
 	char id[40];
 	int err = mount_record_decode(value, len, &r);
 
-	(void)snprintf(id, sizeof(id), "%.*s", (int)(key_len < sizeof(id) ? key_len : sizeof(id) - 1), (const char *)key);
-	if (!err && strcmp(id, r.mount_id) != 0) { /* a record under the name of another is damage too */
+	(void)snprintf(id, sizeof(id), "%.*s",
+		(int)(key_len < sizeof(id) ? key_len : sizeof(id) - 1), (const char *)key);
+	if (!err && strcmp(id, r.mount_id) !=
+			    0) { /* a record under the name of another is damage too */
 		mount_record_fini(&r);
 		err = -EBADMSG;
 	}
@@ -150,7 +163,8 @@ int mount_journal_each(struct mount_journal *j, mount_journal_visit fn, void *ar
 	return err;
 }
 
-int mount_journal_job(struct mount_journal *j, const char *tenant, const char *job_id, char ret_mount_id[40])
+int mount_journal_job(
+	struct mount_journal *j, const char *tenant, const char *job_id, char ret_mount_id[40])
 {
 	char key[MOUNT_JOB_KEY_MAX];
 	const void *value;
@@ -162,7 +176,8 @@ int mount_journal_job(struct mount_journal *j, const char *tenant, const char *j
 		return err;
 	err = kv_get(txn, TABLE_JOBS, key, job_key(tenant, job_id, key), &value, &len);
 	if (!err)
-		(void)snprintf(ret_mount_id, 40, "%.*s", value && len < 40 ? (int)len : 0, value ? (const char *)value : "");
+		(void)snprintf(ret_mount_id, 40, "%.*s", value && len < 40 ? (int)len : 0,
+			value ? (const char *)value : "");
 	kv_read_end(txn);
 	return err;
 }
@@ -185,7 +200,10 @@ int mount_journal_serial(struct mount_journal *j, const char *tenant, uint32_t *
 
 int mount_journal_reserve(struct mount_journal *j, uint64_t count, uint64_t *ret_next)
 {
-	struct kv_op op = {.table = TABLE_META, .key = SEQUENCE_KEY, .key_len = strlen(SEQUENCE_KEY), .value_len = 8};
+	struct kv_op op = {.table = TABLE_META,
+		.key = SEQUENCE_KEY,
+		.key_len = strlen(SEQUENCE_KEY),
+		.value_len = 8};
 	const void *value;
 	struct kv_txn *txn;
 	uint8_t bytes[8];

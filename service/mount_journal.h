@@ -18,7 +18,8 @@ struct mount_journal;
 
 #define MOUNT_JOB_KEY_MAX 200 /* tenant/job_id */
 
-int mount_journal_open(struct mount_journal **ret_journal, const char *dir, struct metrics *metrics, struct err *e);
+int mount_journal_open(struct mount_journal **ret_journal, const char *dir, struct metrics *metrics,
+	struct err *e);
 struct mount_journal *mount_journal_close(struct mount_journal *j);
 
 enum mount_journal_rows {
@@ -30,13 +31,17 @@ int mount_journal_put(struct mount_journal *j, const struct mount_record *r, uns
 /* Forget a mount; with `drop_job` its job id is free again. */
 int mount_journal_remove(struct mount_journal *j, const struct mount_record *r, bool drop_job);
 
-/* `r` is NULL for a record that cannot be decoded (`error` says why); otherwise it is the visitor's to keep. */
-typedef int (*mount_journal_visit)(void *arg, const char *mount_id, struct mount_record *r, int error);
+/* `r` is NULL for a record that cannot be decoded (`error` says why); otherwise it is the visitor's
+ * to keep. */
+typedef int (*mount_journal_visit)(
+	void *arg, const char *mount_id, struct mount_record *r, int error);
 int mount_journal_each(struct mount_journal *j, mount_journal_visit fn, void *arg);
 /* Which mount has this job id; "" if none. */
-int mount_journal_job(struct mount_journal *j, const char *tenant, const char *job_id, char ret_mount_id[40]);
+int mount_journal_job(
+	struct mount_journal *j, const char *tenant, const char *job_id, char ret_mount_id[40]);
 /* The last serial given out to the tenant; 0 if none. */
 int mount_journal_serial(struct mount_journal *j, const char *tenant, uint32_t *ret_serial);
 
-/* Numbers of events: no number below *ret_next has been reserved before. Makes [next, next + count) ours. */
+/* Numbers of events: no number below *ret_next has been reserved before. Makes [next, next + count)
+ * ours. */
 int mount_journal_reserve(struct mount_journal *j, uint64_t count, uint64_t *ret_next);

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Leases and housekeeping. One thread, the reaper, sleeps until the soonest deadline; what has run out is deleted on the pool of
- * deleters, so that one slow deletion does not hold up the others. Every half minute it also forgets mounts that ended long ago,
- * closes sessions that nobody uses, and reserves numbers for events.
+ * Leases and housekeeping. One thread, the reaper, sleeps until the soonest deadline; what has run
+ * out is deleted on the pool of deleters, so that one slow deletion does not hold up the others.
+ * Every half minute it also forgets mounts that ended long ago, closes sessions that nobody uses,
+ * and reserves numbers for events.
  *
- * The reaper blocks on local disk (journal, closing a session); it stops when told to, after what it is doing.
+ * The reaper blocks on local disk (journal, closing a session); it stops when told to, after what
+ * it is doing.
  */
 #include "mount_host.h"
 #include "mounts_internal.h"
@@ -18,9 +20,9 @@
 #include <service/config.h>
 #include <string.h>
 
-#define HOUSEKEEPING_NS	  (30 * NS_PER_S)
-#define RETRY_NS	  (10 * NS_PER_S)
-#define DELETE_CLAIM_NS	  (60 * NS_PER_S)
+#define HOUSEKEEPING_NS   (30 * NS_PER_S)
+#define RETRY_NS          (10 * NS_PER_S)
+#define DELETE_CLAIM_NS   (60 * NS_PER_S)
 #define SEQUENCE_LOW_MARK (UINT64_C(1) << 19)
 
 uint64_t mount_lease_end(const struct mounts *m, uint32_t lease_seconds)
@@ -44,7 +46,9 @@ void mount_lease_arm_locked(struct mount *mt)
 	uint64_t now = clock_wall_ns(clock);
 
 	if ((r->state == MOUNT_READY || r->state == MOUNT_QUIESCING) && r->lease_expires_wall_ns)
-		set_locked(mt, clock_after(clock, r->lease_expires_wall_ns > now ? r->lease_expires_wall_ns - now : 0));
+		set_locked(mt, clock_after(clock, r->lease_expires_wall_ns > now
+							  ? r->lease_expires_wall_ns - now
+							  : 0));
 	else
 		lease_heap_remove(&mt->registry->leases, &mt->lease);
 }
@@ -62,13 +66,14 @@ static int expire_claimed(struct mount *mt, struct err *e)
 	int err;
 
 	if (mt->rec.state == MOUNT_READY) {
-		(void)snprintf(reason, sizeof(reason), "the lease of %u s was not renewed", mt->rec.lease_seconds);
+		(void)snprintf(reason, sizeof(reason), "the lease of %u s was not renewed",
+			mt->rec.lease_seconds);
 		err = mount_move(mt, MOUNT_EXPIRED, reason, 0, e);
 		if (err)
 			return err;
 		counter_add(mt->registry->metrics.expired, 1);
-		log_info("lease_expired", LOG_S("mount_id", mt->rec.mount_id), LOG_S("tenant", mt->rec.tenant),
-			LOG_S("job_id", mt->rec.job_id));
+		log_info("lease_expired", LOG_S("mount_id", mt->rec.mount_id),
+			LOG_S("tenant", mt->rec.tenant), LOG_S("job_id", mt->rec.job_id));
 	}
 	return mount_delete_claimed(mt, e);
 }
@@ -113,7 +118,8 @@ static void expire(void *arg)
 		mount_release_locked(mt);
 	}
 	if (err) {
-		log_error("mount_delete_failed", LOG_S("mount_id", mt->rec.mount_id), LOG_S("message", err_message(&e)));
+		log_error("mount_delete_failed", LOG_S("mount_id", mt->rec.mount_id),
+			LOG_S("message", err_message(&e)));
 		if (mt->known)
 			mount_retry_locked(mt);
 	}
@@ -140,17 +146,19 @@ static void reap_locked(struct mounts *m)
 
 /* ---- housekeeping ---- */
 
-/* The oldest DELETED mount that need not be remembered, claimed and with a reference; NULL: none. */
+/* The oldest DELETED mount that need not be remembered, claimed and with a reference; NULL: none.
+ */
 static struct mount *take_forgettable_locked(struct mounts *m)
 {
 	uint64_t now = clock_wall_ns(m->config.clock);
 
-	list_for_each(it, &m->all) {
+	list_for_each (it, &m->all) {
 		struct mount *mt = list_entry(it, struct mount, link);
 
 		if (!mt->known || mt->busy || mt->rec.state != MOUNT_DELETED)
 			continue;
-		if (mt->rec.ended_wall_ns + ENDED_KEPT_NS > now && m->ended_count <= ENDED_KEPT_COUNT)
+		if (mt->rec.ended_wall_ns + ENDED_KEPT_NS > now &&
+			m->ended_count <= ENDED_KEPT_COUNT)
 			continue;
 		mt->busy = true;
 		mt->refs++;
@@ -162,7 +170,7 @@ static struct mount *take_forgettable_locked(struct mounts *m)
 /* Failed creations go the way of all others. */
 static void delete_failed_locked(struct mounts *m)
 {
-	list_for_each(it, &m->all) {
+	list_for_each (it, &m->all) {
 		struct mount *mt = list_entry(it, struct mount, link);
 
 		if (mt->known && !mt->busy && mt->rec.state == MOUNT_FAILED && is_due_locked(mt))
@@ -184,7 +192,8 @@ static void forget_ended(struct mounts *m)
 		err = mount_journal_remove(m->journal, &mt->rec, has_job);
 		lock_acquire(&m->mu);
 		if (err)
-			log_error("journal_failed", LOG_S("mount_id", mt->rec.mount_id), LOG_E(err));
+			log_error(
+				"journal_failed", LOG_S("mount_id", mt->rec.mount_id), LOG_E(err));
 		else
 			mount_unregister_locked(mt);
 		mount_release_locked(mt);
@@ -233,7 +242,8 @@ static void *reaper_main(void *arg)
 			housekeeping_ns = clock_after(m->config.clock, HOUSEKEEPING_NS);
 			continue; /* time has passed: look again before sleeping */
 		}
-		(void)cond_wait_until(&m->reaper_wake, &m->mu, next_wake_locked(m, housekeeping_ns));
+		(void)cond_wait_until(
+			&m->reaper_wake, &m->mu, next_wake_locked(m, housekeeping_ns));
 	}
 	lock_release(&m->mu);
 	return NULL;

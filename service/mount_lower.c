@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A lower that wraps another and counts what is fetched through it. Only the path of a fetch does more than pass on: it is slow
- * anyway. Any thread.
+ * A lower that wraps another and counts what is fetched through it. Only the path of a fetch does
+ * more than pass on: it is slow anyway. Any thread.
  */
 #include "mount_lower.h"
 
@@ -63,7 +63,8 @@ static int counted_tree(struct lower *l, const struct oid *tree, struct tree_vie
 	return inner->ops->tree(inner, tree, ret_view);
 }
 
-static ssize_t counted_read(struct lower *l, const struct oid *blob, void *buf, size_t len, uint64_t offset)
+static ssize_t counted_read(
+	struct lower *l, const struct oid *blob, void *buf, size_t len, uint64_t offset)
 {
 	struct lower *inner = counted_of(l)->inner;
 
@@ -107,8 +108,8 @@ static void fetch_done(void *arg, int result)
 	free(f);
 }
 
-static int counted_fetch(struct lower *l, enum lower_need_kind kind, const struct oid *oid, uint64_t deadline_ns, lower_done fn,
-	void *arg)
+static int counted_fetch(struct lower *l, enum lower_need_kind kind, const struct oid *oid,
+	uint64_t deadline_ns, lower_done fn, void *arg)
 {
 	struct counted *c = counted_of(l);
 	struct counted_fetch *f = malloc(sizeof(*f));
@@ -159,7 +160,8 @@ static const struct lower_ops counted_ops = {
 	.free = counted_free,
 };
 
-struct lower *mount_lower_new(struct storage *storage, struct origin *origin, struct mount_fetches *fetches)
+struct lower *mount_lower_new(
+	struct storage *storage, struct origin *origin, struct mount_fetches *fetches)
 {
 	struct counted *c = calloc(1, sizeof(*c));
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The lower of one mount: over its origin, with what it fetched counted; or, when the origin is gone, over what the caches still hold.
+ * The lower of one mount: over its origin, with what it fetched counted; or, when the origin is
+ * gone, over what the caches still hold.
  */
 #pragma once
 #include <base/ref.h>
@@ -10,7 +11,8 @@
 struct origin;
 struct storage;
 
-/* Shared by the mount, its lower, and each fetch under way: the last of them may end after the mount has. */
+/* Shared by the mount, its lower, and each fetch under way: the last of them may end after the
+ * mount has. */
 struct mount_fetches {
 	struct ref ref;
 	_Atomic uint64_t trees, blobs, bytes, errors;
@@ -19,5 +21,7 @@ struct mount_fetches *mount_fetches_new(void); /* NULL: no memory */
 struct mount_fetches *mount_fetches_ref(struct mount_fetches *f);
 struct mount_fetches *mount_fetches_unref(struct mount_fetches *f);
 
-/* `origin` NULL: everything that is not cached is -EIO. Takes its own references. NULL: no memory. */
-struct lower *mount_lower_new(struct storage *storage, struct origin *origin, struct mount_fetches *fetches);
+/* `origin` NULL: everything that is not cached is -EIO. Takes its own references. NULL: no memory.
+ */
+struct lower *mount_lower_new(
+	struct storage *storage, struct origin *origin, struct mount_fetches *fetches);

@@ -24,7 +24,8 @@ static int cached_tree(struct lower *l, const struct oid *tree, struct tree_view
 	return storage_tree_view(storage_of(l), tree, ret_view);
 }
 
-static ssize_t cached_read(struct lower *l, const struct oid *blob, void *buf, size_t len, uint64_t offset)
+static ssize_t cached_read(
+	struct lower *l, const struct oid *blob, void *buf, size_t len, uint64_t offset)
 {
 	return storage_blob_read(storage_of(l), blob, buf, len, offset);
 }
@@ -46,8 +47,8 @@ static int cached_copy(struct lower *l, const struct oid *blob, int out_fd, uint
 }
 
 /* A negative result of the call itself: not started. */
-static int cached_fetch(struct lower *l, enum lower_need_kind kind, const struct oid *oid, uint64_t deadline_ns, lower_done fn,
-	void *arg)
+static int cached_fetch(struct lower *l, enum lower_need_kind kind, const struct oid *oid,
+	uint64_t deadline_ns, lower_done fn, void *arg)
 {
 	(void)l, (void)kind, (void)oid, (void)deadline_ns, (void)fn, (void)arg;
 	return -EIO;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A lower over the caches alone, for a mount whose origin is gone: what is not cached cannot be fetched and is -EIO. */
+/* A lower over the caches alone, for a mount whose origin is gone: what is not cached cannot be
+ * fetched and is -EIO. */
 #pragma once
 struct lower;
 struct storage;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Where a caller may have its workspace bound: a real path (no symlinks on the way, so that what is compared here is what is mounted on),
- * outside of our own directories, empty or not there yet, and not the place of another mount.
+ * Where a caller may have its workspace bound: a real path (no symlinks on the way, so that what is
+ * compared here is what is mounted on), outside of our own directories, empty or not there yet, and
+ * not the place of another mount.
  */
 #include "mounts_internal.h"
 
@@ -31,7 +32,9 @@ static int check_form(const struct mounts *m, const char *path, struct err *e)
 	if (path[0] != '/')
 		return err_field(e, "mountpoint", "must be an absolute path");
 	if (path_normalize(path, clean, sizeof(clean)) || strcmp(path + 1, clean) != 0 || !clean[0])
-		return err_field(e, "mountpoint", "must not be / and must not contain \"//\", \".\", \"..\" or a slash at the end");
+		return err_field(e, "mountpoint",
+			"must not be / and must not contain \"//\", \".\", \"..\" or a slash at "
+			"the end");
 	for (unsigned i = 0; i < sizeof(dirs) / sizeof(dirs[0]); i++) {
 		_cleanup_free_ char *real = realpath(dirs[i], NULL);
 
@@ -54,9 +57,12 @@ static int check_parent(const char *path, struct err *e)
 	slash[slash == parent ? 1 : 0] = '\0';
 	real = realpath(parent, NULL);
 	if (!real)
-		return err_field(e, "mountpoint", "the directory %.200s must be there: %s", parent, strerror(errno));
+		return err_field(e, "mountpoint", "the directory %.200s must be there: %s", parent,
+			strerror(errno));
 	if (strcmp(real, parent) != 0)
-		return err_field(e, "mountpoint", "there is a symbolic link in the path; use %.200s%s", real, strrchr(path, '/'));
+		return err_field(e, "mountpoint",
+			"there is a symbolic link in the path; use %.200s%s", real,
+			strrchr(path, '/'));
 	return 0;
 }
 
@@ -71,14 +77,16 @@ static int check_empty(const char *path, struct err *e)
 
 		if (fd >= 0)
 			(void)close(fd);
-		return err_set(e, err, "MOUNTPOINT_UNUSABLE", "the mountpoint %s is not a directory that can be used: %s", path,
+		return err_set(e, err, "MOUNTPOINT_UNUSABLE",
+			"the mountpoint %s is not a directory that can be used: %s", path,
 			strerror(-err));
 	}
 	for (const struct dirent *entry; empty && (entry = readdir(dir));)
 		empty = strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0;
 	(void)closedir(dir);
 	if (!empty)
-		return err_set(e, -ENOTEMPTY, "MOUNTPOINT_NOT_EMPTY", "the mountpoint %s is not empty", path);
+		return err_set(e, -ENOTEMPTY, "MOUNTPOINT_NOT_EMPTY",
+			"the mountpoint %s is not empty", path);
 	return 0;
 }
 
@@ -93,27 +101,29 @@ int mountpoint_check(const struct mounts *m, const char *path, bool *ret_make, s
 		return err;
 	if (lstat(path, &st) < 0) {
 		if (errno != ENOENT)
-			return err_set(e, -errno, "MOUNTPOINT_UNUSABLE", "the mountpoint %s cannot be used: %s", path,
-				strerror(errno));
+			return err_set(e, -errno, "MOUNTPOINT_UNUSABLE",
+				"the mountpoint %s cannot be used: %s", path, strerror(errno));
 		*ret_make = true;
 		return 0;
 	}
 	if (!S_ISDIR(st.st_mode))
-		return err_set(e, -ENOTDIR, "MOUNTPOINT_UNUSABLE", "the mountpoint %s is not a directory", path);
+		return err_set(e, -ENOTDIR, "MOUNTPOINT_UNUSABLE",
+			"the mountpoint %s is not a directory", path);
 	*ret_make = false;
 	return check_empty(path, e);
 }
 
 int mountpoint_free_locked(struct mounts *m, const char *path, struct err *e)
 {
-	list_for_each(it, &m->all) {
+	list_for_each (it, &m->all) {
 		const struct mount *mt = list_entry(it, struct mount, link);
 		const char *other = mt->rec.mountpoint;
 
 		if (!other || mt->rec.state == MOUNT_DELETED || mt->rec.state == MOUNT_FAILED)
 			continue;
 		if (is_inside(path, other) || is_inside(other, path))
-			return err_set(e, -EBUSY, "MOUNTPOINT_IN_USE", "the mountpoint %s is in use by another mount (at %s)", path,
+			return err_set(e, -EBUSY, "MOUNTPOINT_IN_USE",
+				"the mountpoint %s is in use by another mount (at %s)", path,
 				other);
 	}
 	return 0;

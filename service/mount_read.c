@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Reading the registry: one mount, pages of them, watching, and figures. Nothing here blocks for longer than the lock. */
+/* Reading the registry: one mount, pages of them, watching, and figures. Nothing here blocks for
+ * longer than the lock. */
 #include "mount_host.h"
 #include "mounts_internal.h"
 
@@ -14,7 +15,8 @@
 #define PAGE_DEFAULT 100u
 #define PAGE_MAX     1000u
 
-int mounts_get(struct mounts *m, const struct mount_key *key, struct mount_info *ret_info, struct err *e)
+int mounts_get(
+	struct mounts *m, const struct mount_key *key, struct mount_info *ret_info, struct err *e)
 {
 	struct mount *mt;
 
@@ -42,7 +44,8 @@ static int parse_token(const char *token, uint64_t *ret_after, struct err *e)
 	return 0;
 }
 
-static bool is_listed(const struct mount *mt, const struct mount_filter *filter, struct mount_info *ret_view)
+static bool is_listed(
+	const struct mount *mt, const struct mount_filter *filter, struct mount_info *ret_view)
 {
 	if (!mt->known || mt->rec.state == MOUNT_DELETED)
 		return false;
@@ -57,15 +60,16 @@ static unsigned page_size(const struct mount_filter *filter)
 	return size < PAGE_MAX ? size : PAGE_MAX;
 }
 
-/* Fills up to `size`; *ret_last is the order of the last one if there are more behind it, else 0. */
-static int fill_page_locked(struct mounts *m, const struct mount_filter *filter, uint64_t after, struct mount_info *infos,
-	unsigned size, unsigned *ret_count, uint64_t *ret_last)
+/* Fills up to `size`; *ret_last is the order of the last one if there are more behind it, else 0.
+ */
+static int fill_page_locked(struct mounts *m, const struct mount_filter *filter, uint64_t after,
+	struct mount_info *infos, unsigned size, unsigned *ret_count, uint64_t *ret_last)
 {
 	uint64_t last = 0;
 	unsigned count = 0;
 
 	*ret_last = 0;
-	list_for_each(it, &m->all) {
+	list_for_each (it, &m->all) {
 		const struct mount *mt = list_entry(it, struct mount, link);
 		struct mount_info view;
 
@@ -86,8 +90,8 @@ static int fill_page_locked(struct mounts *m, const struct mount_filter *filter,
 	return 0;
 }
 
-int mounts_list(struct mounts *m, const struct mount_filter *filter, struct mount_info **ret_infos, unsigned *ret_count,
-	char ret_token[64], struct err *e)
+int mounts_list(struct mounts *m, const struct mount_filter *filter, struct mount_info **ret_infos,
+	unsigned *ret_count, char ret_token[64], struct err *e)
 {
 	unsigned size = page_size(filter), count = 0;
 	struct mount_info *infos;
@@ -130,9 +134,10 @@ static char *root_of(void *arg, const char *tenant, const char *job_id)
 /* Present events have no number: whoever breaks off before SYNCED starts again. */
 static void tell_present_locked(struct mounts *m, struct mount_watch *w)
 {
-	struct mount_event event = {.kind = MOUNT_EVENT_PRESENT, .wall_ns = clock_wall_ns(m->config.clock)};
+	struct mount_event event = {
+		.kind = MOUNT_EVENT_PRESENT, .wall_ns = clock_wall_ns(m->config.clock)};
 
-	list_for_each(it, &m->all) {
+	list_for_each (it, &m->all) {
 		const struct mount *mt = list_entry(it, struct mount, link);
 		struct mount_info view;
 
@@ -142,12 +147,13 @@ static void tell_present_locked(struct mounts *m, struct mount_watch *w)
 		event.mount = &view;
 		watch_tell(w, &event);
 	}
-	event = (struct mount_event){.kind = MOUNT_EVENT_SYNCED, .sequence = m->watch.last, .wall_ns = event.wall_ns};
+	event = (struct mount_event){
+		.kind = MOUNT_EVENT_SYNCED, .sequence = m->watch.last, .wall_ns = event.wall_ns};
 	watch_tell(w, &event);
 }
 
-int mounts_watch(struct mounts *m, const struct mount_filter *filter, uint64_t since_sequence, mount_watch_fn fn, void *arg,
-	struct mount_watch **ret_watch)
+int mounts_watch(struct mounts *m, const struct mount_filter *filter, uint64_t since_sequence,
+	mount_watch_fn fn, void *arg, struct mount_watch **ret_watch)
 {
 	struct mount_watch *w = watch_new(filter, fn, arg);
 	int err = 0;
@@ -182,7 +188,7 @@ void mounts_fuse_counts(struct mounts *m, uint64_t ret_counts[64])
 {
 	LOCK_GUARD(&m->mu);
 	memcpy(ret_counts, m->closed_fuse_counts, sizeof(m->closed_fuse_counts));
-	list_for_each(it, &m->hosts) {
+	list_for_each (it, &m->hosts) {
 		const struct mount_host *host = list_entry(it, struct mount_host, link);
 		struct sess_stats stats;
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * See mount_request.h. The hash covers the request as it was made, not what became of it: a quota changed later, or a branch that has
- * moved on, does not turn a repeated request into another one. Pure but for memory; any thread.
+ * See mount_request.h. The hash covers the request as it was made, not what became of it: a quota
+ * changed later, or a branch that has moved on, does not turn a repeated request into another one.
+ * Pure but for memory; any thread.
  */
 #include "mount_request.h"
 
@@ -35,14 +36,18 @@ static int copy_chars(char *to, size_t cap, const char *from, const char *field,
 int mount_labels_check(const struct mount_label *labels, unsigned count, struct err *e)
 {
 	if (count > MOUNT_LABELS_MAX)
-		return err_field(e, "labels", "%u labels are more than %d", count, MOUNT_LABELS_MAX);
+		return err_field(
+			e, "labels", "%u labels are more than %d", count, MOUNT_LABELS_MAX);
 	for (unsigned i = 0; i < count; i++) {
-		if (!labels[i].key[0] || strspn(labels[i].key, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._/-") !=
-						 strlen(labels[i].key))
-			return err_field(e, "labels", "a key must be 1 to 63 of A-Z a-z 0-9 . _ / -");
+		if (!labels[i].key[0] ||
+			strspn(labels[i].key, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+					      "0123456789._/-") != strlen(labels[i].key))
+			return err_field(
+				e, "labels", "a key must be 1 to 63 of A-Z a-z 0-9 . _ / -");
 		for (unsigned j = 0; j < i; j++)
 			if (strcmp(labels[i].key, labels[j].key) == 0)
-				return err_field(e, "labels", "the key %s is given twice", labels[i].key);
+				return err_field(
+					e, "labels", "the key %s is given twice", labels[i].key);
 	}
 	return 0;
 }
@@ -69,7 +74,8 @@ int mount_labels_set(struct mount_record *r, const struct mount_label *labels, u
 	return 0;
 }
 
-static int choose_origin(const struct cfg *cfg, const struct tenant *tn, const char *asked, struct mount_record *r, struct err *e)
+static int choose_origin(const struct cfg *cfg, const struct tenant *tn, const char *asked,
+	struct mount_record *r, struct err *e)
 {
 	const char *name = asked && asked[0] ? asked : tenant_only_origin(tn);
 
@@ -87,10 +93,12 @@ static int set_paths(const struct mount_request *rq, struct mount_record *r, str
 	int err = path_normalize(rq->path ? rq->path : "", clean, sizeof(clean));
 
 	if (err)
-		return err_field(e, "path", err == -ENAMETOOLONG ? "is too long" : "must not contain \".\" or \"..\"");
+		return err_field(e, "path",
+			err == -ENAMETOOLONG ? "is too long" : "must not contain \".\" or \"..\"");
 	if (rq->mountpoint && strlen(rq->mountpoint) > MOUNT_TEXT_MAX)
 		return err_field(e, "mountpoint", "is too long");
-	if (mount_record_set_text(&r->path, clean) || mount_record_set_text(&r->mountpoint, rq->mountpoint))
+	if (mount_record_set_text(&r->path, clean) ||
+		mount_record_set_text(&r->mountpoint, rq->mountpoint))
 		return err_set(e, -ENOMEM, "", "no memory");
 	return 0;
 }
@@ -104,10 +112,11 @@ static int hash_request(const struct mount_request *rq, struct mount_record *r)
 	int err;
 
 	buf_init(&text, MOUNT_RECORD_MAX);
-	(void)buf_printf(&text, "%s%c%s%c%s%c%s%c", r->origin, 0, r->path ? r->path : "", 0, r->revision, 0,
-		r->mountpoint ? r->mountpoint : "", 0);
+	(void)buf_printf(&text, "%s%c%s%c%s%c%s%c", r->origin, 0, r->path ? r->path : "", 0,
+		r->revision, 0, r->mountpoint ? r->mountpoint : "", 0);
 	(void)buf_printf(&text, "%llu %llu %u %d %u %u%c", (unsigned long long)rq->quota_bytes,
-		(unsigned long long)rq->quota_inodes, rq->lease_seconds, rq->read_only, rq->uid, rq->gid, 0);
+		(unsigned long long)rq->quota_inodes, rq->lease_seconds, rq->read_only, rq->uid,
+		rq->gid, 0);
 	for (unsigned i = 0; i < r->label_count; i++)
 		(void)buf_printf(&text, "%s%c%s%c", r->labels[i].key, 0, r->labels[i].value, 0);
 	err = buf_error(&text);
@@ -123,12 +132,14 @@ static int hash_request(const struct mount_request *rq, struct mount_record *r)
 	return err;
 }
 
-static int fill(const struct cfg *cfg, const struct tenant *tn, const struct mount_request *rq, struct mount_record *r, struct err *e)
+static int fill(const struct cfg *cfg, const struct tenant *tn, const struct mount_request *rq,
+	struct mount_record *r, struct err *e)
 {
 	int err = choose_origin(cfg, tn, rq->origin, r, e);
 
 	if (!err)
-		err = copy_chars(r->revision, sizeof(r->revision), rq->revision ? rq->revision : "", "revision", e);
+		err = copy_chars(r->revision, sizeof(r->revision), rq->revision ? rq->revision : "",
+			"revision", e);
 	if (!err)
 		err = set_paths(rq, r, e);
 	if (!err)
@@ -152,16 +163,20 @@ static int fill(const struct cfg *cfg, const struct tenant *tn, const struct mou
 	return err ? err_set(e, err, "", "cannot take the request: %s", strerror(-err)) : 0;
 }
 
-int mount_request_check(const struct cfg *cfg, const struct tenant *tn, const struct mount_request *rq, struct mount_record *ret_record,
-	struct err *e)
+int mount_request_check(const struct cfg *cfg, const struct tenant *tn,
+	const struct mount_request *rq, struct mount_record *ret_record, struct err *e)
 {
 	struct mount_record r = {.state = MOUNT_PROVISIONING, .generation = 1};
 	int err;
 
 	if (!rq->job_id || !path_ident_ok(rq->job_id, JOB_ID_MAX))
-		return err_field(e, "job_id", "must be 1 to %d of A-Z a-z 0-9 . _ - and not start with . or -", JOB_ID_MAX);
-	if (rq->lease_seconds && (rq->lease_seconds < LEASE_MIN_S || rq->lease_seconds > LEASE_MAX_S))
-		return err_field(e, "lease_seconds", "must be 0 (no lease) or %u to %u", LEASE_MIN_S, LEASE_MAX_S);
+		return err_field(e, "job_id",
+			"must be 1 to %d of A-Z a-z 0-9 . _ - and not start with . or -",
+			JOB_ID_MAX);
+	if (rq->lease_seconds &&
+		(rq->lease_seconds < LEASE_MIN_S || rq->lease_seconds > LEASE_MAX_S))
+		return err_field(e, "lease_seconds", "must be 0 (no lease) or %u to %u",
+			LEASE_MIN_S, LEASE_MAX_S);
 	(void)snprintf(r.job_id, sizeof(r.job_id), "%s", rq->job_id);
 	(void)snprintf(r.tenant, sizeof(r.tenant), "%s", tenant_name(tn));
 	err = fill(cfg, tn, rq, &r, e);
@@ -178,7 +193,8 @@ static bool same_text(const char *a, const char *b)
 	return strcmp(a ? a : "", b ? b : "") == 0;
 }
 
-int mount_request_compare(const struct mount_record *have, const struct mount_record *want, struct err *e)
+int mount_request_compare(
+	const struct mount_record *have, const struct mount_record *want, struct err *e)
 {
 	const char *differs = "quota, lease or labels";
 
@@ -197,7 +213,8 @@ int mount_request_compare(const struct mount_record *have, const struct mount_re
 	else if (have->uid != want->uid || have->gid != want->gid)
 		differs = "owner";
 	(void)err_set(e, -EEXIST, "JOB_ID_IN_USE",
-		"job_id %s is in use by mount %s with another request (%s); use another job_id, or delete that mount first",
+		"job_id %s is in use by mount %s with another request (%s); use another job_id, or "
+		"delete that mount first",
 		have->job_id, have->mount_id, differs);
 	err_meta(e, "mount_id", have->mount_id);
 	err_meta(e, "differs", differs);

@@ -9,8 +9,9 @@
  *	     │    ▲ damaged       ▼
  *	     └────┴─────────► DELETING ──► DELETED
  *
- * FAILED → READY happens only at start: what a job wrote was kept, and whatever was wrong has been put right. PROVISIONING →
- * DELETED is a creation that was taken back before anyone saw it READY. Every edge is journaled before it is acted on.
+ * FAILED → READY happens only at start: what a job wrote was kept, and whatever was wrong has been
+ *put right. PROVISIONING → DELETED is a creation that was taken back before anyone saw it READY.
+ *Every edge is journaled before it is acted on.
  */
 #include "mount_sm.h"
 
@@ -18,10 +19,13 @@
 
 static const struct sm_state states[] = {
 	[0] = {"UNSPECIFIED", 0},
-	[MOUNT_PROVISIONING] = {"PROVISIONING",
-		SM_BIT(MOUNT_READY) | SM_BIT(MOUNT_FAILED) | SM_BIT(MOUNT_DELETING) | SM_BIT(MOUNT_DELETED)},
-	[MOUNT_READY] = {"READY", SM_BIT(MOUNT_QUIESCING) | SM_BIT(MOUNT_DELETING) | SM_BIT(MOUNT_EXPIRED) | SM_BIT(MOUNT_FAILED)},
-	[MOUNT_QUIESCING] = {"QUIESCING", SM_BIT(MOUNT_READY) | SM_BIT(MOUNT_DELETING) | SM_BIT(MOUNT_EXPIRED) | SM_BIT(MOUNT_FAILED)},
+	[MOUNT_PROVISIONING] = {"PROVISIONING", SM_BIT(MOUNT_READY) | SM_BIT(MOUNT_FAILED) |
+							SM_BIT(MOUNT_DELETING) |
+							SM_BIT(MOUNT_DELETED)},
+	[MOUNT_READY] = {"READY", SM_BIT(MOUNT_QUIESCING) | SM_BIT(MOUNT_DELETING) |
+					  SM_BIT(MOUNT_EXPIRED) | SM_BIT(MOUNT_FAILED)},
+	[MOUNT_QUIESCING] = {"QUIESCING", SM_BIT(MOUNT_READY) | SM_BIT(MOUNT_DELETING) |
+						  SM_BIT(MOUNT_EXPIRED) | SM_BIT(MOUNT_FAILED)},
 	[MOUNT_DELETING] = {"DELETING", SM_BIT(MOUNT_DELETED)},
 	[MOUNT_DELETED] = {"DELETED", 0},
 	[MOUNT_FAILED] = {"FAILED", SM_BIT(MOUNT_DELETING) | SM_BIT(MOUNT_READY)},

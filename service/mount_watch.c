@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* See mount_watch.h. Everything here runs under the registry's lock; callbacks only copy and queue. */
+/* See mount_watch.h. Everything here runs under the registry's lock; callbacks only copy and queue.
+ */
 #include "mount_watch.h"
 
 #include "mounts_internal.h"
@@ -38,7 +39,8 @@ void watch_hub_fini(struct watch_hub *hub)
 	forget_all(hub);
 }
 
-static void remember(struct watch_hub *hub, const struct watch_event *event, const struct mount_record *r)
+static void remember(
+	struct watch_hub *hub, const struct watch_event *event, const struct mount_record *r)
 {
 	struct watch_event *slot = &hub->ring[event->sequence % WATCH_RING_EVENTS];
 	struct buf bytes;
@@ -63,15 +65,16 @@ static void remember(struct watch_hub *hub, const struct watch_event *event, con
 		hub->first = event->sequence - WATCH_RING_EVENTS + 1;
 }
 
-uint64_t watch_publish_locked(struct watch_hub *hub, enum mount_event_kind kind, uint64_t wall_ns, const struct mount_record *r,
-	struct mount_info *view)
+uint64_t watch_publish_locked(struct watch_hub *hub, enum mount_event_kind kind, uint64_t wall_ns,
+	const struct mount_record *r, struct mount_info *view)
 {
 	struct watch_event past = {.sequence = ++hub->last, .wall_ns = wall_ns, .kind = kind};
-	struct mount_event event = {.kind = kind, .sequence = past.sequence, .wall_ns = wall_ns, .mount = view};
+	struct mount_event event = {
+		.kind = kind, .sequence = past.sequence, .wall_ns = wall_ns, .mount = view};
 
 	view->sequence = past.sequence;
 	remember(hub, &past, r);
-	list_for_each_safe(it, &hub->watchers)
+	list_for_each_safe (it, &hub->watchers)
 		watch_tell(list_entry(it, struct mount_watch, link), &event);
 	return past.sequence;
 }
@@ -80,13 +83,16 @@ bool watch_can_resume(const struct watch_hub *hub, uint64_t since)
 {
 	if (!since || since > hub->last)
 		return false;
-	/* with an empty ring only the newest number can be gone on from, and only if nothing was lost since */
+	/* with an empty ring only the newest number can be gone on from, and only if nothing was
+	 * lost since */
 	return hub->first ? since + 1 >= hub->first : since == hub->last;
 }
 
-static int replay_one(struct mount_watch *w, const struct watch_event *past, watch_root_fn root_of, void *root_arg)
+static int replay_one(struct mount_watch *w, const struct watch_event *past, watch_root_fn root_of,
+	void *root_arg)
 {
-	struct mount_event event = {.kind = past->kind, .sequence = past->sequence, .wall_ns = past->wall_ns};
+	struct mount_event event = {
+		.kind = past->kind, .sequence = past->sequence, .wall_ns = past->wall_ns};
 	_cleanup_free_ char *root = NULL;
 	struct mount_record r;
 	struct mount_info view;
@@ -107,10 +113,12 @@ static int replay_one(struct mount_watch *w, const struct watch_event *past, wat
 	return 0;
 }
 
-int watch_replay_locked(struct watch_hub *hub, struct mount_watch *w, uint64_t since, watch_root_fn root_of, void *root_arg)
+int watch_replay_locked(struct watch_hub *hub, struct mount_watch *w, uint64_t since,
+	watch_root_fn root_of, void *root_arg)
 {
 	for (uint64_t sequence = since + 1; sequence <= hub->last; sequence++) {
-		int err = replay_one(w, &hub->ring[sequence % WATCH_RING_EVENTS], root_of, root_arg);
+		int err =
+			replay_one(w, &hub->ring[sequence % WATCH_RING_EVENTS], root_of, root_arg);
 
 		if (err)
 			return err;

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The registry: opening and closing it, its tables, and the claim on one mount. What is done with a mount is in mount_*.c, the law of it in
- * mounts_internal.h.
+ * The registry: opening and closing it, its tables, and the claim on one mount. What is done with a
+ * mount is in mount_*.c, the law of it in mounts_internal.h.
  *
- * Threads: any number of callers; the reaper of leases (mount_lease.c); two deleters for what has expired; the remover of trash
- * (trash.c). They stop in this order in mounts_close.
+ * Threads: any number of callers; the reaper of leases (mount_lease.c); two deleters for what has
+ * expired; the remover of trash (trash.c). They stop in this order in mounts_close.
  */
 #include "mounts_internal.h"
 
@@ -25,7 +25,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define SEQUENCE_BLOCK	(UINT64_C(1) << 20)
+#define SEQUENCE_BLOCK  (UINT64_C(1) << 20)
 #define DEADLINE_MAX_NS (600 * NS_PER_S)
 
 /* ---- one mount ---- */
@@ -133,7 +133,8 @@ struct mount *mount_find_locked(struct mounts *m, const struct mount_key *key)
 		node = name_table_find(&m->by_id, key->mount_id);
 		mt = node ? container_of(node, struct mount, by_id) : NULL;
 	} else if (key->job_id && key->tenant) {
-		if (snprintf(job, sizeof(job), "%s/%s", key->tenant, key->job_id) < (int)sizeof(job))
+		if (snprintf(job, sizeof(job), "%s/%s", key->tenant, key->job_id) <
+			(int)sizeof(job))
 			node = name_table_find(&m->by_job, job);
 		mt = node ? container_of(node, struct mount, by_job) : NULL;
 	}
@@ -145,8 +146,10 @@ struct mount *mount_find_locked(struct mounts *m, const struct mount_key *key)
 int mount_not_found(const struct mount_key *key, struct err *e)
 {
 	if (key->mount_id && key->mount_id[0])
-		return err_set(e, -ENOENT, "MOUNT_NOT_FOUND", "there is no mount %.64s", key->mount_id);
-	return err_set(e, -ENOENT, "MOUNT_NOT_FOUND", "there is no mount for job_id %.128s of tenant %.64s",
+		return err_set(
+			e, -ENOENT, "MOUNT_NOT_FOUND", "there is no mount %.64s", key->mount_id);
+	return err_set(e, -ENOENT, "MOUNT_NOT_FOUND",
+		"there is no mount for job_id %.128s of tenant %.64s",
 		key->job_id ? key->job_id : "", key->tenant ? key->tenant : "(none)");
 }
 
@@ -156,7 +159,8 @@ int mount_claim_locked(struct mount *mt, uint64_t deadline_ns, struct err *e)
 
 	while (mt->busy)
 		if (!cond_wait_until(&mt->changed, &m->mu, deadline_ns))
-			return err_set(e, -ETIMEDOUT, "", "mount %s is being worked on, and that took too long",
+			return err_set(e, -ETIMEDOUT, "",
+				"mount %s is being worked on, and that took too long",
 				mt->rec.mount_id);
 	mt->busy = true;
 	return 0;
@@ -216,14 +220,20 @@ static void register_metrics(struct mounts *m)
 	struct metrics *x = m->config.metrics;
 
 	m->metrics = (struct mounts_metrics){
-		.created = metrics_counter(x, "coppice_mounts_created_total", "Mounts that became ready.", ""),
-		.create_failed = metrics_counter(x, "coppice_mount_failures_total", "Creations that failed.", ""),
-		.deleted = metrics_counter(x, "coppice_mounts_deleted_total", "Mounts that were deleted.", ""),
-		.expired = metrics_counter(x, "coppice_leases_expired_total", "Mounts whose lease ran out.", ""),
-		.recovered = metrics_counter(x, "coppice_mounts_recovered_total", "Mounts brought back at start.", ""),
+		.created = metrics_counter(
+			x, "coppice_mounts_created_total", "Mounts that became ready.", ""),
+		.create_failed = metrics_counter(
+			x, "coppice_mount_failures_total", "Creations that failed.", ""),
+		.deleted = metrics_counter(
+			x, "coppice_mounts_deleted_total", "Mounts that were deleted.", ""),
+		.expired = metrics_counter(
+			x, "coppice_leases_expired_total", "Mounts whose lease ran out.", ""),
+		.recovered = metrics_counter(
+			x, "coppice_mounts_recovered_total", "Mounts brought back at start.", ""),
 		.recover_failed = metrics_counter(x, "coppice_mount_recovery_failures_total",
 			"Mounts that could not be brought back at start.", ""),
-		.create_time = metrics_histogram(x, "coppice_mount_create_seconds", "Time to make a mount ready.", ""),
+		.create_time = metrics_histogram(
+			x, "coppice_mount_create_seconds", "Time to make a mount ready.", ""),
 		.ready = metrics_gauge(x, "coppice_mounts_ready", "Mounts that can be used.", ""),
 	};
 }
@@ -252,7 +262,8 @@ static int read_serials(struct mounts *m)
 		return -ENOMEM;
 	tenants_each(m->config.tenants, add_serial, m);
 	for (unsigned i = 0; !err && i < m->serial_count; i++)
-		err = mount_journal_serial(m->journal, tenant_name(m->serials[i].tenant), &m->serials[i].last);
+		err = mount_journal_serial(
+			m->journal, tenant_name(m->serials[i].tenant), &m->serials[i].last);
 	return err;
 }
 
@@ -296,7 +307,8 @@ static int open_disk(struct mounts *m, struct err *e)
 	if (!err)
 		err = pool_new(&m->deleters, &deleters);
 	if (err)
-		return err_set(e, err, "", "cannot open the registry of mounts: %s", strerror(-err));
+		return err_set(
+			e, err, "", "cannot open the registry of mounts: %s", strerror(-err));
 	m->watch.last = m->sequence_end - SEQUENCE_BLOCK - 1;
 	return 0;
 }
@@ -329,7 +341,7 @@ static void detach_all(struct mounts *m)
 {
 	uint64_t deadline_ns = clock_after(m->config.clock, 30 * NS_PER_S);
 
-	list_for_each(it, &m->all) {
+	list_for_each (it, &m->all) {
 		struct mount *mt = list_entry(it, struct mount, link);
 		bool claimed;
 
@@ -355,7 +367,7 @@ struct mounts *mounts_close(struct mounts *m)
 	trash_close(m->trash);
 	mount_journal_close(m->journal);
 	lock_acquire(&m->mu);
-	list_for_each_safe(it, &m->all)
+	list_for_each_safe (it, &m->all)
 		mount_unregister_locked(list_entry(it, struct mount, link));
 	watch_hub_fini(&m->watch);
 	lock_release(&m->mu);

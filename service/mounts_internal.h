@@ -2,9 +2,10 @@
 /*
  * Private to mounts.c and mount_*.c: the registry and one mount in it.
  *
- * One lock, `mu`, guards the registry and the fields of every mount. Nothing that blocks happens under it: a thread that is going to
- * work on a mount claims it (`busy`), works without the lock, and releases it. Only the claimer changes the record, through
- * mount_commit, which journals the new record, then puts it in place and publishes the event. So the claimer may read the record
+ * One lock, `mu`, guards the registry and the fields of every mount. Nothing that blocks happens
+ * under it: a thread that is going to work on a mount claims it (`busy`), works without the lock,
+ * and releases it. Only the claimer changes the record, through mount_commit, which journals the
+ * new record, then puts it in place and publishes the event. So the claimer may read the record
  * without the lock; everyone else reads it under the lock.
  */
 #pragma once
@@ -29,27 +30,27 @@ struct pool;
 struct tenant;
 struct trash;
 
-#define ENDED_KEPT_NS	 (3600 * NS_PER_S) /* DELETED and FAILED mounts are remembered */
+#define ENDED_KEPT_NS    (3600 * NS_PER_S) /* DELETED and FAILED mounts are remembered */
 #define ENDED_KEPT_COUNT 10000
-#define HOST_IDLE_NS	 (60 * NS_PER_S) /* a session without mounts is closed after */
+#define HOST_IDLE_NS     (60 * NS_PER_S) /* a session without mounts is closed after */
 
 struct mount {
 	struct mounts *registry; /* const */
-	struct list link;	 /* in mounts.all; guarded by mu */
-	struct name_node by_id;	 /* guarded by mu */
+	struct list link;        /* in mounts.all; guarded by mu */
+	struct name_node by_id;  /* guarded by mu */
 	struct name_node by_job; /* only of the mount that has the job id now; guarded by mu */
 	struct lease_node lease; /* guarded by mu */
-	struct cond changed;	 /* busy ended */
-	unsigned refs;		 /* guarded by mu; one for the list, one for each waiter */
-	bool busy;		 /* claimed; guarded by mu */
-	bool known;		 /* journaled: shown to callers; guarded by mu */
-	bool has_job;		 /* the job id is its own; guarded by mu */
-	struct sm sm;		 /* guarded by mu; sm.state == rec.state */
+	struct cond changed;     /* busy ended */
+	unsigned refs;           /* guarded by mu; one for the list, one for each waiter */
+	bool busy;               /* claimed; guarded by mu */
+	bool known;              /* journaled: shown to callers; guarded by mu */
+	bool has_job;            /* the job id is its own; guarded by mu */
+	struct sm sm;            /* guarded by mu; sm.state == rec.state */
 	struct mount_record rec; /* see above */
-	uint64_t sequence;	 /* of its last event; guarded by mu */
+	uint64_t sequence;       /* of its last event; guarded by mu */
 	char job_key[MOUNT_JOB_KEY_MAX]; /* tenant/job; const */
-	char *root;			 /* const */
-	struct err failure;	 /* why its creation failed, for those who waited; guarded by mu */
+	char *root;                      /* const */
+	struct err failure; /* why its creation failed, for those who waited; guarded by mu */
 
 	/* What is open; changed by the claimer only, read by others under mu when `attached`. */
 	bool attached; /* guarded by mu */
@@ -71,30 +72,31 @@ struct mounts_metrics {
 /* Workspace serials, by tenant. */
 struct mount_serial {
 	struct tenant *tenant; /* const */
-	uint32_t last;	       /* guarded by mu */
+	uint32_t last;         /* guarded by mu */
 };
 
 #define SERIAL_MAX ((1u << 23) - 1)
 
 struct mounts {
-	struct mounts_config config; /* const */
+	struct mounts_config config;   /* const */
 	struct mounts_metrics metrics; /* const */
-	char *workspaces_dir;	       /* const */
+	char *workspaces_dir;          /* const */
 	struct mount_journal *journal; /* const */
-	struct trash *trash;	       /* const */
-	struct pool *deleters;	       /* const; deletes what has expired */
+	struct trash *trash;           /* const */
+	struct pool *deleters;         /* const; deletes what has expired */
 
-	struct lock mu; /* LOCK_RANK_MOUNTS */
-	struct list all;	 /* by creation; guarded by mu, as all below */
+	struct lock mu;  /* LOCK_RANK_MOUNTS */
+	struct list all; /* by creation; guarded by mu, as all below */
 	struct name_table by_id, by_job;
 	struct list hosts;
 	struct cond hosts_changed;
 	struct lease_heap leases;
 	struct watch_hub watch;
 	struct mount_serial *serials; /* one per tenant */
-	unsigned serial_count;	      /* const */
+	unsigned serial_count;        /* const */
 	uint64_t last_order;
-	uint64_t sequence_end; /* numbers up to here are reserved in the journal; by opener and reaper only */
+	uint64_t sequence_end; /* numbers up to here are reserved in the journal; by opener and
+				  reaper only */
 	size_t count, ready_count, ended_count;
 	uint64_t closed_fuse_counts[64]; /* of sessions that were closed */
 	bool draining;
@@ -110,7 +112,8 @@ struct mounts {
 /* A mount with this record, which it takes over; in no table yet. refs 1. NULL: no memory. */
 struct mount *mount_new(struct mounts *m, struct mount_record *rec);
 void mount_unref_locked(struct mount *mt);
-/* Into the list; by id if `known`; by job if `has_job` (whoever had the job id before loses it). -EEXIST, -ENOMEM. */
+/* Into the list; by id if `known`; by job if `has_job` (whoever had the job id before loses it).
+ * -EEXIST, -ENOMEM. */
 int mount_register_locked(struct mounts *m, struct mount *mt, bool known, bool has_job);
 /* Out of all tables; drops the list's reference. */
 void mount_unregister_locked(struct mount *mt);
@@ -132,11 +135,14 @@ void mount_release(struct mount *mt);
 
 /* ---- mount_commit.c ---- */
 
-/* Journal `next` (a changed copy of the record), then put it in place and publish; `kind` 0: nothing to publish. On success `next` is taken
- * over and empty; on failure nothing has changed. Claimer only. */
-int mount_commit(struct mount *mt, struct mount_record *next, unsigned rows, enum mount_event_kind kind, struct err *e);
+/* Journal `next` (a changed copy of the record), then put it in place and publish; `kind` 0:
+ * nothing to publish. On success `next` is taken over and empty; on failure nothing has changed.
+ * Claimer only. */
+int mount_commit(struct mount *mt, struct mount_record *next, unsigned rows,
+	enum mount_event_kind kind, struct err *e);
 /* The same for a state and, unless NULL, a reason. */
-int mount_move(struct mount *mt, enum mount_state to, const char *reason, unsigned rows, struct err *e);
+int mount_move(
+	struct mount *mt, enum mount_state to, const char *reason, unsigned rows, struct err *e);
 /* Put a record in place without journaling it (what the journal has is as good after a restart). */
 void mount_put_locked(struct mount *mt, struct mount_record *next, enum mount_event_kind kind);
 
@@ -145,7 +151,8 @@ void mount_put_locked(struct mount *mt, struct mount_record *next, enum mount_ev
 /* What callers see, borrowing everything from the mount: valid under the lock. */
 void mount_view_locked(const struct mount *mt, struct mount_info *ret_view);
 /* The same from a record alone; `root` is borrowed. */
-void mount_view_of_record(const struct mount_record *r, const char *root, struct mount_info *ret_view);
+void mount_view_of_record(
+	const struct mount_record *r, const char *root, struct mount_info *ret_view);
 /* malloc'ed run_dir/mnt/<tenant>/<job>; NULL: no memory. */
 char *mount_root_path(const struct mounts *m, const char *tenant, const char *job_id);
 bool mount_filter_matches(const struct mount_filter *filter, const struct mount_info *info);
@@ -153,13 +160,15 @@ bool mount_filter_matches(const struct mount_filter *filter, const struct mount_
 /* ---- mount_attach.c: what is open of a mount; claimer only ---- */
 
 struct mount_attach {
-	struct origin *origin;	/* NULL: gone */
-	bool recover;		/* the directory must be there already */
+	struct origin *origin; /* NULL: gone */
+	bool recover;          /* the directory must be there already */
 	uint64_t deadline_ns;
 };
-/* Session, account, lower, workspace, bind mount, as the record says. On failure everything is undone again. Blocks. */
+/* Session, account, lower, workspace, bind mount, as the record says. On failure everything is
+ * undone again. Blocks. */
 int mount_attach(struct mount *mt, const struct mount_attach *how, struct err *e);
-/* Closes all of it and puts the last usage into the record (in memory). What is on disk stays. Blocks. */
+/* Closes all of it and puts the last usage into the record (in memory). What is on disk stays.
+ * Blocks. */
 void mount_detach(struct mount *mt);
 
 /* ---- mount_mountpoint.c ---- */
@@ -188,7 +197,8 @@ void mount_reaper_stop(struct mounts *m);
 void mount_lease_arm_locked(struct mount *mt);
 /* Try again soon what was due or half done. */
 void mount_retry_locked(struct mount *mt);
-uint64_t mount_lease_end(const struct mounts *m, uint32_t lease_seconds); /* wall clock; 0 for none */
+uint64_t mount_lease_end(
+	const struct mounts *m, uint32_t lease_seconds); /* wall clock; 0 for none */
 
 /* ---- recover.c ---- */
 

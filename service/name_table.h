@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Objects by name: an intrusive index over base/hashmap.h, which knows only numbers. The hash is keyed, so callers cannot choose
- * collisions; names that collide all the same are chained. Not thread-safe: the owner locks.
+ * Objects by name: an intrusive index over base/hashmap.h, which knows only numbers. The hash is
+ * keyed, so callers cannot choose collisions; names that collide all the same are chained. Not
+ * thread-safe: the owner locks.
  */
 #pragma once
 #include <base/hashmap.h>

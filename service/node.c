@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Facts about this node and process, read when asked for, and the id that the node keeps. Any thread; blocks on local disk. */
+/* Facts about this node and process, read when asked for, and the id that the node keeps. Any
+ * thread; blocks on local disk. */
 #include <base/cleanup.h>
 #include <base/clock.h>
 #include <base/err.h>
@@ -64,7 +65,8 @@ void node_facts(const struct node *n, struct node_facts *ret_facts)
 
 	if (uname(&names) == 0) {
 		(void)snprintf(facts.hostname, sizeof(facts.hostname), "%s", names.nodename);
-		(void)snprintf(facts.kernel, sizeof(facts.kernel), "%s %s", names.sysname, names.release);
+		(void)snprintf(
+			facts.kernel, sizeof(facts.kernel), "%s %s", names.sysname, names.release);
 	}
 	if (statvfs(n->cfg->data_dir, &disk) == 0)
 		facts.disk_free_bytes = (uint64_t)disk.f_bavail * disk.f_frsize;
@@ -80,7 +82,8 @@ static bool is_uuid(const char *s)
 	for (unsigned i = 0; i < 36; i++) {
 		bool dash = i == 8 || i == 13 || i == 18 || i == 23;
 
-		if (dash ? s[i] != '-' : !((s[i] >= '0' && s[i] <= '9') || (s[i] >= 'a' && s[i] <= 'f')))
+		if (dash ? s[i] != '-'
+			 : !((s[i] >= '0' && s[i] <= '9') || (s[i] >= 'a' && s[i] <= 'f')))
 			return false;
 	}
 	return true;
@@ -95,8 +98,10 @@ int node_uuid(char ret_id[40])
 		return err;
 	b[6] = (uint8_t)((b[6] & 0x0f) | 0x40); /* RFC 4122: version 4, */
 	b[8] = (uint8_t)((b[8] & 0x3f) | 0x80); /* variant 1 */
-	(void)snprintf(ret_id, 40, "%02x%02x%02x%02x-%02x%02x-%02x%02x-%02x%02x-%02x%02x%02x%02x%02x%02x", b[0], b[1],
-		b[2], b[3], b[4], b[5], b[6], b[7], b[8], b[9], b[10], b[11], b[12], b[13], b[14], b[15]);
+	(void)snprintf(ret_id, 40,
+		"%02x%02x%02x%02x-%02x%02x-%02x%02x-%02x%02x-%02x%02x%02x%02x%02x%02x", b[0], b[1],
+		b[2], b[3], b[4], b[5], b[6], b[7], b[8], b[9], b[10], b[11], b[12], b[13], b[14],
+		b[15]);
 	return 0;
 }
 
@@ -116,7 +121,8 @@ int node_id_load(const char *data_dir, char ret_id[40], struct err *e)
 		return 0;
 	}
 	if (!err)
-		return err_set(e, -EINVAL, "NODE_ID_INVALID", "%s does not hold a UUID; remove it, and a new one is made", path);
+		return err_set(e, -EINVAL, "NODE_ID_INVALID",
+			"%s does not hold a UUID; remove it, and a new one is made", path);
 	if (err != -ENOENT)
 		return err_set(e, err, "", "cannot read %s: %s", path, strerror(-err));
 	err = node_uuid(id);

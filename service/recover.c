@@ -9,8 +9,9 @@
  *	DELETED, FAILED      remembered
  *	mounts, directories without a record    detached, removed
  *
- * One mount that cannot be brought back becomes FAILED, with its files kept, and does not stop the others. What concerns all (no session
- * can be opened) is an error of the start, and then nothing has been changed. One thread, before all others.
+ * One mount that cannot be brought back becomes FAILED, with its files kept, and does not stop the
+ *others. What concerns all (no session can be opened) is an error of the start, and then nothing
+ *has been changed. One thread, before all others.
  */
 #include "mount_host.h"
 #include "mounts_internal.h"
@@ -133,8 +134,8 @@ static int mark_ready(struct mount *mt)
 	if (err)
 		return err;
 	if (next.lease_seconds)
-		next.lease_expires_wall_ns =
-			lease_after_restart(next.lease_expires_wall_ns, next.lease_seconds, clock_wall_ns(m->config.clock));
+		next.lease_expires_wall_ns = lease_after_restart(next.lease_expires_wall_ns,
+			next.lease_seconds, clock_wall_ns(m->config.clock));
 	if (next.state == MOUNT_READY) { /* what the journal says is still true */
 		LOCK_GUARD(&m->mu);
 		mount_put_locked(mt, &next, MOUNT_EVENT_CHANGED);
@@ -152,14 +153,17 @@ static int mark_ready(struct mount *mt)
 static int try_attach(struct recovery *rc, struct mount *mt, struct err *e)
 {
 	struct mounts *m = rc->m;
-	struct mount_attach how = {.recover = true, .deadline_ns = clock_after(m->config.clock, OPEN_SESSION_NS)};
+	struct mount_attach how = {
+		.recover = true, .deadline_ns = clock_after(m->config.clock, OPEN_SESSION_NS)};
 	int err;
 
 	if (!mt->tenant)
-		return err_set(e, -ENOENT, "TENANT_NOT_FOUND", "its tenant %s is not in the configuration any more", mt->rec.tenant);
+		return err_set(e, -ENOENT, "TENANT_NOT_FOUND",
+			"its tenant %s is not in the configuration any more", mt->rec.tenant);
 	how.origin = storage_origin(m->config.storage, mt->rec.origin);
 	if (!how.origin)
-		log_warn("mount_without_origin", LOG_S("mount_id", mt->rec.mount_id), LOG_S("origin", mt->rec.origin));
+		log_warn("mount_without_origin", LOG_S("mount_id", mt->rec.mount_id),
+			LOG_S("origin", mt->rec.origin));
 	err = mount_attach(mt, &how, e);
 	origin_unref(how.origin);
 	return err;
@@ -180,8 +184,9 @@ static int bring_back(struct recovery *rc, struct mount *mt)
 	}
 	rc->failed++;
 	counter_add(rc->m->metrics.recover_failed, 1);
-	log_error("mount_not_recovered", LOG_S("mount_id", mt->rec.mount_id), LOG_S("tenant", mt->rec.tenant),
-		LOG_S("job_id", mt->rec.job_id), LOG_S("message", err_message(&e)));
+	log_error("mount_not_recovered", LOG_S("mount_id", mt->rec.mount_id),
+		LOG_S("tenant", mt->rec.tenant), LOG_S("job_id", mt->rec.job_id),
+		LOG_S("message", err_message(&e)));
 	return mt->rec.state == MOUNT_FAILED ? 0 : mark_failed(mt, &e);
 }
 
@@ -252,7 +257,8 @@ static int recover_one(struct recovery *rc, struct mount_record *r)
 
 /* ---- all ---- */
 
-/* Sessions of all tenants with mounts to bring back: if one cannot be opened, the node cannot serve, and nothing must change. */
+/* Sessions of all tenants with mounts to bring back: if one cannot be opened, the node cannot
+ * serve, and nothing must change. */
 static int open_sessions(struct recovery *rc)
 {
 	struct mounts *m = rc->m;
@@ -265,7 +271,8 @@ static int open_sessions(struct recovery *rc)
 
 		if (!tn || (r->state != MOUNT_READY && r->state != MOUNT_QUIESCING))
 			continue;
-		err = mount_host_acquire(m, tn, clock_after(m->config.clock, OPEN_SESSION_NS), &host, &rc->e);
+		err = mount_host_acquire(
+			m, tn, clock_after(m->config.clock, OPEN_SESSION_NS), &host, &rc->e);
 		if (err)
 			return err;
 		mount_host_release(m, host); /* stays open: it is only just idle */
@@ -288,7 +295,8 @@ static void remove_unknown_workspaces(struct recovery *rc)
 
 		if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0)
 			continue;
-		if ((mt && mt->rec.state != MOUNT_DELETED) || name_table_find(&rc->damaged, entry->d_name))
+		if ((mt && mt->rec.state != MOUNT_DELETED) ||
+			name_table_find(&rc->damaged, entry->d_name))
 			continue;
 		log_info("workspace_without_record", LOG_S("name", entry->d_name));
 		(void)trash_put(m->trash, entry->d_name); /* tried again at the next start */
@@ -342,6 +350,7 @@ int mounts_recover(struct mounts *m, struct err *e)
 		return err_wrap(e, err, "cannot bring back the mounts of the last run");
 	}
 	if (rc.recovered || rc.failed || rc.removed)
-		log_info("recovered", LOG_U("mounts", rc.recovered), LOG_U("failed", rc.failed), LOG_U("removed", rc.removed));
+		log_info("recovered", LOG_U("mounts", rc.recovered), LOG_U("failed", rc.failed),
+			LOG_U("removed", rc.removed));
 	return 0;
 }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Who is calling: token, then certificate, then unix uid, then loopback. A credential that was shown and is not known is an error and never
- * falls through to a weaker one. Tokens are kept and compared as SHA-256, in constant time. Any thread.
+ * Who is calling: token, then certificate, then unix uid, then loopback. A credential that was
+ * shown and is not known is an error and never falls through to a weaker one. Tokens are kept and
+ * compared as SHA-256, in constant time. Any thread.
  */
 #include "config_internal.h"
 #include "tenants_internal.h"
@@ -58,7 +59,8 @@ static int hash_token(const char *token, uint8_t ret_sha256[32])
 	return err;
 }
 
-static int find_token(struct tenants *t, const char *token, struct tenant **ret_tenant, struct err *e)
+static int find_token(
+	struct tenants *t, const char *token, struct tenant **ret_tenant, struct err *e)
 {
 	struct tenant *found = NULL;
 	uint8_t sha256[32] = {0};
@@ -73,22 +75,25 @@ static int find_token(struct tenants *t, const char *token, struct tenant **ret_
 	rwlock_release(&t->mu);
 	if (!found)
 		return err_set(e, -EPERM, "UNAUTHENTICATED",
-			"the token is not one of a tenant; check it against token_sha256_file in the configuration");
+			"the token is not one of a tenant; check it against token_sha256_file in "
+			"the configuration");
 	*ret_tenant = found;
 	return 0;
 }
 
-static int identify_default(struct tenants *t, const struct tenant_peer *peer, struct tenant **ret_tenant, bool *ret_admin,
-	struct err *e)
+static int identify_default(struct tenants *t, const struct tenant_peer *peer,
+	struct tenant **ret_tenant, bool *ret_admin, struct err *e)
 {
 	if (peer->token)
 		return err_set(e, -EPERM, "UNAUTHENTICATED",
-			"a token was sent, but no tenant is configured; add tenants[].identities with token_sha256_file, or send none");
+			"a token was sent, but no tenant is configured; add tenants[].identities "
+			"with token_sha256_file, or send none");
 	if (peer->transport == PEER_TCP)
 		return err_set(e, -EPERM, "UNAUTHENTICATED",
 			"calls from other machines need a configured tenant and a credential");
 	*ret_tenant = &t->all[0];
-	*ret_admin = peer->transport == PEER_TCP_LOOPBACK || peer->uid == 0 || peer->uid == geteuid();
+	*ret_admin =
+		peer->transport == PEER_TCP_LOOPBACK || peer->uid == 0 || peer->uid == geteuid();
 	return 0;
 }
 
@@ -97,17 +102,21 @@ static int unknown_peer(const struct tenant_peer *peer, struct err *e)
 	switch (peer->transport) {
 	case PEER_UNIX:
 		return err_set(e, -EPERM, "UNAUTHENTICATED",
-			"uid %u belongs to no tenant; add {unix_uid: %u} to tenants[].identities, or send a token", peer->uid,
-			peer->uid);
+			"uid %u belongs to no tenant; add {unix_uid: %u} to tenants[].identities, "
+			"or send a token",
+			peer->uid, peer->uid);
 	case PEER_TCP_LOOPBACK:
 		return err_set(e, -EPERM, "UNAUTHENTICATED",
-			"a credential is needed: send a token, use the unix socket, or add {loopback: true} to tenants[].identities");
+			"a credential is needed: send a token, use the unix socket, or add "
+			"{loopback: true} to tenants[].identities");
 	default:
-		return err_set(e, -EPERM, "UNAUTHENTICATED", "a credential is needed: send a token");
+		return err_set(
+			e, -EPERM, "UNAUTHENTICATED", "a credential is needed: send a token");
 	}
 }
 
-int tenants_identify(struct tenants *t, const struct tenant_peer *peer, struct tenant **ret_tenant, bool *ret_admin, struct err *e)
+int tenants_identify(struct tenants *t, const struct tenant_peer *peer, struct tenant **ret_tenant,
+	bool *ret_admin, struct err *e)
 {
 	struct tenant *tn = NULL;
 	int err;
@@ -132,7 +141,8 @@ int tenants_identify(struct tenants *t, const struct tenant_peer *peer, struct t
 	return 0;
 }
 
-int tenant_tokens_read(struct tenants *t, struct tenant_token **ret_tokens, unsigned *ret_count, struct err *e)
+int tenant_tokens_read(
+	struct tenants *t, struct tenant_token **ret_tokens, unsigned *ret_count, struct err *e)
 {
 	struct tenant_token *tokens = NULL;
 	unsigned count = 0;
@@ -158,7 +168,8 @@ int tenant_tokens_read(struct tenants *t, struct tenant_token **ret_tokens, unsi
 			if (err) {
 				free(tokens);
 				return err_set(e, err, "CONFIG_UNREADABLE",
-					"token file %s of tenant %s: %s", id->token_sha256_file, cfg->name,
+					"token file %s of tenant %s: %s", id->token_sha256_file,
+					cfg->name,
 					err == -EINVAL ? "not 64 hex digits" : strerror(-err));
 			}
 			count++;

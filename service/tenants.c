@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The table of tenants: limits, what each may mount, and the account that its mounts are charged to. Fixed at start; only the tokens
- * are read again on reload. Without a configured tenant there is one, "default", that may use everything without a limit.
+ * The table of tenants: limits, what each may mount, and the account that its mounts are charged
+ * to. Fixed at start; only the tokens are read again on reload. Without a configured tenant there
+ * is one, "default", that may use everything without a limit.
  *
  * Threads: any. The only lock guards the tokens.
  */
@@ -130,7 +131,8 @@ static bool is_below(const char *path, const char *prefix)
 	return !len || (strncmp(path, clean, len) == 0 && (path[len] == '/' || !path[len]));
 }
 
-static int path_allowed(const struct tenant *tn, const struct cfg_origin_grant *grant, const char *path, struct err *e)
+static int path_allowed(const struct tenant *tn, const struct cfg_origin_grant *grant,
+	const char *path, struct err *e)
 {
 	char clean[4096];
 
@@ -141,8 +143,9 @@ static int path_allowed(const struct tenant *tn, const struct cfg_origin_grant *
 	for (unsigned i = 0; i < grant->path_count; i++)
 		if (is_below(clean, grant->paths[i]))
 			return 0;
-	err_set(e, -EACCES, "PATH_NOT_ALLOWED", "tenant %s may not mount /%s of origin %s; allowed: %s%s", tenant_name(tn),
-		clean, grant->name, grant->paths[0], grant->path_count > 1 ? ", ..." : "");
+	err_set(e, -EACCES, "PATH_NOT_ALLOWED",
+		"tenant %s may not mount /%s of origin %s; allowed: %s%s", tenant_name(tn), clean,
+		grant->name, grant->paths[0], grant->path_count > 1 ? ", ..." : "");
 	return -EACCES;
 }
 
@@ -153,5 +156,6 @@ int tenant_may_mount(const struct tenant *tn, const char *origin, const char *pa
 	for (unsigned i = 0; i < tn->cfg->origin_count; i++)
 		if (strcmp(tn->cfg->origins[i].name, origin) == 0)
 			return path_allowed(tn, &tn->cfg->origins[i], path, e);
-	return err_set(e, -EACCES, "ORIGIN_NOT_ALLOWED", "tenant %s may not use origin %s", tenant_name(tn), origin);
+	return err_set(e, -EACCES, "ORIGIN_NOT_ALLOWED", "tenant %s may not use origin %s",
+		tenant_name(tn), origin);
 }

@@ -20,11 +20,12 @@ struct tenants {
 	const struct cfg *cfg;
 	struct tenant *all; /* const after init */
 	unsigned count;
-	bool is_default; /* none was configured: `all` is the default tenant alone */
-	struct rwlock mu; /* LOCK_RANK_TENANT */
+	bool is_default;             /* none was configured: `all` is the default tenant alone */
+	struct rwlock mu;            /* LOCK_RANK_TENANT */
 	struct tenant_token *tokens; /* guarded by mu */
-	unsigned token_count;	     /* guarded by mu */
+	unsigned token_count;        /* guarded by mu */
 };
 
 /* Reads all token files into a new table. */
-int tenant_tokens_read(struct tenants *t, struct tenant_token **ret_tokens, unsigned *ret_count, struct err *e);
+int tenant_tokens_read(
+	struct tenants *t, struct tenant_token **ret_tokens, unsigned *ret_count, struct err *e);

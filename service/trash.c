@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * See trash.h. One background thread removes one directory after the other, so that deleting many large workspaces leaves the disk to
- * the jobs that run. Nothing is queued by name: the one job looks into the directory until it is empty, so the queue has no length.
+ * See trash.h. One background thread removes one directory after the other, so that deleting many
+ * large workspaces leaves the disk to the jobs that run. Nothing is queued by name: the one job
+ * looks into the directory until it is empty, so the queue has no length.
  *
- * Threads: callers of trash_put; the remover, which blocks on local disk only, and stops between two workspaces.
+ * Threads: callers of trash_put; the remover, which blocks on local disk only, and stops between
+ * two workspaces.
  */
 #include "trash.h"
 
@@ -33,13 +35,15 @@ static int open_dir(const char *path, int *ret_fd, struct err *e)
 
 	if (fd < 0) {
 		err = err ? err : -errno;
-		return err_set(e, err, "", "cannot open the directory %s: %s", path, strerror(-err));
+		return err_set(
+			e, err, "", "cannot open the directory %s: %s", path, strerror(-err));
 	}
 	*ret_fd = fd;
 	return 0;
 }
 
-int trash_open(struct trash **ret_trash, const char *workspaces, const char *trash_dir, struct err *e)
+int trash_open(
+	struct trash **ret_trash, const char *workspaces, const char *trash_dir, struct err *e)
 {
 	struct pool_config config = {.name = "trash", .threads_max = 1, .queue_max = 2};
 	struct trash *t = calloc(1, sizeof(*t));
@@ -54,7 +58,9 @@ int trash_open(struct trash **ret_trash, const char *workspaces, const char *tra
 	if (!err) {
 		err = pool_new(&t->pool, &config);
 		if (err)
-			(void)err_set(e, err, "", "cannot start the thread that removes workspaces: %s", strerror(-err));
+			(void)err_set(e, err, "",
+				"cannot start the thread that removes workspaces: %s",
+				strerror(-err));
 	}
 	if (err) {
 		trash_close(t);
@@ -68,7 +74,8 @@ struct trash *trash_close(struct trash *t)
 {
 	if (!t)
 		return NULL;
-	atomic_store_explicit(&t->stopping, true, memory_order_relaxed); /* only a hint to stop sooner */
+	atomic_store_explicit(
+		&t->stopping, true, memory_order_relaxed); /* only a hint to stop sooner */
 	pool_free(t->pool);
 	if (t->workspaces_fd >= 0)
 		(void)close(t->workspaces_fd); /* a directory: nothing was written */
@@ -128,7 +135,8 @@ int trash_put(struct trash *t, const char *name)
 			return 0;
 		if (errno != EEXIST && errno != ENOTEMPTY)
 			return -errno;
-		/* an earlier deletion of the same workspace was cut short between the rename and the journal */
+		/* an earlier deletion of the same workspace was cut short between the rename and
+		 * the journal */
 		return io_remove_tree(t->workspaces_fd, name);
 	}
 	trash_sweep(t);

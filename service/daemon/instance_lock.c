@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* An flock, which the kernel drops with the process however it ends. The pid in the file is only for the message. */
+/* An flock, which the kernel drops with the process however it ends. The pid in the file is only
+ * for the message. */
 #include "instance_lock.h"
 
 #include <base/cleanup.h>
@@ -19,7 +20,8 @@ static int already_running(int fd, const char *data_dir, const char *path, struc
 
 	pid[len > 0 ? strspn(pid, "0123456789") : 0] = '\0';
 	(void)err_set(e, -EBUSY, "ALREADY_RUNNING",
-		"another coppiced (pid %s) uses %s; stop it first, or give this one another --data-dir and --run-dir (lock: %s)",
+		"another coppiced (pid %s) uses %s; stop it first, or give this one another "
+		"--data-dir and --run-dir (lock: %s)",
 		pid[0] ? pid : "unknown", data_dir, path);
 	err_meta(e, "pid", pid);
 	return -EBUSY;

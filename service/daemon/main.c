@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * coppiced: the node service. Parses arguments, loads the configuration, runs until it is told to stop. Exit codes: 0 stopped as
- * asked, 1 could not start or run, 2 wrong usage or configuration. Nothing is printed to stdout but what was asked for.
+ * coppiced: the node service. Parses arguments, loads the configuration, runs until it is told to
+ * stop. Exit codes: 0 stopped as asked, 1 could not start or run, 2 wrong usage or configuration.
+ * Nothing is printed to stdout but what was asked for.
  */
 #include "sd.h"
 #include "signals.h"
@@ -36,8 +37,10 @@ struct arguments {
 static const char usage[] =
 	"Usage: coppiced [OPTION]...\n"
 	"Serves the repositories of a configuration as file systems to build jobs.\n\n"
-	"  --config FILE     configuration (default: $COPPICE_CONFIG, else /etc/coppice/coppice.yaml if it exists)\n"
-	"  --data-dir DIR    where index, caches and workspaces are kept (default: /var/lib/coppice)\n"
+	"  --config FILE     configuration (default: $COPPICE_CONFIG, else "
+	"/etc/coppice/coppice.yaml if it exists)\n"
+	"  --data-dir DIR    where index, caches and workspaces are kept (default: "
+	"/var/lib/coppice)\n"
 	"  --run-dir DIR     where sockets and mounts are (default: /run/coppice)\n"
 	"  --set KEY=VALUE   override one setting, as in --set cache.disk=5GiB; may be repeated\n"
 	"  --check           check the configuration, print it as it would be used, and exit\n"
@@ -48,7 +51,8 @@ static const char usage[] =
 
 static int wrong_usage(const char *what, const char *argument)
 {
-	(void)fprintf(stderr, "coppiced: %s%s%s\nTry: coppiced --help\n", what, argument ? " " : "", argument ? argument : "");
+	(void)fprintf(stderr, "coppiced: %s%s%s\nTry: coppiced --help\n", what, argument ? " " : "",
+		argument ? argument : "");
 	return -EXIT_USAGE;
 }
 
@@ -131,7 +135,8 @@ static int load(const struct arguments *args, struct cfg **ret_cfg)
 	return err;
 }
 
-/* Many mounts, blobs and calls need many descriptors; going without is possible, so a failure is only told. */
+/* Many mounts, blobs and calls need many descriptors; going without is possible, so a failure is
+ * only told. */
 static void raise_descriptor_limit(void)
 {
 	struct rlimit limit;
@@ -156,7 +161,8 @@ static void reload(struct daemon *d, const struct arguments *args)
 		log_error("reload_failed", LOG_S("message", err_message(&e)));
 	} else {
 		log_set_level(cfg->log_level);
-		log_info("reloaded", LOG_S("note", "tokens and log level; other settings need a restart"));
+		log_info("reloaded",
+			LOG_S("note", "tokens and log level; other settings need a restart"));
 	}
 	cfg_free(cfg);
 }
@@ -168,8 +174,9 @@ static void log_ready(const struct cfg *cfg)
 	buf_init(&sockets, 4096);
 	for (unsigned i = 0; i < cfg->grpc_listen_count; i++)
 		(void)buf_printf(&sockets, "%s%s", i ? " " : "", cfg->grpc_listen[i]);
-	log_info("ready", LOG_S("version", node_version()), LOG_S("grpc", buf_cstr(&sockets)), LOG_S("http", cfg->http_listen),
-		LOG_S("data_dir", cfg->data_dir), LOG_S("run_dir", cfg->run_dir), LOG_S("config", cfg->source));
+	log_info("ready", LOG_S("version", node_version()), LOG_S("grpc", buf_cstr(&sockets)),
+		LOG_S("http", cfg->http_listen), LOG_S("data_dir", cfg->data_dir),
+		LOG_S("run_dir", cfg->run_dir), LOG_S("config", cfg->source));
 	buf_fini(&sockets);
 }
 
@@ -185,7 +192,8 @@ static int run(const struct arguments *args, const struct cfg *cfg)
 	else
 		err = daemon_start(&d, cfg, &e);
 	if (err) {
-		log_error("start_failed", LOG_S("reason", err_reason(&e)), LOG_S("message", err_message(&e)));
+		log_error("start_failed", LOG_S("reason", err_reason(&e)),
+			LOG_S("message", err_message(&e)));
 		return EXIT_RUNTIME;
 	}
 	log_ready(cfg);

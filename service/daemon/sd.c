@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Readiness for systemd (Type=notify). The result is ignored: without a manager that listens nothing is lost. */
+/* Readiness for systemd (Type=notify). The result is ignored: without a manager that listens
+ * nothing is lost. */
 #include "sd.h"
 
 #include <systemd/sd-daemon.h>

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * TERM and INT stop the daemon, HUP makes it read tokens and log level again. They are blocked in every thread and read from one
- * descriptor by the main thread, so nothing ever runs in a signal handler.
+ * TERM and INT stop the daemon, HUP makes it read tokens and log level again. They are blocked in
+ * every thread and read from one descriptor by the main thread, so nothing ever runs in a signal
+ * handler.
  */
 #include "signals.h"
 

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The only file that constructs one of everything. Each stage stands on those before it, and daemon_stop takes them down in
- * reverse: first nobody may ask for more, then what runs ends, then what it stood on goes.
+ * The only file that constructs one of everything. Each stage stands on those before it, and
+ *daemon_stop takes them down in reverse: first nobody may ask for more, then what runs ends, then
+ *what it stood on goes.
  *
- *	lock → metrics → tenants → storage, origins → device holder → farm → mounts (recovery) → gRPC and HTTP
+ *	lock → metrics → tenants → storage, origins → device holder → farm → mounts (recovery) →
+ *gRPC and HTTP
  *
  * Main thread only.
  */
@@ -47,10 +49,12 @@ static int make_directories(const struct cfg *cfg, struct err *e)
 	int err = io_mkdirs(cfg->data_dir, 0711);
 
 	if (err)
-		return err_set(e, err, "", "cannot make data_dir %s: %s", cfg->data_dir, strerror(-err));
+		return err_set(
+			e, err, "", "cannot make data_dir %s: %s", cfg->data_dir, strerror(-err));
 	err = io_mkdirs(cfg->run_dir, 0755);
 	if (err)
-		return err_set(e, err, "", "cannot make run_dir %s: %s", cfg->run_dir, strerror(-err));
+		return err_set(
+			e, err, "", "cannot make run_dir %s: %s", cfg->run_dir, strerror(-err));
 	return 0;
 }
 
@@ -88,11 +92,13 @@ static int choose_mounter(struct daemon *d, struct err *e)
 		errno = 0;
 		number = strtol(fd, &end, 10);
 		if (errno || end == fd || *end || number < 3 || number > 65535)
-			return err_set(e, -EINVAL, "", "%s=%.20s is not a descriptor", KEEPER_FD_VARIABLE, fd);
+			return err_set(e, -EINVAL, "", "%s=%.20s is not a descriptor",
+				KEEPER_FD_VARIABLE, fd);
 		d->mounter = sess_mounter_keeper_new((int)number);
 	}
 	if (!d->mounter)
-		return err_set(e, -EIO, "", fd ? "the keeper does not answer, or is of another version" : "no memory");
+		return err_set(e, -EIO, "",
+			fd ? "the keeper does not answer, or is of another version" : "no memory");
 	d->node.device_holder = d->mounter->name;
 	return 0;
 }

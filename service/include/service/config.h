@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The configuration: parsed, checked and completed once into a const structure. Every mistake is reported with file, line and field.
- * Precedence: flag > COPPICE_* environment > file > default. See docs/configuration.md.
+ * The configuration: parsed, checked and completed once into a const structure. Every mistake is
+ * reported with file, line and field. Precedence: flag > COPPICE_* environment > file > default.
+ * See docs/configuration.md.
  */
 #pragma once
 #include <base/log.h>
@@ -16,7 +17,8 @@ struct cfg_identity {
 	enum { CFG_ID_UNIX_UID, CFG_ID_TLS_CN, CFG_ID_TOKEN, CFG_ID_LOOPBACK } kind;
 	uint32_t uid;
 	char *tls_cn;
-	char *token_sha256_file; /* file with the hex SHA-256 of the token; read at start and on reload */
+	char *token_sha256_file;  /* file with the hex SHA-256 of the token; read at start and on
+				     reload */
 	uint8_t token_sha256[32]; /* as of the start; struct tenants keeps what a reload read */
 };
 
@@ -29,9 +31,9 @@ struct cfg_origin_grant {
 struct cfg_tenant {
 	char *name;
 	bool admin;
-	uint64_t bytes, inodes, mounts; /* of all its mounts together; UINT64_MAX = unlimited */
+	uint64_t bytes, inodes, mounts;     /* of all its mounts together; UINT64_MAX = unlimited */
 	uint64_t mount_bytes, mount_inodes; /* default quota of one mount */
-	struct cfg_origin_grant *origins; /* none = all */
+	struct cfg_origin_grant *origins;   /* none = all */
 	unsigned origin_count;
 	struct cfg_identity *identities;
 	unsigned identity_count;
@@ -46,7 +48,7 @@ struct cfg {
 	char **grpc_listen;
 	unsigned grpc_listen_count;
 	char *tls_cert, *tls_key, *tls_client_ca; /* NULL: no TLS */
-	char *http_listen; /* "" = off */
+	char *http_listen;                        /* "" = off */
 	uint64_t cache_memory, cache_disk;
 	char *redis_url; /* NULL; this version refuses one */
 	uint64_t redis_ttl_ns;
@@ -57,17 +59,20 @@ struct cfg {
 	enum log_level log_level;
 	enum log_format log_format;
 	unsigned workers; /* 0 = by CPUs */
-	char *source;	  /* the file it came from, or "(defaults)" */
+	char *source;     /* the file it came from, or "(defaults)" */
 };
 
-/* A flag or environment setting: dotted key and value, e.g. "cache.disk" = "5GiB", "origins" not settable this way. */
+/* A flag or environment setting: dotted key and value, e.g. "cache.disk" = "5GiB", "origins" not
+ * settable this way. */
 struct cfg_override {
 	const char *key, *value;
 };
-/* `path` NULL: the file named by COPPICE_CONFIG, else /etc/coppice/coppice.yaml if it exists, else defaults. `overrides` win over the
- * environment. -EINVAL, reason CONFIG_INVALID: every mistake on a line of its own, as far as they fit; `e->field` is the first.
- * Another code, reason CONFIG_UNREADABLE: the file cannot be read. */
-int cfg_load(struct cfg **ret_cfg, const char *path, const struct cfg_override *overrides, unsigned override_count, struct err *e);
+/* `path` NULL: the file named by COPPICE_CONFIG, else /etc/coppice/coppice.yaml if it exists, else
+ * defaults. `overrides` win over the environment. -EINVAL, reason CONFIG_INVALID: every mistake on
+ * a line of its own, as far as they fit; `e->field` is the first. Another code, reason
+ * CONFIG_UNREADABLE: the file cannot be read. */
+int cfg_load(struct cfg **ret_cfg, const char *path, const struct cfg_override *overrides,
+	unsigned override_count, struct err *e);
 struct cfg *cfg_free(struct cfg *cfg);
 /* The effective configuration as YAML; secrets are file names, never contents. */
 int cfg_render(const struct cfg *cfg, struct buf *out);

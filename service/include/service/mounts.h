@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The registry of mounts: create, find, list, delete, lease, watch, and recovery at start. Every state change is journaled and synced
- * before it is acted on. Calls that work (create, delete, update) block on local disk and perhaps on an origin: run them on a worker thread.
+ * The registry of mounts: create, find, list, delete, lease, watch, and recovery at start. Every
+ * state change is journaled and synced before it is acted on. Calls that work (create, delete,
+ * update) block on local disk and perhaps on an origin: run them on a worker thread.
  */
 #pragma once
 #include <stdbool.h>
@@ -18,7 +19,15 @@ struct sess_farm;
 struct storage;
 struct tenants;
 
-enum mount_state { MOUNT_PROVISIONING = 1, MOUNT_READY, MOUNT_QUIESCING, MOUNT_DELETING, MOUNT_DELETED, MOUNT_FAILED, MOUNT_EXPIRED };
+enum mount_state {
+	MOUNT_PROVISIONING = 1,
+	MOUNT_READY,
+	MOUNT_QUIESCING,
+	MOUNT_DELETING,
+	MOUNT_DELETED,
+	MOUNT_FAILED,
+	MOUNT_EXPIRED
+};
 const char *mount_state_name(enum mount_state s); /* "READY" ... */
 
 #define MOUNT_LABELS_MAX 32
@@ -29,14 +38,15 @@ struct mount_label {
 
 /* A mount as callers see it: a copy, owned by the caller; free with mount_info_fini. */
 struct mount_info {
-	char mount_id[40], job_id[129], tenant[64], origin[64], revision[256], commit[65], root_tree[65];
+	char mount_id[40], job_id[129], tenant[64], origin[64], revision[256], commit[65],
+		root_tree[65];
 	char *path, *mountpoint, *root, *reason; /* malloc'ed, "" if none */
 	enum mount_state state;
 	uint64_t quota_bytes, quota_inodes; /* UINT64_MAX = unlimited */
 	uint64_t used_bytes, used_inodes;
 	uint32_t lease_seconds;
 	uint64_t lease_expires_wall_ns, created_wall_ns; /* 0 = none */
-	uint64_t generation, sequence; /* sequence of its last event */
+	uint64_t generation, sequence;                   /* sequence of its last event */
 	uint64_t trees_fetched, blobs_fetched, bytes_fetched, fetch_errors;
 	bool read_only;
 	uid_t uid;
@@ -55,8 +65,9 @@ struct mounts_config {
 	const struct clock *clock;
 	struct metrics *metrics;
 };
-/* Opens the journal, sweeps mounts and directories left by a dead process, brings every recorded mount to READY, or removes it if it was being made
- * or deleted, and starts the reaper of leases. One damaged mount becomes FAILED and does not stop the others. */
+/* Opens the journal, sweeps mounts and directories left by a dead process, brings every recorded
+ * mount to READY, or removes it if it was being made or deleted, and starts the reaper of leases.
+ * One damaged mount becomes FAILED and does not stop the others. */
 int mounts_open(struct mounts **ret_mounts, const struct mounts_config *config, struct err *e);
 /* Sessions are closed in order; workspaces and records stay on disk for the next start. */
 struct mounts *mounts_close(struct mounts *m);
@@ -73,18 +84,27 @@ struct mount_request {
 	const struct mount_label *labels;
 	unsigned label_count;
 };
-int mounts_create(struct mounts *m, const struct mount_request *rq, const struct cancel *cancel, uint64_t deadline_ns,
-	struct mount_info *ret_info, struct err *e);
+int mounts_create(struct mounts *m, const struct mount_request *rq, const struct cancel *cancel,
+	uint64_t deadline_ns, struct mount_info *ret_info, struct err *e);
 
-/* Names a mount: mount_id, or (tenant, job_id). With `tenant` set, a mount of another is as if it were not there; NULL = any (admin). */
+/* Names a mount: mount_id, or (tenant, job_id). With `tenant` set, a mount of another is as if it
+ * were not there; NULL = any (admin). */
 struct mount_key {
 	const char *mount_id, *job_id, *tenant;
 };
-int mounts_get(struct mounts *m, const struct mount_key *key, struct mount_info *ret_info, struct err *e);
-int mounts_delete(struct mounts *m, const struct mount_key *key, uint64_t deadline_ns, struct mount_info *ret_info, struct err *e);
-int mounts_renew(struct mounts *m, const struct mount_key *key, uint32_t lease_seconds, struct mount_info *ret_info, struct err *e);
+int mounts_get(
+	struct mounts *m, const struct mount_key *key, struct mount_info *ret_info, struct err *e);
+int mounts_delete(struct mounts *m, const struct mount_key *key, uint64_t deadline_ns,
+	struct mount_info *ret_info, struct err *e);
+int mounts_renew(struct mounts *m, const struct mount_key *key, uint32_t lease_seconds,
+	struct mount_info *ret_info, struct err *e);
 
-enum mount_update_field { MOUNT_UPDATE_BYTES = 1, MOUNT_UPDATE_INODES = 2, MOUNT_UPDATE_LEASE = 4, MOUNT_UPDATE_LABELS = 8 };
+enum mount_update_field {
+	MOUNT_UPDATE_BYTES = 1,
+	MOUNT_UPDATE_INODES = 2,
+	MOUNT_UPDATE_LEASE = 4,
+	MOUNT_UPDATE_LABELS = 8
+};
 struct mount_update {
 	unsigned fields;
 	uint64_t quota_bytes, quota_inodes;
@@ -92,26 +112,33 @@ struct mount_update {
 	const struct mount_label *labels;
 	unsigned label_count;
 };
-int mounts_update(struct mounts *m, const struct mount_key *key, const struct mount_update *update, struct mount_info *ret_info,
-	struct err *e);
+int mounts_update(struct mounts *m, const struct mount_key *key, const struct mount_update *update,
+	struct mount_info *ret_info, struct err *e);
 
 struct mount_filter {
 	const char *tenant, *origin; /* NULL = any */
-	uint32_t states;	     /* bit set of 1 << enum mount_state; 0 = any */
+	uint32_t states;             /* bit set of 1 << enum mount_state; 0 = any */
 	const struct mount_label *labels;
 	unsigned label_count;
 	const char *page_token; /* NULL or "" = start; opaque */
-	unsigned page_size;	/* 0 = 100; at most 1000 */
-	const char *mount_id;	/* NULL = any */
+	unsigned page_size;     /* 0 = 100; at most 1000 */
+	const char *mount_id;   /* NULL = any */
 };
-/* Up to page_size copies in an array to the caller (mount_info_fini each, then free), and the next token ("" at the end). */
-int mounts_list(struct mounts *m, const struct mount_filter *filter, struct mount_info **ret_infos, unsigned *ret_count,
-	char ret_token[64], struct err *e);
+/* Up to page_size copies in an array to the caller (mount_info_fini each, then free), and the next
+ * token ("" at the end). */
+int mounts_list(struct mounts *m, const struct mount_filter *filter, struct mount_info **ret_infos,
+	unsigned *ret_count, char ret_token[64], struct err *e);
 uint64_t mounts_ready_count(struct mounts *m);
 
-/* Watching. Events are numbered by one sequence that goes on over restarts. `fn` is called in order, on the thread that changes a mount or,
- * for the present state, on the caller's, with the registry locked: it must only copy and queue. */
-enum mount_event_kind { MOUNT_EVENT_PRESENT = 1, MOUNT_EVENT_SYNCED, MOUNT_EVENT_CHANGED, MOUNT_EVENT_REMOVED };
+/* Watching. Events are numbered by one sequence that goes on over restarts. `fn` is called in
+ * order, on the thread that changes a mount or, for the present state, on the caller's, with the
+ * registry locked: it must only copy and queue. */
+enum mount_event_kind {
+	MOUNT_EVENT_PRESENT = 1,
+	MOUNT_EVENT_SYNCED,
+	MOUNT_EVENT_CHANGED,
+	MOUNT_EVENT_REMOVED
+};
 struct mount_event {
 	enum mount_event_kind kind;
 	uint64_t sequence, wall_ns;
@@ -119,8 +146,8 @@ struct mount_event {
 };
 typedef void (*mount_watch_fn)(void *arg, const struct mount_event *event);
 struct mount_watch;
-int mounts_watch(struct mounts *m, const struct mount_filter *filter, uint64_t since_sequence, mount_watch_fn fn, void *arg,
-	struct mount_watch **ret_watch);
+int mounts_watch(struct mounts *m, const struct mount_filter *filter, uint64_t since_sequence,
+	mount_watch_fn fn, void *arg, struct mount_watch **ret_watch);
 /* After it returns `fn` is not called any more. */
 void mounts_unwatch(struct mounts *m, struct mount_watch *w);
 

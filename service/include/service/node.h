@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Everything the api serves from, put together by service/daemon/wiring.c, and the node's own facts. */
+/* Everything the api serves from, put together by service/daemon/wiring.c, and the node's own
+ * facts. */
 #pragma once
 #include <stdbool.h>
 #include <stdint.h>

@@ -7,8 +7,10 @@ struct metrics;
 struct origin;
 struct storage;
 
-/* Opens all of them. One that cannot be opened is logged and tried again by origins_get: it does not stop the others. Blocks. */
+/* Opens all of them. One that cannot be opened is logged and tried again by origins_get: it does
+ * not stop the others. Blocks. */
 void origins_open(struct storage *storage, const struct cfg *cfg, struct metrics *metrics);
-/* A reference. -ENOENT reason ORIGIN_NOT_FOUND naming the known ones; -EHOSTUNREACH reason ORIGIN_UNAVAILABLE saying why. Blocks. */
-int origins_get(struct storage *storage, const struct cfg *cfg, struct metrics *metrics, const char *name, struct origin **ret_origin,
-	struct err *e);
+/* A reference. -ENOENT reason ORIGIN_NOT_FOUND naming the known ones; -EHOSTUNREACH reason
+ * ORIGIN_UNAVAILABLE saying why. Blocks. */
+int origins_get(struct storage *storage, const struct cfg *cfg, struct metrics *metrics,
+	const char *name, struct origin **ret_origin, struct err *e);

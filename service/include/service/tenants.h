@@ -26,10 +26,13 @@ int tenants_new(struct tenants **ret_tenants, const struct cfg *cfg, struct err 
 struct tenants *tenants_free(struct tenants *t);
 /* Read the token files again. On an error nothing has changed. */
 int tenants_reload(struct tenants *t, struct err *e);
-/* The caller's tenant: token, then certificate, then unix uid, then loopback. -EPERM reason UNAUTHENTICATED with what would help.
- * Without any configured tenant there is one, "default": admin for uid 0, the daemon's uid and loopback. */
-int tenants_identify(struct tenants *t, const struct tenant_peer *peer, struct tenant **ret_tenant, bool *ret_admin, struct err *e);
-struct tenant *tenants_find(struct tenants *t, const char *name); /* NULL: none; valid as long as `t` */
+/* The caller's tenant: token, then certificate, then unix uid, then loopback. -EPERM reason
+ * UNAUTHENTICATED with what would help. Without any configured tenant there is one, "default":
+ * admin for uid 0, the daemon's uid and loopback. */
+int tenants_identify(struct tenants *t, const struct tenant_peer *peer, struct tenant **ret_tenant,
+	bool *ret_admin, struct err *e);
+struct tenant *tenants_find(
+	struct tenants *t, const char *name); /* NULL: none; valid as long as `t` */
 typedef void (*tenant_visit)(void *arg, struct tenant *tn);
 void tenants_each(struct tenants *t, tenant_visit fn, void *arg);
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* See mounts_world.h. The test's main thread only: it may touch the mounts, because other threads answer for them. */
+/* See mounts_world.h. The test's main thread only: it may touch the mounts, because other threads
+ * answer for them. */
 // clang-format off
 #include <stdarg.h>
 #include <stddef.h>
@@ -42,8 +43,11 @@ void world_init(struct mounts_world *w)
 	*w = (struct mounts_world){0};
 	tmpdir_init(&w->dir);
 	git_fixture_init(&w->git);
-	git_fixture_commit(&w->git, "refs/heads/main", files, sizeof(files) / sizeof(files[0]), commit);
-	git_fixture_run(&w->git, (const char *const[]){"symbolic-ref", "HEAD", "refs/heads/main", NULL}, out, sizeof(out));
+	git_fixture_commit(
+		&w->git, "refs/heads/main", files, sizeof(files) / sizeof(files[0]), commit);
+	git_fixture_run(&w->git,
+		(const char *const[]){"symbolic-ref", "HEAD", "refs/heads/main", NULL}, out,
+		sizeof(out));
 }
 
 static void expect_no_mounts(const struct mounts_world *w)
@@ -70,7 +74,9 @@ static void load_config(struct mounts_world *w)
 	struct err e = {0};
 
 	(void)tmpdir_path(&w->dir, "c.yaml", path, sizeof(path));
-	(void)snprintf(text, sizeof(text), "data_dir: %s/data\nrun_dir: %s/run\norigins:\n  - {name: demo, type: git, url: %s}\n%s",
+	(void)snprintf(text, sizeof(text),
+		"data_dir: %s/data\nrun_dir: %s/run\norigins:\n  - {name: demo, type: git, url: "
+		"%s}\n%s",
 		w->dir.path, w->dir.path, w->git.repo, w->tenants_yaml);
 	assert_int_equal(io_write_file(AT_FDCWD, path, text, strlen(text), 0600, false), 0);
 	if (cfg_load(&w->cfg, path, NULL, 0, &e))
@@ -81,7 +87,8 @@ static void load_config(struct mounts_world *w)
 
 void world_open(struct mounts_world *w)
 {
-	struct storage_config storage = {.memory_bytes = 8 << 20, .disk_bytes = 64 << 20, .clock = &clock_system};
+	struct storage_config storage = {
+		.memory_bytes = 8 << 20, .disk_bytes = 64 << 20, .clock = &clock_system};
 	struct sess_farm_config farm = {.workers = 2, .clock = &clock_system};
 	struct mounts_config config = {.clock = &clock_system};
 	struct err e = {0};
@@ -101,7 +108,8 @@ void world_open(struct mounts_world *w)
 	assert_non_null(w->mounter);
 	if (sess_farm_new(&w->farm, &farm, &e))
 		fail_msg("%s", err_message(&e));
-	config = (struct mounts_config){w->cfg, w->storage, w->tenants, w->farm, &clock_system, w->metrics};
+	config = (struct mounts_config){
+		w->cfg, w->storage, w->tenants, w->farm, &clock_system, w->metrics};
 	if (mounts_open(&w->mounts, &config, &e))
 		fail_msg("%s", err_message(&e));
 }
@@ -118,13 +126,15 @@ void world_close(struct mounts_world *w)
 	w->cfg = cfg_free(w->cfg);
 }
 
-int world_try_create(struct mounts_world *w, const struct mount_request *rq, struct mount_info *ret, struct err *e)
+int world_try_create(struct mounts_world *w, const struct mount_request *rq, struct mount_info *ret,
+	struct err *e)
 {
 	struct mount_request request = *rq;
 
 	if (!request.tenant)
 		request.tenant = "default";
-	return mounts_create(w->mounts, &request, NULL, clock_after(&clock_system, 20 * NS_PER_S), ret, e);
+	return mounts_create(
+		w->mounts, &request, NULL, clock_after(&clock_system, 20 * NS_PER_S), ret, e);
 }
 
 void world_create(struct mounts_world *w, const char *job_id, struct mount_info *ret)
@@ -139,7 +149,8 @@ int world_delete(struct mounts_world *w, const char *job_id, struct err *e)
 {
 	const struct mount_key key = {.job_id = job_id, .tenant = "default"};
 	struct mount_info info = {0};
-	int err = mounts_delete(w->mounts, &key, clock_after(&clock_system, 20 * NS_PER_S), &info, e);
+	int err =
+		mounts_delete(w->mounts, &key, clock_after(&clock_system, 20 * NS_PER_S), &info, e);
 
 	if (!err) {
 		assert_int_equal(info.state, MOUNT_DELETED);
@@ -211,7 +222,8 @@ void world_expect_directories(struct mounts_world *w, unsigned count)
 {
 	unsigned have = 0;
 
-	for (unsigned i = 0; i < 1000; i++) { /* the remover is another thread without an event to wait on */
+	for (unsigned i = 0; i < 1000;
+		i++) { /* the remover is another thread without an event to wait on */
 		have = count_entries(w, "workspaces") + count_entries(w, "trash");
 		if (have == count)
 			return;

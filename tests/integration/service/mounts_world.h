@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A node without its API: configuration, tenants, storage, FUSE farm and the registry, over a small repository, in a temporary directory.
- * It can be closed and opened again on the same directories, as a restart does.
+ * A node without its API: configuration, tenants, storage, FUSE farm and the registry, over a small
+ * repository, in a temporary directory. It can be closed and opened again on the same directories,
+ * as a restart does.
  */
 #pragma once
 #include "git_fixture.h"
@@ -13,7 +14,8 @@
 struct mounts_world {
 	struct tmpdir dir;
 	struct git_fixture git;
-	char tenants_yaml[512]; /* what the configuration says after "origins:"; may be set before opening */
+	char tenants_yaml[512]; /* what the configuration says after "origins:"; may be set before
+				   opening */
 	struct cfg *cfg;
 	struct metrics *metrics;
 	struct tenants *tenants;
@@ -30,10 +32,12 @@ void world_fini(struct mounts_world *w);
 void world_open(struct mounts_world *w);
 void world_close(struct mounts_world *w);
 
-/* Create for tenant "default", whole repository; fails the test if it fails. The caller ends `ret`. */
+/* Create for tenant "default", whole repository; fails the test if it fails. The caller ends `ret`.
+ */
 void world_create(struct mounts_world *w, const char *job_id, struct mount_info *ret);
 /* The same with everything of `rq` but the tenant, if it has none. */
-int world_try_create(struct mounts_world *w, const struct mount_request *rq, struct mount_info *ret, struct err *e);
+int world_try_create(struct mounts_world *w, const struct mount_request *rq, struct mount_info *ret,
+	struct err *e);
 int world_delete(struct mounts_world *w, const char *job_id, struct err *e);
 int world_get(struct mounts_world *w, const char *job_id, struct mount_info *ret);
 
@@ -44,5 +48,6 @@ void world_expect_content(const char *path, const char *text);
 bool world_exists(const char *path);
 /* "<data_dir>/<name>". */
 const char *world_data(const struct mounts_world *w, const char *name, char *buf, size_t cap);
-/* Wait, at most ten seconds, until data_dir/workspaces and data_dir/trash hold `count` entries in all. */
+/* Wait, at most ten seconds, until data_dir/workspaces and data_dir/trash hold `count` entries in
+ * all. */
 void world_expect_directories(struct mounts_world *w, unsigned count);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Creating, finding, changing, watching and deleting mounts; everything refused that must be; nothing left behind. */
+/* Creating, finding, changing, watching and deleting mounts; everything refused that must be;
+ * nothing left behind. */
 // clang-format off
 #include <stdarg.h>
 #include <stddef.h>
@@ -56,7 +57,8 @@ static void test_a_job_works_in_its_mount(void **state)
 	(void)snprintf(root, sizeof(root), "%s/run/mnt/default/job", w->dir.path);
 	assert_string_equal(info.root, root);
 	world_expect_content(world_path(&info, "README", path, sizeof(path)), "read me\n");
-	world_expect_content(world_path(&info, "link", path, sizeof(path)), "int main(void) { return 0; }\n");
+	world_expect_content(
+		world_path(&info, "link", path, sizeof(path)), "int main(void) { return 0; }\n");
 	world_write(world_path(&info, "src/new", path, sizeof(path)), "mine\n");
 	world_expect_content(path, "mine\n");
 	assert_int_equal(world_get(w, "job", &now), 0);
@@ -81,10 +83,14 @@ static void test_the_same_request_is_the_same_mount(void **state)
 	world_create(w, "job", &b);
 	assert_string_equal(a.mount_id, b.mount_id);
 	mount_info_fini(&b);
-	assert_int_equal(world_try_create(w, &(struct mount_request){.job_id = "job", .path = "src"}, &b, &e), -EEXIST);
+	assert_int_equal(world_try_create(w,
+				 &(struct mount_request){.job_id = "job", .path = "src"}, &b, &e),
+		-EEXIST);
 	assert_string_equal(e.reason, "JOB_ID_IN_USE");
 	assert_int_equal(world_delete(w, "job", NULL), 0);
-	assert_int_equal(world_try_create(w, &(struct mount_request){.job_id = "job", .path = "src"}, &b, &e), 0);
+	assert_int_equal(world_try_create(w,
+				 &(struct mount_request){.job_id = "job", .path = "src"}, &b, &e),
+		0);
 	assert_string_not_equal(a.mount_id, b.mount_id);
 	mount_info_fini(&a);
 	mount_info_fini(&b);
@@ -125,7 +131,8 @@ static void test_concurrent_twins_share_one_creation(void **state)
 	world_expect_directories(w, 1);
 }
 
-static void expect_refused(struct mounts_world *w, const struct mount_request *rq, int err, const char *reason)
+static void expect_refused(
+	struct mounts_world *w, const struct mount_request *rq, int err, const char *reason)
 {
 	struct mount_info info;
 	struct err e = {0};
@@ -139,11 +146,16 @@ static void test_bad_requests_say_what_is_wrong(void **state)
 {
 	struct mounts_world *w = *state;
 
-	expect_refused(w, &(struct mount_request){.job_id = "j", .origin = "nope"}, -ENOENT, "ORIGIN_NOT_FOUND");
-	expect_refused(w, &(struct mount_request){.job_id = "j", .revision = "nope"}, -ENOENT, "REVISION_NOT_FOUND");
-	expect_refused(w, &(struct mount_request){.job_id = "j", .path = "nope"}, -ENOENT, "PATH_NOT_FOUND");
-	expect_refused(w, &(struct mount_request){.job_id = "j", .path = "README"}, -ENOTDIR, "PATH_NOT_A_DIRECTORY");
-	expect_refused(w, &(struct mount_request){.job_id = "j", .tenant = "nobody"}, -ENOENT, "TENANT_NOT_FOUND");
+	expect_refused(w, &(struct mount_request){.job_id = "j", .origin = "nope"}, -ENOENT,
+		"ORIGIN_NOT_FOUND");
+	expect_refused(w, &(struct mount_request){.job_id = "j", .revision = "nope"}, -ENOENT,
+		"REVISION_NOT_FOUND");
+	expect_refused(w, &(struct mount_request){.job_id = "j", .path = "nope"}, -ENOENT,
+		"PATH_NOT_FOUND");
+	expect_refused(w, &(struct mount_request){.job_id = "j", .path = "README"}, -ENOTDIR,
+		"PATH_NOT_A_DIRECTORY");
+	expect_refused(w, &(struct mount_request){.job_id = "j", .tenant = "nobody"}, -ENOENT,
+		"TENANT_NOT_FOUND");
 	expect_refused(w, &(struct mount_request){.job_id = "j/k"}, -EINVAL, "INVALID_FIELD");
 	world_expect_directories(w, 0);
 	assert_int_equal(mounts_ready_count(w->mounts), 0);
@@ -155,9 +167,14 @@ static void test_sub_directory_and_read_only(void **state)
 	struct mount_info info;
 	char path[400];
 
-	assert_int_equal(world_try_create(w, &(struct mount_request){.job_id = "j", .path = "/src/", .read_only = true}, &info, NULL), 0);
+	assert_int_equal(
+		world_try_create(w,
+			&(struct mount_request){.job_id = "j", .path = "/src/", .read_only = true},
+			&info, NULL),
+		0);
 	assert_string_equal(info.path, "src");
-	world_expect_content(world_path(&info, "main.c", path, sizeof(path)), "int main(void) { return 0; }\n");
+	world_expect_content(
+		world_path(&info, "main.c", path, sizeof(path)), "int main(void) { return 0; }\n");
 	assert_true(open(world_path(&info, "x", path, sizeof(path)), O_CREAT | O_WRONLY, 0600) < 0);
 	assert_int_equal(errno, EROFS);
 	mount_info_fini(&info);
@@ -175,8 +192,13 @@ static void test_quota_is_enforced_and_changeable(void **state)
 	int fd;
 
 	assert_int_equal(
-		world_try_create(w, &(struct mount_request){.job_id = "q", .quota_bytes = 100 << 10, .quota_inodes = 50}, &info, NULL), 0);
-	fd = open(world_path(&info, "big", path, sizeof(path)), O_CREAT | O_WRONLY | O_CLOEXEC, 0600);
+		world_try_create(w,
+			&(struct mount_request){
+				.job_id = "q", .quota_bytes = 100 << 10, .quota_inodes = 50},
+			&info, NULL),
+		0);
+	fd = open(
+		world_path(&info, "big", path, sizeof(path)), O_CREAT | O_WRONLY | O_CLOEXEC, 0600);
 	assert_true(fd >= 0);
 	assert_int_equal(write(fd, block, sizeof(block)), sizeof(block));
 	assert_true(write(fd, block, sizeof(block)) < (ssize_t)sizeof(block));
@@ -201,28 +223,40 @@ static void test_mountpoint(void **state)
 	char target[300], inside[400], link[300], path[400];
 
 	(void)tmpdir_path(&w->dir, "here", target, sizeof(target));
-	assert_int_equal(world_try_create(w, &(struct mount_request){.job_id = "m", .mountpoint = target}, &info, &e), 0);
+	assert_int_equal(
+		world_try_create(
+			w, &(struct mount_request){.job_id = "m", .mountpoint = target}, &info, &e),
+		0);
 	(void)snprintf(inside, sizeof(inside), "%s/README", target);
 	world_expect_content(inside, "read me\n");
 	world_write(world_path(&info, "both", path, sizeof(path)), "x");
 	(void)snprintf(inside, sizeof(inside), "%s/both", target);
 	world_expect_content(inside, "x");
-	expect_refused(w, &(struct mount_request){.job_id = "n", .mountpoint = target}, -EBUSY, "MOUNTPOINT_IN_USE");
+	expect_refused(w, &(struct mount_request){.job_id = "n", .mountpoint = target}, -EBUSY,
+		"MOUNTPOINT_IN_USE");
 	(void)snprintf(inside, sizeof(inside), "%s/src", target);
-	expect_refused(w, &(struct mount_request){.job_id = "n", .mountpoint = inside}, -EBUSY, "MOUNTPOINT_IN_USE");
+	expect_refused(w, &(struct mount_request){.job_id = "n", .mountpoint = inside}, -EBUSY,
+		"MOUNTPOINT_IN_USE");
 	assert_int_equal(world_delete(w, "m", NULL), 0);
 	assert_false(world_exists(target));
 	assert_int_equal(mkdir(target, 0700), 0); /* one that was there stays */
-	assert_int_equal(world_try_create(w, &(struct mount_request){.job_id = "m", .mountpoint = target}, &other, &e), 0);
+	assert_int_equal(
+		world_try_create(w, &(struct mount_request){.job_id = "m", .mountpoint = target},
+			&other, &e),
+		0);
 	assert_int_equal(world_delete(w, "m", NULL), 0);
 	assert_int_equal(rmdir(target), 0);
 	assert_int_equal(symlink(w->dir.path, tmpdir_path(&w->dir, "link", link, sizeof(link))), 0);
 	(void)snprintf(inside, sizeof(inside), "%s/x", link);
-	expect_refused(w, &(struct mount_request){.job_id = "n", .mountpoint = inside}, -EINVAL, "INVALID_FIELD");
+	expect_refused(w, &(struct mount_request){.job_id = "n", .mountpoint = inside}, -EINVAL,
+		"INVALID_FIELD");
 	(void)snprintf(inside, sizeof(inside), "%s/run/x", w->dir.path);
-	expect_refused(w, &(struct mount_request){.job_id = "n", .mountpoint = inside}, -EINVAL, "INVALID_FIELD");
-	expect_refused(w, &(struct mount_request){.job_id = "n", .mountpoint = w->dir.path}, -ENOTEMPTY, "MOUNTPOINT_NOT_EMPTY");
-	expect_refused(w, &(struct mount_request){.job_id = "n", .mountpoint = "relative"}, -EINVAL, "INVALID_FIELD");
+	expect_refused(w, &(struct mount_request){.job_id = "n", .mountpoint = inside}, -EINVAL,
+		"INVALID_FIELD");
+	expect_refused(w, &(struct mount_request){.job_id = "n", .mountpoint = w->dir.path},
+		-ENOTEMPTY, "MOUNTPOINT_NOT_EMPTY");
+	expect_refused(w, &(struct mount_request){.job_id = "n", .mountpoint = "relative"}, -EINVAL,
+		"INVALID_FIELD");
 	assert_int_equal(unlink(link), 0);
 	mount_info_fini(&info);
 	mount_info_fini(&other);
@@ -237,7 +271,9 @@ static void test_cancelled_creation_leaves_nothing(void **state)
 
 	assert_non_null(cancel);
 	cancel_fire(cancel);
-	assert_int_equal(mounts_create(w->mounts, &rq, cancel, clock_after(&clock_system, NS_PER_S), &info, NULL), -ECANCELED);
+	assert_int_equal(mounts_create(w->mounts, &rq, cancel, clock_after(&clock_system, NS_PER_S),
+				 &info, NULL),
+		-ECANCELED);
 	assert_int_equal(mounts_create(w->mounts, &rq, NULL, 1, &info, NULL), -ETIMEDOUT);
 	assert_int_equal(world_get(w, "c", &info), -ENOENT);
 	world_expect_directories(w, 0);
@@ -344,15 +380,22 @@ static void test_lease_runs_out_unless_renewed(void **state)
 	struct mount_info info;
 	struct err e = {0};
 
-	assert_int_equal(world_try_create(w, &(struct mount_request){.job_id = "kept", .lease_seconds = 5}, &info, &e), 0);
+	assert_int_equal(
+		world_try_create(w, &(struct mount_request){.job_id = "kept", .lease_seconds = 5},
+			&info, &e),
+		0);
 	mount_info_fini(&info);
-	assert_int_equal(world_try_create(w, &(struct mount_request){.job_id = "lost", .lease_seconds = 5}, &info, &e), 0);
+	assert_int_equal(
+		world_try_create(w, &(struct mount_request){.job_id = "lost", .lease_seconds = 5},
+			&info, &e),
+		0);
 	assert_true(info.lease_expires_wall_ns > info.created_wall_ns + 4 * NS_PER_S);
 	mount_info_fini(&info);
 	(void)sleep(3);
 	assert_int_equal(mounts_renew(w->mounts, &kept, 0, &info, &e), 0);
 	mount_info_fini(&info);
-	for (unsigned i = 0; i < 50 && world_get(w, "lost", &info) == 0; i++) { /* an event of the clock */
+	for (unsigned i = 0; i < 50 && world_get(w, "lost", &info) == 0;
+		i++) { /* an event of the clock */
 		mount_info_fini(&info);
 		(void)nanosleep(&(struct timespec){.tv_nsec = 100 * 1000 * 1000}, NULL);
 	}

@@ -71,7 +71,8 @@ static void test_stop_and_start(void **state)
 	assert_true(after.sequence > before.sequence);
 	world_expect_content(world_path(&after, "src/new", path, sizeof(path)), "mine\n");
 	assert_false(world_exists(world_path(&after, "README", path, sizeof(path))));
-	world_expect_content(world_path(&after, "src/main.c", path, sizeof(path)), "int main(void) { return 0; }\n");
+	world_expect_content(world_path(&after, "src/main.c", path, sizeof(path)),
+		"int main(void) { return 0; }\n");
 	mount_info_fini(&after);
 	world_create(w, "job", &after); /* the same request is still the same mount */
 	assert_string_equal(after.mount_id, before.mount_id);
@@ -81,7 +82,8 @@ static void test_stop_and_start(void **state)
 	world_close(w);
 }
 
-/* In a child: two mounts, one of them bound, some writes, one deleted; then it waits to be killed. */
+/* In a child: two mounts, one of them bound, some writes, one deleted; then it waits to be killed.
+ */
 static void work_until_killed(struct mounts_world *w, int tell, const char *target)
 {
 	struct mount_info a, b, c;
@@ -90,7 +92,11 @@ static void work_until_killed(struct mounts_world *w, int tell, const char *targ
 	world_open(w);
 	world_create(w, "a", &a);
 	world_write(world_path(&a, "written", path, sizeof(path)), "by a\n");
-	assert_int_equal(world_try_create(w, &(struct mount_request){.job_id = "b", .mountpoint = target, .lease_seconds = 300}, &b, NULL), 0);
+	assert_int_equal(world_try_create(w,
+				 &(struct mount_request){
+					 .job_id = "b", .mountpoint = target, .lease_seconds = 300},
+				 &b, NULL),
+		0);
 	world_write(world_path(&b, "written", path, sizeof(path)), "by b\n");
 	world_create(w, "c", &c);
 	assert_int_equal(world_delete(w, "c", NULL), 0);
@@ -131,7 +137,8 @@ static void test_kill_9(void **state)
 	assert_int_equal(world_get(w, "a", &a), 0);
 	assert_int_equal(world_get(w, "b", &b), 0);
 	assert_int_equal(world_get(w, "c", &c), -ENOENT);
-	assert_int_equal(world_delete(w, "c", NULL), 0); /* the answer is repeated after a restart too */
+	assert_int_equal(
+		world_delete(w, "c", NULL), 0); /* the answer is repeated after a restart too */
 	world_expect_content(world_path(&a, "written", path, sizeof(path)), "by a\n");
 	(void)snprintf(path, sizeof(path), "%s/written", target);
 	world_expect_content(path, "by b\n");
@@ -149,7 +156,8 @@ static void test_kill_9(void **state)
 /* A record in this state, and a workspace with something in it. */
 static void leave(struct mounts_world *w, const char *job_id, enum mount_state state)
 {
-	struct mount_record r = {.state = state, .tenant = "default", .origin = "demo", .serial = 1};
+	struct mount_record r = {
+		.state = state, .tenant = "default", .origin = "demo", .serial = 1};
 	struct mount_journal *j;
 	struct err e = {0};
 	char name[80], path[400];
@@ -175,7 +183,8 @@ static void test_half_done_work_is_rolled_back_or_finished(void **state)
 	leave(w, "making", MOUNT_PROVISIONING);
 	leave(w, "deleting", MOUNT_DELETING);
 	leave(w, "expired", MOUNT_EXPIRED);
-	assert_int_equal(io_mkdirs(world_data(w, "workspaces/nobodys/upper", path, sizeof(path)), 0700), 0);
+	assert_int_equal(
+		io_mkdirs(world_data(w, "workspaces/nobodys/upper", path, sizeof(path)), 0700), 0);
 	assert_int_equal(io_mkdirs(world_data(w, "trash/old/upper", path, sizeof(path)), 0700), 0);
 	world_open(w);
 	world_expect_directories(w, 0);
@@ -271,7 +280,8 @@ static void test_mount_comes_back_without_its_origin(void **state)
 	assert_int_equal(st.st_size, 29);
 	assert_true(io_read_file(AT_FDCWD, path, 100, &(char *){NULL}, &(size_t){0}) == -EIO);
 	mount_info_fini(&info);
-	assert_int_equal(world_try_create(w, &(struct mount_request){.job_id = "new"}, &info, &e), -EHOSTUNREACH);
+	assert_int_equal(world_try_create(w, &(struct mount_request){.job_id = "new"}, &info, &e),
+		-EHOSTUNREACH);
 	assert_string_equal(e.reason, "ORIGIN_UNAVAILABLE");
 	assert_int_equal(rename(aside, w->git.repo), 0);
 	world_create(w, "new", &info); /* it is back, without a restart */

@@ -198,7 +198,8 @@ static void test_precedence(void **state)
 static void test_mistakes_outside_the_file_name_their_source(void **state)
 {
 	struct fixture *f = *state;
-	struct cfg_override flags[] = {{"cache.dusk", "3GiB"}, {"origins", "x"}, {"workers", "many"}};
+	struct cfg_override flags[] = {
+		{"cache.dusk", "3GiB"}, {"origins", "x"}, {"workers", "many"}};
 	struct cfg *cfg = NULL;
 	struct err e = {0};
 
@@ -206,9 +207,12 @@ static void test_mistakes_outside_the_file_name_their_source(void **state)
 	assert_int_equal(setenv("COPPICE_LOG_LEVEL", "loud", 1), 0);
 	assert_int_equal(cfg_load(&cfg, f->path, flags, 3, &e), -EINVAL);
 	assert_int_equal(unsetenv("COPPICE_LOG_LEVEL"), 0);
-	assert_non_null(strstr(e.message, "COPPICE_LOG_LEVEL: log.level: \"loud\" is not debug, info, warn or error"));
-	assert_non_null(strstr(e.message, "command line: cache.dusk: there is no setting of this name"));
-	assert_non_null(strstr(e.message, "command line: origins: can only be set in the configuration file"));
+	assert_non_null(strstr(e.message,
+		"COPPICE_LOG_LEVEL: log.level: \"loud\" is not debug, info, warn or error"));
+	assert_non_null(
+		strstr(e.message, "command line: cache.dusk: there is no setting of this name"));
+	assert_non_null(strstr(
+		e.message, "command line: origins: can only be set in the configuration file"));
 	assert_non_null(strstr(e.message, "command line: workers: \"many\" is not a whole number"));
 	assert_string_equal(e.field, "log.level");
 }
@@ -231,10 +235,12 @@ static const struct bad bad_schema[] = {
 	{"workers: -1\n", 1, "workers: \"-1\" is not a whole number"},
 	{"workers: 4294967296\n", 1, "workers: \"4294967296\" is not a whole number"},
 	{"origins:\n  - {name: x, type: git}\n", 2, "origins[0].url: is missing"},
-	{"tenants:\n  - {name: t, admin: maybe}\n", 2, "tenants[0].admin: \"maybe\" is not true or false"},
+	{"tenants:\n  - {name: t, admin: maybe}\n", 2,
+		"tenants[0].admin: \"maybe\" is not true or false"},
 	{"tenants:\n  - {name: t, identities: [{unix_uid: 1, loopback: true}]}\n", 2,
 		"tenants[0].identities[0]: must have exactly one key"},
-	{"tenants:\n  - {name: t, identities: [{}]}\n", 2, "tenants[0].identities[0]: must have exactly one key"},
+	{"tenants:\n  - {name: t, identities: [{}]}\n", 2,
+		"tenants[0].identities[0]: must have exactly one key"},
 	{"a: b: c\n", 1, "yaml: "},
 	{"cache: {disk: 1GiB\n", 2, "yaml: "},
 	{"log: {}\n---\nlog: {}\n", 3, "yaml: a second document"},
@@ -245,33 +251,51 @@ static const struct bad bad_schema[] = {
 static const struct bad bad_meaning[] = {
 	{"data_dir: /a/../b\n", 1, "data_dir: \"/a/../b\" must not contain"},
 	{"data_dir: /a//b\n", 1, "data_dir: \"/a//b\" has superfluous slashes; write \"/a/b\""},
-	{"data_dir: /a\nrun_dir: /a/run\n", 2, "run_dir: data_dir and run_dir must not be one inside the other"},
-	{"grpc: {listen: [\"0.0.0.0:7433\"]}\n", 1, "grpc.listen[0]: \"0.0.0.0:7433\" is not a loopback address"},
-	{"grpc: {listen: [\"unix:relative\"]}\n", 1, "grpc.listen[0]: the path of a socket must be absolute"},
+	{"data_dir: /a\nrun_dir: /a/run\n", 2,
+		"run_dir: data_dir and run_dir must not be one inside the other"},
+	{"grpc: {listen: [\"0.0.0.0:7433\"]}\n", 1,
+		"grpc.listen[0]: \"0.0.0.0:7433\" is not a loopback address"},
+	{"grpc: {listen: [\"unix:relative\"]}\n", 1,
+		"grpc.listen[0]: the path of a socket must be absolute"},
 	{"grpc: {listen: [nonsense]}\n", 1, "grpc.listen[0]: \"nonsense\" is neither"},
-	{"grpc: {listen: [\"127.0.0.1:65536\"]}\n", 1, "grpc.listen[0]: \"127.0.0.1:65536\" is neither"},
-	{"grpc: {listen: [\"unix:/s\", \"unix:/s\"]}\n", 1, "grpc.listen[1]: \"unix:/s\" is given twice"},
+	{"grpc: {listen: [\"127.0.0.1:65536\"]}\n", 1,
+		"grpc.listen[0]: \"127.0.0.1:65536\" is neither"},
+	{"grpc: {listen: [\"unix:/s\", \"unix:/s\"]}\n", 1,
+		"grpc.listen[1]: \"unix:/s\" is given twice"},
 	{"http: {listen: x}\n", 1, "http.listen: \"x\" is not host:port"},
 	{"grpc: {tls: {cert: /c}}\n", 1, "grpc.tls: not supported by this version"},
 	{"cache: {redis: {url: \"redis://h\"}}\n", 1, "cache.redis: not supported by this version"},
-	{"cache: {redis: {url: \"http://h\"}}\n", 1, "cache.redis.url: \"http://h\" is neither redis:// nor"},
+	{"cache: {redis: {url: \"http://h\"}}\n", 1,
+		"cache.redis.url: \"http://h\" is neither redis:// nor"},
 	{"cache: {redis: {ttl: soon}}\n", 1, "cache.redis.ttl: \"soon\" is not a duration"},
 	{"cache: {memory: 1}\n", 1, "cache.memory: must be at least 1MiB"},
 	{"workers: 65\n", 1, "workers: 65 is more than 64"},
-	{"origins: [{name: x, type: svn, url: /x}]\n", 1, "origins[0].type: unknown type \"svn\"; known: git"},
-	{"origins: [{name: x, type: mega, url: \"http://m\"}]\n", 1, "origins[0].type: mega is not supported by this version"},
-	{"origins: [{name: x, type: git, url: \"https://h/r\"}]\n", 1, "origins[0].url: https:// is not supported by this version"},
-	{"origins: [{name: x, type: git, url: r}]\n", 1, "origins[0].url: must be the absolute path"},
-	{"origins: [{name: x, type: git, url: /r, mode: partial}]\n", 1, "origins[0].mode: partial is for remote"},
-	{"origins: [{name: .x, type: git, url: /r}]\n", 1, "origins[0].name: \".x\" must be 1 to 63"},
-	{"origins:\n - {name: x, type: git, url: /r}\n - {name: x, type: git, url: /s}\n", 3, "origins[1].name: \"x\" is already"},
+	{"origins: [{name: x, type: svn, url: /x}]\n", 1,
+		"origins[0].type: unknown type \"svn\"; known: git"},
+	{"origins: [{name: x, type: mega, url: \"http://m\"}]\n", 1,
+		"origins[0].type: mega is not supported by this version"},
+	{"origins: [{name: x, type: git, url: \"https://h/r\"}]\n", 1,
+		"origins[0].url: https:// is not supported by this version"},
+	{"origins: [{name: x, type: git, url: r}]\n", 1,
+		"origins[0].url: must be the absolute path"},
+	{"origins: [{name: x, type: git, url: /r, mode: partial}]\n", 1,
+		"origins[0].mode: partial is for remote"},
+	{"origins: [{name: .x, type: git, url: /r}]\n", 1,
+		"origins[0].name: \".x\" must be 1 to 63"},
+	{"origins:\n - {name: x, type: git, url: /r}\n - {name: x, type: git, url: /s}\n", 3,
+		"origins[1].name: \"x\" is already"},
 	{"tenants: [{name: a/b}]\n", 1, "tenants[0].name: \"a/b\" must be"},
-	{"tenants:\n - {name: a}\n - {name: a}\n", 3, "tenants[1].name: \"a\" is already the name of tenants[0]"},
-	{"tenants: [{name: a, quota: {bytes: 0}}]\n", 1, "tenants[0].quota.bytes: must be at least 1"},
-	{"tenants: [{name: a, origins: [{name: x}]}]\n", 1, "tenants[0].origins[0].name: there is no origin \"x\""},
-	{"tenants:\n - {name: a, identities: [{unix_uid: 5}]}\n - {name: b, identities: [{unix_uid: 5}]}\n", 3,
-		"tenants[1].identities[0]: the same identity is already one of tenants[0]"},
-	{"tenants: [{name: a, identities: [{tls_cn: x}]}]\n", 1, "tenants[0].identities[0]: tls_cn is not supported"},
+	{"tenants:\n - {name: a}\n - {name: a}\n", 3,
+		"tenants[1].name: \"a\" is already the name of tenants[0]"},
+	{"tenants: [{name: a, quota: {bytes: 0}}]\n", 1,
+		"tenants[0].quota.bytes: must be at least 1"},
+	{"tenants: [{name: a, origins: [{name: x}]}]\n", 1,
+		"tenants[0].origins[0].name: there is no origin \"x\""},
+	{"tenants:\n - {name: a, identities: [{unix_uid: 5}]}\n - {name: b, identities: "
+	 "[{unix_uid: 5}]}\n",
+		3, "tenants[1].identities[0]: the same identity is already one of tenants[0]"},
+	{"tenants: [{name: a, identities: [{tls_cn: x}]}]\n", 1,
+		"tenants[0].identities[0]: tls_cn is not supported"},
 	{"tenants: [{name: a, identities: [{token_sha256_file: /does/not/exist}]}]\n", 1,
 		"tenants[0].identities[0]: cannot read /does/not/exist"},
 };
@@ -285,7 +309,8 @@ static void test_mistakes_against_the_schema(void **state)
 static void test_mistakes_of_meaning(void **state)
 {
 	for (unsigned i = 0; i < sizeof(bad_meaning) / sizeof(bad_meaning[0]); i++)
-		expect_mistake(*state, bad_meaning[i].text, bad_meaning[i].line, bad_meaning[i].what);
+		expect_mistake(
+			*state, bad_meaning[i].text, bad_meaning[i].line, bad_meaning[i].what);
 }
 
 static void test_all_mistakes_are_reported_at_once(void **state)
@@ -350,7 +375,8 @@ static void test_token_file(void **state)
 	const char *hash = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad  -\n";
 
 	(void)tmpdir_path(&f->dir, "token", file, sizeof(file));
-	(void)snprintf(text, sizeof(text), "tenants: [{name: a, identities: [{token_sha256_file: %s}]}]\n", file);
+	(void)snprintf(text, sizeof(text),
+		"tenants: [{name: a, identities: [{token_sha256_file: %s}]}]\n", file);
 	assert_int_equal(io_write_file(AT_FDCWD, file, hash, strlen(hash), 0600, false), 0);
 	cfg = load_good(f, text);
 	assert_int_equal(cfg->tenants[0].identities[0].kind, CFG_ID_TOKEN);
@@ -380,7 +406,8 @@ static void test_memory_shortage_is_an_error(void **state)
 			cfg_free(cfg);
 			return;
 		}
-		/* a text that cannot be copied is reported as a mistake in it: still an error, never a half configuration */
+		/* a text that cannot be copied is reported as a mistake in it: still an error,
+		 * never a half configuration */
 		assert_int_not_equal(err, 0);
 		assert_null(cfg);
 	}
@@ -389,16 +416,21 @@ static void test_memory_shortage_is_an_error(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(test_defaults_need_no_file_content, setup, teardown),
+		cmocka_unit_test_setup_teardown(
+			test_defaults_need_no_file_content, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_socket_follows_run_dir, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_all_keys, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_rendered_configuration_loads_to_the_same, setup, teardown),
+		cmocka_unit_test_setup_teardown(
+			test_rendered_configuration_loads_to_the_same, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_precedence, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_mistakes_outside_the_file_name_their_source, setup, teardown),
+		cmocka_unit_test_setup_teardown(
+			test_mistakes_outside_the_file_name_their_source, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_mistakes_against_the_schema, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_mistakes_of_meaning, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_all_mistakes_are_reported_at_once, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_password_in_a_url_is_not_shown, setup, teardown),
+		cmocka_unit_test_setup_teardown(
+			test_all_mistakes_are_reported_at_once, setup, teardown),
+		cmocka_unit_test_setup_teardown(
+			test_password_in_a_url_is_not_shown, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_alias_bomb_ends, setup, teardown),
 		cmocka_unit_test(test_unreadable_file_is_named),
 		cmocka_unit_test_setup_teardown(test_token_file, setup, teardown),

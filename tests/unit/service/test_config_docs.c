@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What docs/configuration.md and deploy/coppice.yaml.example show must load, and the page must name every key and its default. */
+/* What docs/configuration.md and deploy/coppice.yaml.example show must load, and the page must name
+ * every key and its default. */
 // clang-format off
 #include <stdarg.h>
 #include <stddef.h>
@@ -84,7 +85,8 @@ static void expect_named(const char *page, const struct cfg_field *fields)
 		(void)snprintf(plain, sizeof(plain), "`%s", f->key);
 		(void)snprintf(dotted, sizeof(dotted), ".%s`", f->key);
 		(void)snprintf(listed, sizeof(listed), ".%s[]", f->key);
-		if (!f->fields && !strstr(page, plain) && !strstr(page, dotted) && !strstr(page, listed))
+		if (!f->fields && !strstr(page, plain) && !strstr(page, dotted) &&
+			!strstr(page, listed))
 			fail_msg("docs/configuration.md does not name the key %s", f->key);
 	}
 }

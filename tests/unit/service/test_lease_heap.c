@@ -33,7 +33,8 @@ static void test_pops_in_order_of_time(void **state)
 	for (unsigned i = 1; i < COUNT; i += 3) /* deleted meanwhile */
 		lease_heap_remove(&h, &nodes[i]);
 	for (; clock_mono_ns(&clock.clock) < 6100; clock_virtual_advance(&clock, 50))
-		for (struct lease_node *n; (n = lease_heap_pop_due(&h, clock_mono_ns(&clock.clock)));) {
+		for (struct lease_node *n;
+			(n = lease_heap_pop_due(&h, clock_mono_ns(&clock.clock)));) {
 			assert_int_equal((n - nodes) % 3, 2);
 			assert_true(n->due_ns >= last && n->due_ns <= clock_mono_ns(&clock.clock));
 			last = n->due_ns;
@@ -81,7 +82,8 @@ static void test_agrees_with_a_search(void **state)
 		for (unsigned i = 0; i < 64; i++)
 			if (nodes[i].place && nodes[i].due_ns < soonest)
 				soonest = nodes[i].due_ns;
-		assert_true(h.count ? lease_heap_first(&h)->due_ns == soonest : soonest == UINT64_MAX);
+		assert_true(
+			h.count ? lease_heap_first(&h)->due_ns == soonest : soonest == UINT64_MAX);
 	}
 	lease_heap_fini(&h);
 }
@@ -96,7 +98,8 @@ static void test_restart_keeps_a_lease_but_leaves_time_to_renew(void **state)
 	assert_int_equal(lease_after_restart(now + 29 * NS_PER_S, 300, now), now + 30 * NS_PER_S);
 	assert_int_equal(lease_after_restart(now - 50 * NS_PER_S, 10, now), now + 10 * NS_PER_S);
 	/* the clock was set back by a day */
-	assert_int_equal(lease_after_restart(now + 86400 * NS_PER_S, 300, now), now + 300 * NS_PER_S);
+	assert_int_equal(
+		lease_after_restart(now + 86400 * NS_PER_S, 300, now), now + 300 * NS_PER_S);
 }
 
 int main(void)

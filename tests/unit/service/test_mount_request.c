@@ -43,7 +43,11 @@ static void expect_field(const struct mount_request *rq, const char *field)
 static void test_canonical_form(void **state)
 {
 	static const struct mount_label labels[] = {{"b", "2"}, {"a", "1"}};
-	struct mount_request rq = {.job_id = "j", .path = "//src/lib/", .labels = labels, .label_count = 2, .quota_bytes = 5};
+	struct mount_request rq = {.job_id = "j",
+		.path = "//src/lib/",
+		.labels = labels,
+		.label_count = 2,
+		.quota_bytes = 5};
 	struct mount_record r;
 	struct err e = {0};
 
@@ -74,12 +78,16 @@ static void test_wrong_fields_are_named(void **state)
 	expect_field(&(struct mount_request){.job_id = "j", .revision = revision}, "revision");
 	expect_field(&(struct mount_request){.job_id = "j", .revision = "a\nb"}, "revision");
 	expect_field(&(struct mount_request){.job_id = "j", .lease_seconds = 4}, "lease_seconds");
-	expect_field(&(struct mount_request){.job_id = "j", .lease_seconds = 604801}, "lease_seconds");
-	expect_field(&(struct mount_request){.job_id = "j", .labels = twice, .label_count = 2}, "labels");
-	expect_field(&(struct mount_request){.job_id = "j", .labels = bad, .label_count = 1}, "labels");
+	expect_field(
+		&(struct mount_request){.job_id = "j", .lease_seconds = 604801}, "lease_seconds");
+	expect_field(&(struct mount_request){.job_id = "j", .labels = twice, .label_count = 2},
+		"labels");
+	expect_field(
+		&(struct mount_request){.job_id = "j", .labels = bad, .label_count = 1}, "labels");
 }
 
-static void expect_differs(const struct mount_request *a, const struct mount_request *b, const char *what)
+static void expect_differs(
+	const struct mount_request *a, const struct mount_request *b, const char *what)
 {
 	struct mount_record x, y;
 	struct err e = {0};
@@ -99,21 +107,30 @@ static void expect_differs(const struct mount_request *a, const struct mount_req
 
 static void test_comparison(void **state)
 {
-	static const struct mount_label ab[] = {{"a", "1"}, {"b", "2"}}, ba[] = {{"b", "2"}, {"a", "1"}};
+	static const struct mount_label ab[] = {{"a", "1"}, {"b", "2"}},
+					ba[] = {{"b", "2"}, {"a", "1"}};
 	const struct mount_request plain = {.job_id = "j"};
 
 	(void)state;
-	expect_differs(&plain, &(struct mount_request){.job_id = "j", .origin = "main", .path = "/"}, NULL);
+	expect_differs(&plain,
+		&(struct mount_request){.job_id = "j", .origin = "main", .path = "/"}, NULL);
 	expect_differs(&(struct mount_request){.job_id = "j", .labels = ab, .label_count = 2},
 		&(struct mount_request){.job_id = "j", .labels = ba, .label_count = 2}, NULL);
 	expect_differs(&plain, &(struct mount_request){.job_id = "j", .path = "src"}, "path");
-	expect_differs(&plain, &(struct mount_request){.job_id = "j", .revision = "v1"}, "revision");
-	expect_differs(&plain, &(struct mount_request){.job_id = "j", .mountpoint = "/x"}, "mountpoint");
-	expect_differs(&plain, &(struct mount_request){.job_id = "j", .read_only = true}, "read_only");
+	expect_differs(
+		&plain, &(struct mount_request){.job_id = "j", .revision = "v1"}, "revision");
+	expect_differs(
+		&plain, &(struct mount_request){.job_id = "j", .mountpoint = "/x"}, "mountpoint");
+	expect_differs(
+		&plain, &(struct mount_request){.job_id = "j", .read_only = true}, "read_only");
 	expect_differs(&plain, &(struct mount_request){.job_id = "j", .uid = 5}, "owner");
-	expect_differs(&plain, &(struct mount_request){.job_id = "j", .quota_bytes = 5}, "quota, lease or labels");
-	expect_differs(&plain, &(struct mount_request){.job_id = "j", .lease_seconds = 5}, "quota, lease or labels");
-	expect_differs(&plain, &(struct mount_request){.job_id = "j", .labels = ab, .label_count = 1}, "quota, lease or labels");
+	expect_differs(&plain, &(struct mount_request){.job_id = "j", .quota_bytes = 5},
+		"quota, lease or labels");
+	expect_differs(&plain, &(struct mount_request){.job_id = "j", .lease_seconds = 5},
+		"quota, lease or labels");
+	expect_differs(&plain,
+		&(struct mount_request){.job_id = "j", .labels = ab, .label_count = 1},
+		"quota, lease or labels");
 }
 
 int main(void)

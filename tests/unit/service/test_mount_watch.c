@@ -111,7 +111,7 @@ static void test_resume_repeats_exactly_what_was_missed(void **state)
 	assert_int_equal(seen.first, 105);
 	assert_true(seen.ordered);
 	assert_string_equal(seen.last_job, "job-109");
-	assert_true(watch_can_resume(hub, 109)); /* nothing was missed */
+	assert_true(watch_can_resume(hub, 109));  /* nothing was missed */
 	assert_false(watch_can_resume(hub, 110)); /* from the future: another data_dir */
 	assert_false(watch_can_resume(hub, 0));
 	assert_true(watch_can_resume(hub, 99));
@@ -141,19 +141,31 @@ static void test_ring_forgets_the_oldest(void **state)
 
 static void test_filter(void **state)
 {
-	static struct mount_label have[] = {{"k", "v"}, {"x", "y"}}, want[] = {{"x", "y"}}, other[] = {{"x", "z"}};
-	struct mount_info info = {.tenant = "t", .origin = "o", .mount_id = "m", .state = MOUNT_READY, .labels = have, .label_count = 2};
+	static struct mount_label have[] = {{"k", "v"}, {"x", "y"}}, want[] = {{"x", "y"}},
+				  other[] = {{"x", "z"}};
+	struct mount_info info = {.tenant = "t",
+		.origin = "o",
+		.mount_id = "m",
+		.state = MOUNT_READY,
+		.labels = have,
+		.label_count = 2};
 
 	(void)state;
 	assert_true(mount_filter_matches(&(struct mount_filter){0}, &info));
-	assert_true(mount_filter_matches(
-		&(struct mount_filter){.tenant = "t", .origin = "o", .mount_id = "m", .states = 1 << MOUNT_READY, .labels = want, .label_count = 1},
+	assert_true(mount_filter_matches(&(struct mount_filter){.tenant = "t",
+						 .origin = "o",
+						 .mount_id = "m",
+						 .states = 1 << MOUNT_READY,
+						 .labels = want,
+						 .label_count = 1},
 		&info));
 	assert_false(mount_filter_matches(&(struct mount_filter){.tenant = "u"}, &info));
 	assert_false(mount_filter_matches(&(struct mount_filter){.origin = "u"}, &info));
 	assert_false(mount_filter_matches(&(struct mount_filter){.mount_id = "u"}, &info));
-	assert_false(mount_filter_matches(&(struct mount_filter){.states = 1 << MOUNT_FAILED}, &info));
-	assert_false(mount_filter_matches(&(struct mount_filter){.labels = other, .label_count = 1}, &info));
+	assert_false(
+		mount_filter_matches(&(struct mount_filter){.states = 1 << MOUNT_FAILED}, &info));
+	assert_false(mount_filter_matches(
+		&(struct mount_filter){.labels = other, .label_count = 1}, &info));
 }
 
 int main(void)

@@ -32,7 +32,8 @@ static const char other[] = "d9298a10d1b0735837dc4bd85dac641b0f3cef27a47e5d53a54
 
 static void write_token(struct world *w, const char *hash)
 {
-	assert_int_equal(io_write_file(AT_FDCWD, w->token_file, hash, strlen(hash), 0600, false), 0);
+	assert_int_equal(
+		io_write_file(AT_FDCWD, w->token_file, hash, strlen(hash), 0600, false), 0);
 }
 
 static void open_world(struct world *w, const char *tenants)
@@ -44,7 +45,9 @@ static void open_world(struct world *w, const char *tenants)
 	(void)tmpdir_path(&w->dir, "token", w->token_file, sizeof(w->token_file));
 	write_token(w, abc);
 	(void)tmpdir_path(&w->dir, "c.yaml", path, sizeof(path));
-	(void)snprintf(text, sizeof(text), "origins: [{name: main, type: git, url: /m}, {name: aux, type: git, url: /a}]\n%s", tenants);
+	(void)snprintf(text, sizeof(text),
+		"origins: [{name: main, type: git, url: /m}, {name: aux, type: git, url: /a}]\n%s",
+		tenants);
 	for (char *at; (at = strstr(text, "TOKEN"));) { /* the file's name is known only now */
 		char rest[1024];
 
@@ -65,8 +68,10 @@ static void close_world(struct world *w)
 }
 
 static const char two[] = "tenants:\n"
-			  "  - {name: a, admin: true, quota: {mounts: 2}, identities: [{unix_uid: 1000}, {token_sha256_file: TOKEN}]}\n"
-			  "  - {name: b, origins: [{name: main, paths: [/src, lib/x]}], identities: [{loopback: true}]}\n";
+			  "  - {name: a, admin: true, quota: {mounts: 2}, identities: [{unix_uid: "
+			  "1000}, {token_sha256_file: TOKEN}]}\n"
+			  "  - {name: b, origins: [{name: main, paths: [/src, lib/x]}], "
+			  "identities: [{loopback: true}]}\n";
 
 static const char *identify(struct world *w, const struct tenant_peer *peer, bool *ret_admin)
 {
@@ -89,14 +94,22 @@ static void test_default_tenant(void **state)
 
 	(void)state;
 	open_world(&w, "");
-	assert_string_equal(identify(&w, &(struct tenant_peer){.transport = PEER_UNIX, .uid = 0}, &admin), "default");
+	assert_string_equal(
+		identify(&w, &(struct tenant_peer){.transport = PEER_UNIX, .uid = 0}, &admin),
+		"default");
 	assert_true(admin);
-	assert_string_equal(identify(&w, &(struct tenant_peer){.transport = PEER_UNIX, .uid = 54321}, &admin), "default");
+	assert_string_equal(
+		identify(&w, &(struct tenant_peer){.transport = PEER_UNIX, .uid = 54321}, &admin),
+		"default");
 	assert_false(admin);
-	assert_string_equal(identify(&w, &(struct tenant_peer){.transport = PEER_TCP_LOOPBACK}, &admin), "default");
+	assert_string_equal(
+		identify(&w, &(struct tenant_peer){.transport = PEER_TCP_LOOPBACK}, &admin),
+		"default");
 	assert_true(admin);
 	assert_string_equal(identify(&w, &(struct tenant_peer){.transport = PEER_TCP}, &admin), "");
-	assert_string_equal(identify(&w, &(struct tenant_peer){.transport = PEER_UNIX, .token = "abc"}, &admin), "");
+	assert_string_equal(
+		identify(&w, &(struct tenant_peer){.transport = PEER_UNIX, .token = "abc"}, &admin),
+		"");
 	close_world(&w);
 }
 
@@ -107,21 +120,32 @@ static void test_configured_identities(void **state)
 
 	(void)state;
 	open_world(&w, two);
-	assert_string_equal(identify(&w, &(struct tenant_peer){.transport = PEER_UNIX, .uid = 1000}, &admin), "a");
+	assert_string_equal(
+		identify(&w, &(struct tenant_peer){.transport = PEER_UNIX, .uid = 1000}, &admin),
+		"a");
 	assert_true(admin);
-	assert_string_equal(identify(&w, &(struct tenant_peer){.transport = PEER_TCP_LOOPBACK}, &admin), "b");
+	assert_string_equal(
+		identify(&w, &(struct tenant_peer){.transport = PEER_TCP_LOOPBACK}, &admin), "b");
 	assert_false(admin);
-	assert_string_equal(identify(&w, &(struct tenant_peer){.transport = PEER_TCP, .token = "abc"}, &admin), "a");
-	assert_string_equal(identify(&w, &(struct tenant_peer){.transport = PEER_UNIX, .uid = 0}, &admin), "");
+	assert_string_equal(
+		identify(&w, &(struct tenant_peer){.transport = PEER_TCP, .token = "abc"}, &admin),
+		"a");
+	assert_string_equal(
+		identify(&w, &(struct tenant_peer){.transport = PEER_UNIX, .uid = 0}, &admin), "");
 	assert_string_equal(identify(&w, &(struct tenant_peer){.transport = PEER_TCP}, &admin), "");
 	/* a wrong token is not made good by the uid */
-	assert_string_equal(identify(&w, &(struct tenant_peer){.transport = PEER_UNIX, .uid = 1000, .token = "x"}, &admin), "");
+	assert_string_equal(
+		identify(&w,
+			&(struct tenant_peer){.transport = PEER_UNIX, .uid = 1000, .token = "x"},
+			&admin),
+		"");
 	close_world(&w);
 }
 
 static void test_reload_changes_tokens_or_nothing(void **state)
 {
-	const struct tenant_peer old = {.transport = PEER_TCP, .token = "abc"}, new = {.transport = PEER_TCP, .token = "other"};
+	const struct tenant_peer old = {.transport = PEER_TCP, .token = "abc"},
+				 new = {.transport = PEER_TCP, .token = "other"};
 	struct world w = {0};
 	struct err e = {0};
 	bool admin;
@@ -138,7 +162,8 @@ static void test_reload_changes_tokens_or_nothing(void **state)
 	close_world(&w);
 }
 
-static void expect_denied(const struct tenant *tn, const char *origin, const char *path, const char *reason)
+static void expect_denied(
+	const struct tenant *tn, const char *origin, const char *path, const char *reason)
 {
 	struct err e = {0};
 
