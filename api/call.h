@@ -91,6 +91,7 @@ struct rpc_call {
 	struct peer peer;
 	struct tenant *tenant; /* NULL if the method is for anyone */
 	bool admin;
+	bool admitted; /* counts in its tenant's share */
 	char request_id[RPC_REQUEST_ID_MAX + 1];
 	uint64_t started_ns, deadline_ns;
 	struct cancel *cancel; /* fired when the peer is gone, gives up, or its deadline comes */

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "admission.h"
 #include "base/clock.h"
 #include "base/err.h"
 #include "call_internal.h"
@@ -80,6 +81,8 @@ void rpc_finished(struct rpc_tag *tag, bool ok)
 	lock_acquire(&call->mu);
 	rpc_move_locked(call, RPC_DONE);
 	lock_release(&call->mu);
+	if (call->admitted)
+		admission_leave(call->server->admission, call->tenant, call->method->class);
 	rpc_metrics_done(call->server->metrics, call);
 	(void)rpc_unref(call); /* of the batch */
 	(void)rpc_unref(call); /* of its life */

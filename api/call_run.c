@@ -16,6 +16,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "admission.h"
 #include "base/cancel.h"
 #include "base/clock.h"
 #include "base/err.h"
@@ -87,6 +88,11 @@ static int check_caller(struct rpc_call *call, struct err *e)
 		r = err_set(e, -EACCES, "ADMIN_ONLY",
 			"only an admin may call this; \"%s\" is not one",
 			tenant_name(call->tenant));
+	/* Streams have a limit of their own, and stay for hours. */
+	if (r == 0 && call->method->shape == RPC_UNARY) {
+		r = admission_enter(s->admission, call->tenant, call->method->class, e);
+		call->admitted = r == 0;
+	}
 	return r;
 }
 

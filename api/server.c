@@ -16,6 +16,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "admission.h"
 #include "base/clock.h"
 #include "base/err.h"
 #include "base/log.h"
@@ -42,7 +43,7 @@ static struct api_limits complete(struct api_limits l)
 {
 	l.calls_max = l.calls_max ? l.calls_max : 8192;
 	l.streams_max = l.streams_max ? l.streams_max : 1024;
-	l.queue_max = l.queue_max ? l.queue_max : 1024;
+	l.queue_max = l.queue_max ? l.queue_max : 2048;
 	l.create_threads = l.create_threads ? l.create_threads : 16;
 	l.delete_threads = l.delete_threads ? l.delete_threads : 4;
 	l.stream_queue_bytes = l.stream_queue_bytes ? l.stream_queue_bytes : (size_t)16 << 20;
@@ -217,6 +218,8 @@ static int start(struct api_server *s, const struct api_config *config, struct e
 	int r = start_pools(s, config->worker_threads);
 
 	if (r == 0)
+		r = admission_new(&s->admission, s->node->tenants, s->limits.queue_max);
+	if (r == 0)
 		r = reflection_new(&s->reflection);
 	if (r == 0)
 		r = uds_new(&s->uds);
@@ -369,6 +372,7 @@ struct api_server *api_server_stop(struct api_server *s)
 	stop_queues(s);
 	s->uds = uds_free(s->uds);
 	s->reflection = reflection_free(s->reflection);
+	s->admission = admission_free(s->admission);
 	s->metrics = rpc_metrics_free(s->metrics);
 	grpc_shutdown();
 	free(s->ports);

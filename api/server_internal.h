@@ -11,6 +11,7 @@
 #include "base/lock.h"
 #include "call.h"
 
+struct admission;
 struct http_server;
 struct node;
 struct pool;
@@ -43,6 +44,7 @@ struct api_server {
 	struct http_server *http;
 	struct reflection *reflection;
 	struct rpc_metrics *metrics;
+	struct admission *admission;
 	uint16_t *ports; /* by index of api_config.listen; 0 for a Unix socket */
 	unsigned listen_count;
 

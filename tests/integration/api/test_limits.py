@@ -112,16 +112,25 @@ class Limits(Case):
         self.assertEqual([c.code() for c in calls], [C.OK] * 1000)
 
     def test_overload_is_refused(self):
-        """More than a pool may queue: refused at once, nothing hangs, and it recovers."""
-        stub = self.client.method('coppice.v1.MountService', 'CreateMount')
-        second = Client(self.server.tcp)
-        other = second.method('coppice.v1.MountService', 'CreateMount')
-        calls = [s.future(msg('CreateMountRequest', job_id=f'o{i}', origin='stuck'), timeout=3)
-                 for i in range(700) for s in (stub, other)]
+        """More than a tenant may queue: refused at once, nothing hangs, another tenant has room, and it recovers."""
+        second, other_tenant = Client(self.server.tcp), Client(self.server.tcp, token='sesame')
+        stubs = [c.method('coppice.v1.MountService', 'CreateMount') for c in (self.client, second)]
+        calls = [s.future(msg('CreateMountRequest', job_id=f'o{i}', origin='stuck'), timeout=6)
+                 for i in range(900) for s in stubs]
+        deadline = time.monotonic() + 5
+        while sum(c.done() for c in calls) < 1800 - 1536:
+            self.assertLess(time.monotonic(), deadline)
+            time.sleep(0.02)
+        self.assertEqual({c.code() for c in calls if c.done()}, {C.RESOURCE_EXHAUSTED})
+        # its other calls, and another tenant's, are not refused
+        self.client.ListMounts(msg('ListMountsRequest'))
+        theirs = other_tenant.method('coppice.v1.MountService', 'CreateMount').future(
+            msg('CreateMountRequest', job_id='theirs', path='src'), metadata=other_tenant.metadata, timeout=30)
         codes = [c.code() for c in calls]
-        self.assertEqual(set(codes), {C.RESOURCE_EXHAUSTED, C.DEADLINE_EXCEEDED})
-        self.assertGreaterEqual(codes.count(C.RESOURCE_EXHAUSTED), 300)
-        second.close()
+        self.assertEqual((codes.count(C.RESOURCE_EXHAUSTED), codes.count(C.DEADLINE_EXCEEDED)), (1800 - 1536, 1536))
+        self.assertEqual(theirs.result().tenant, 'team-t')
+        for c in (second, other_tenant):
+            c.close()
         self.client.CreateMount(msg('CreateMountRequest', job_id='after', origin='demo'))
 
 
