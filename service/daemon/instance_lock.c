@@ -13,7 +13,7 @@
 #include <string.h>
 #include <sys/file.h>
 
-static int already_running(int fd, const char *data_dir, const char *path, struct err *e)
+static int already_running(int fd, const char *dir, const char *path, struct err *e)
 {
 	char pid[16] = "";
 	ssize_t len = pread(fd, pid, sizeof(pid) - 1, 0);
@@ -22,14 +22,14 @@ static int already_running(int fd, const char *data_dir, const char *path, struc
 	(void)err_set(e, -EBUSY, "ALREADY_RUNNING",
 		"another coppiced (pid %s) uses %s; stop it first, or give this one another "
 		"--data-dir and --run-dir (lock: %s)",
-		pid[0] ? pid : "unknown", data_dir, path);
+		pid[0] ? pid : "unknown", dir, path);
 	err_meta(e, "pid", pid);
 	return -EBUSY;
 }
 
-int instance_lock(const char *data_dir, int *ret_fd, struct err *e)
+int instance_lock(const char *dir, int *ret_fd, struct err *e)
 {
-	_cleanup_free_ char *path = path_join(data_dir, "lock");
+	_cleanup_free_ char *path = path_join(dir, "lock");
 	_cleanup_close_ int fd = -1;
 	char pid[16];
 	int len;
@@ -41,7 +41,7 @@ int instance_lock(const char *data_dir, int *ret_fd, struct err *e)
 		return err_set(e, -errno, "", "cannot open %s: %s", path, strerror(errno));
 	if (flock(fd, LOCK_EX | LOCK_NB) < 0) {
 		if (errno == EWOULDBLOCK)
-			return already_running(fd, data_dir, path, e);
+			return already_running(fd, dir, path, e);
 		return err_set(e, -errno, "", "cannot lock %s: %s", path, strerror(errno));
 	}
 	len = snprintf(pid, sizeof(pid), "%ld\n", (long)getpid());

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* One daemon per data_dir. */
+/* One daemon per data_dir, and per run_dir: at start a daemon detaches whatever is mounted there.
+ */
 #pragma once
 struct err;
 
-/* Locks data_dir/lock until *ret_fd is closed, and writes our pid into it. -EBUSY, reason
+/* Locks <dir>/lock until *ret_fd is closed, and writes our pid into it. -EBUSY, reason
  * ALREADY_RUNNING, naming the pid that has it. */
-int instance_lock(const char *data_dir, int *ret_fd, struct err *e);
+int instance_lock(const char *dir, int *ret_fd, struct err *e);

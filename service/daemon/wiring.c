@@ -4,7 +4,7 @@
  *daemon_stop takes them down in reverse: first nobody may ask for more, then what runs ends, then
  *what it stood on goes.
  *
- *	lock → metrics → tenants → storage, origins → device holder → farm → mounts (recovery) →
+ *	locks → metrics → tenants → storage, origins → device holder → farm → mounts (recovery) →
  *gRPC and HTTP
  *
  * Main thread only.
@@ -37,7 +37,7 @@
 
 struct daemon {
 	const struct cfg *cfg;
-	int lock_fd;
+	int data_lock_fd, run_lock_fd;
 	bool git_ready;
 	struct sess_mounter *mounter;
 	struct api_server *api;
@@ -153,7 +153,9 @@ static int start_all(struct daemon *d, struct err *e)
 	int err = make_directories(d->cfg, e);
 
 	if (!err)
-		err = instance_lock(d->cfg->data_dir, &d->lock_fd, e);
+		err = instance_lock(d->cfg->data_dir, &d->data_lock_fd, e);
+	if (!err)
+		err = instance_lock(d->cfg->run_dir, &d->run_lock_fd, e);
 	if (!err)
 		err = node_id_load(d->cfg->data_dir, d->node.node_id, e);
 	if (err)
@@ -181,7 +183,7 @@ int daemon_start(struct daemon **ret_daemon, const struct cfg *cfg, struct err *
 	if (!d)
 		return err_set(e, -ENOMEM, "", "no memory");
 	d->cfg = d->node.cfg = cfg;
-	d->lock_fd = -1;
+	d->data_lock_fd = d->run_lock_fd = -1;
 	d->node.clock = &clock_system;
 	d->node.started_wall_ns = clock_wall_ns(&clock_system);
 	err = start_all(d, e);
@@ -209,8 +211,10 @@ struct daemon *daemon_stop(struct daemon *d)
 		origin_git_fini();
 	d->node.tenants = tenants_free(d->node.tenants);
 	d->node.metrics = metrics_free(d->node.metrics);
-	if (d->lock_fd >= 0)
-		(void)close(d->lock_fd); /* last: another daemon may start now */
+	if (d->run_lock_fd >= 0)
+		(void)close(d->run_lock_fd); /* last: another daemon may start now */
+	if (d->data_lock_fd >= 0)
+		(void)close(d->data_lock_fd);
 	free(d);
 	return NULL;
 }
