@@ -18,9 +18,10 @@ struct node;
 
 /* Bounds that a test makes small; 0 = the default. */
 struct api_limits {
-	unsigned calls_max;         /* in flight at once; 8192 */
-	unsigned streams_max;       /* open watches of all callers; 1024 */
-	unsigned queue_max;         /* calls waiting per pool; 2048. A tenant has at most three quarters of it */
+	unsigned calls_max;   /* in flight at once; 8192 */
+	unsigned streams_max; /* open watches of all callers; 1024 */
+	unsigned queue_max; /* calls waiting per pool; 2048. A tenant has at most three quarters of
+			       it */
 	unsigned create_threads;    /* 16 */
 	unsigned delete_threads;    /* 4 */
 	size_t stream_queue_bytes;  /* waiting in one stream; 16 MiB */
