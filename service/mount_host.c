@@ -62,7 +62,7 @@ static int wait_for_host_locked(
 {
 	struct mount_host *host;
 
-	while ((host = find_locked(m, tenant)) && host->state != HOST_OPEN)
+	while ((host = find_locked(m, tenant)) && (host->state != HOST_OPEN || host->dead))
 		if (!cond_wait_until(&m->hosts_changed, &m->mu, deadline_ns))
 			return -ETIMEDOUT;
 	if (host)
@@ -124,6 +124,21 @@ void mount_host_release(struct mounts *m, struct mount_host *host)
 	host->idle_since_ns = clock_mono_ns(m->config.clock);
 }
 
+bool mount_hosts_find_dead_locked(struct mounts *m)
+{
+	bool found = false;
+
+	list_for_each (it, &m->hosts) {
+		struct mount_host *host = list_entry(it, struct mount_host, link);
+
+		if (host->state != HOST_OPEN || sess_alive(host->session))
+			continue;
+		host->dead = true;
+		found = true;
+	}
+	return found;
+}
+
 static struct mount_host *take_idle_locked(struct mounts *m, bool all)
 {
 	uint64_t now = clock_mono_ns(m->config.clock);
@@ -133,7 +148,7 @@ static struct mount_host *take_idle_locked(struct mounts *m, bool all)
 
 		if (host->state != HOST_OPEN || host->users)
 			continue;
-		if (!all && now - host->idle_since_ns < HOST_IDLE_NS)
+		if (!all && !host->dead && now - host->idle_since_ns < HOST_IDLE_NS)
 			continue;
 		host->state = HOST_CLOSING;
 		return host;

@@ -20,6 +20,7 @@ struct mount_host {
 	struct list link; /* in mounts.hosts; guarded by the registry's lock, as all below but the
 			     two pointers */
 	enum mount_host_state state;
+	bool dead; /* the kernel has ended the session: its users must go, then it is closed */
 	unsigned users;
 	uint64_t idle_since_ns;
 	const char *tenant;      /* const */
@@ -31,5 +32,7 @@ struct mount_host {
 int mount_host_acquire(struct mounts *m, struct tenant *tn, uint64_t deadline_ns,
 	struct mount_host **ret_host, struct err *e);
 void mount_host_release(struct mounts *m, struct mount_host *host);
+/* Marks every host whose session the kernel has ended. True if there is one. */
+bool mount_hosts_find_dead_locked(struct mounts *m);
 /* Close those that nobody has used for the idle time, or all that have no users. Blocks. */
 void mount_hosts_close(struct mounts *m, bool all);

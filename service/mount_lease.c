@@ -202,7 +202,7 @@ static void forget_ended(struct mounts *m)
 	lock_release(&m->mu);
 }
 
-static void keep_house(struct mounts *m)
+void mount_keep_house(struct mounts *m)
 {
 	bool low;
 
@@ -216,6 +216,7 @@ static void keep_house(struct mounts *m)
 			log_error("journal_failed", LOG_S("what", "numbers of events"), LOG_E(err));
 	}
 	forget_ended(m);
+	mounts_revive(m);
 	mount_hosts_close(m, false);
 	trash_sweep(m->trash);
 }
@@ -237,7 +238,7 @@ static void *reaper_main(void *arg)
 		reap_locked(m);
 		if (clock_mono_ns(m->config.clock) >= housekeeping_ns) {
 			lock_release(&m->mu);
-			keep_house(m);
+			mount_keep_house(m);
 			lock_acquire(&m->mu);
 			housekeeping_ns = clock_after(m->config.clock, HOUSEKEEPING_NS);
 			continue; /* time has passed: look again before sleeping */

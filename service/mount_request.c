@@ -79,8 +79,6 @@ static int choose_origin(const struct cfg *cfg, const struct tenant *tn, const c
 {
 	const char *name = asked && asked[0] ? asked : tenant_only_origin(tn);
 
-	if (!name && cfg->origin_count == 1)
-		name = cfg->origins[0].name;
 	if (!name)
 		return err_field(e, "origin", "must name an origin: %s",
 			cfg->origin_count ? "there are several" : "none is configured");

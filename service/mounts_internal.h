@@ -61,6 +61,7 @@ struct mount {
 	struct ovl_ws *ws;
 	struct quota quota; /* initialised while attached */
 	struct mount_fetches *fetches;
+	struct mount *next_stranded; /* see mount_revive.c */
 };
 
 struct mounts_metrics {
@@ -200,6 +201,18 @@ void mount_retry_locked(struct mount *mt);
 uint64_t mount_lease_end(
 	const struct mounts *m, uint32_t lease_seconds); /* wall clock; 0 for none */
 
+/* What the reaper does every half minute. */
+void mount_keep_house(struct mounts *m);
+
+/* ---- mount_revive.c ---- */
+
+/* Sessions that the kernel has ended (somebody unmounted or aborted them) are closed, opened again,
+ * and their mounts put back. Blocks. */
+void mounts_revive(struct mounts *m);
+
 /* ---- recover.c ---- */
+
+/* What a job wrote stays; the mount is tried again at the next start. Claimer only. */
+int mount_mark_failed(struct mount *mt, const struct err *why);
 
 int mounts_recover(struct mounts *m, struct err *e);

@@ -106,7 +106,7 @@ static int sweep_mounts(struct recovery *rc)
 
 /* ---- one mount ---- */
 
-static int mark_failed(struct mount *mt, const struct err *why)
+int mount_mark_failed(struct mount *mt, const struct err *why)
 {
 	struct mount_record next;
 	struct err e = {0};
@@ -187,7 +187,7 @@ static int bring_back(struct recovery *rc, struct mount *mt)
 	log_error("mount_not_recovered", LOG_S("mount_id", mt->rec.mount_id),
 		LOG_S("tenant", mt->rec.tenant), LOG_S("job_id", mt->rec.job_id),
 		LOG_S("message", err_message(&e)));
-	return mt->rec.state == MOUNT_FAILED ? 0 : mark_failed(mt, &e);
+	return mt->rec.state == MOUNT_FAILED ? 0 : mount_mark_failed(mt, &e);
 }
 
 /* A creation that was cut short. Nobody was told that it exists. */

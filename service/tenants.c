@@ -24,6 +24,14 @@ static void set_limits(struct tenant *tn)
 	quota_set_limit(&tn->quota, QUOTA_MOUNTS, tn->cfg->mounts);
 }
 
+/* A tenant without grants may use every origin of the configuration. */
+static const char *find_only_origin(const struct cfg *cfg, const struct cfg_tenant *tenant)
+{
+	if (tenant && tenant->origin_count)
+		return tenant->origin_count == 1 ? tenant->origins[0].name : NULL;
+	return cfg->origin_count == 1 ? cfg->origins[0].name : NULL;
+}
+
 int tenants_new(struct tenants **ret_tenants, const struct cfg *cfg, struct err *e)
 {
 	struct tenants *t = calloc(1, sizeof(*t));
@@ -42,6 +50,7 @@ int tenants_new(struct tenants **ret_tenants, const struct cfg *cfg, struct err 
 	}
 	for (unsigned i = 0; i < t->count; i++) {
 		t->all[i].cfg = t->is_default ? NULL : &cfg->tenants[i];
+		t->all[i].only_origin = find_only_origin(cfg, t->all[i].cfg);
 		set_limits(&t->all[i]);
 	}
 	err = tenant_tokens_read(t, &t->tokens, &t->token_count, e);
@@ -116,7 +125,7 @@ void tenant_default_quota(const struct tenant *tn, uint64_t *ret_bytes, uint64_t
 
 const char *tenant_only_origin(const struct tenant *tn)
 {
-	return tn->cfg && tn->cfg->origin_count == 1 ? tn->cfg->origins[0].name : NULL;
+	return tn->only_origin;
 }
 
 /* Whether the normalised `path` is `prefix` or below it, by whole components. */

@@ -7,6 +7,7 @@
 
 struct tenant {
 	const struct cfg_tenant *cfg; /* const after init; NULL for the default tenant */
+	const char *only_origin;      /* const after init; NULL: it may use several, or none */
 	struct quota quota;
 };
 

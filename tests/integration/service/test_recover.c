@@ -9,6 +9,7 @@
 // clang-format on
 
 #include "mount_journal.h"
+#include "mounts_internal.h"
 #include "mounts_world.h"
 
 #include <base/clock.h>
@@ -20,8 +21,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 static int setup(void **state)
@@ -315,6 +318,42 @@ static void test_tenant_that_is_gone_loses_nothing(void **state)
 	world_close(w);
 }
 
+/* Somebody runs umount on our mount, or aborts its connection. */
+static void test_unmounted_session_is_revived(void **state)
+{
+	struct mounts_world *w = *state;
+	struct mount_info a, b, now;
+	char target[300], path[400];
+
+	(void)tmpdir_path(&w->dir, "bound", target, sizeof(target));
+	world_open(w);
+	world_create(w, "a", &a);
+	assert_int_equal(
+		world_try_create(
+			w, &(struct mount_request){.job_id = "b", .mountpoint = target}, &b, NULL),
+		0);
+	world_write(world_path(&a, "written", path, sizeof(path)), "by a\n");
+	(void)snprintf(path, sizeof(path), "%s/run/mnt/default", w->dir.path);
+	assert_int_equal(umount2(target, MNT_DETACH), 0);
+	assert_int_equal(umount2(path, MNT_DETACH), 0);
+	for (unsigned i = 0; i < 500; i++) { /* until the kernel has told */
+		mount_keep_house(w->mounts);
+		if (world_exists(world_path(&a, "written", path, sizeof(path))))
+			break;
+		(void)nanosleep(&(struct timespec){.tv_nsec = 10 * 1000 * 1000}, NULL);
+	}
+	world_expect_content(path, "by a\n");
+	(void)snprintf(path, sizeof(path), "%s/README", target);
+	world_expect_content(path, "read me\n");
+	assert_int_equal(world_get(w, "a", &now), 0);
+	assert_int_equal(now.state, MOUNT_READY);
+	assert_int_equal(now.used_inodes, 1);
+	mount_info_fini(&a);
+	mount_info_fini(&b);
+	mount_info_fini(&now);
+	world_close(w);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -327,6 +366,7 @@ int main(void)
 		TEST(test_repaired_workspace_comes_back),
 		TEST(test_mount_comes_back_without_its_origin),
 		TEST(test_tenant_that_is_gone_loses_nothing),
+		TEST(test_unmounted_session_is_revived),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
