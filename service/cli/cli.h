@@ -29,7 +29,8 @@ struct cli {
 
 struct cli_command {
 	const char *name, *args, *summary;
-	const char *options; /* long options with "--", space separated, for the completion */
+	const char *verbs;   /* words that follow it, space separated, for the completion */
+	const char *options; /* likewise, its long options with "--" */
 	int (*run)(struct cli *cli, int argc, char **argv); /* argv[0] is the command's name */
 };
 extern const struct cli_command cli_commands[]; /* ends with a NULL name */

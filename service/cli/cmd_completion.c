@@ -5,6 +5,15 @@
 #include <stdio.h>
 #include <string.h>
 
+/* What may follow a command: its verbs and options. `help` takes the name of a command. */
+static void print_words(const struct cli_command *c)
+{
+	(void)printf("%s%s%s --output", c->verbs, *c->verbs ? " " : "", c->options);
+	if (c->run == cmd_help)
+		for (const struct cli_command *other = cli_commands; other->name; other++)
+			(void)printf(" %s", other->name);
+}
+
 static void bash(void)
 {
 	(void)printf("_coppice() {\n  local cur=${COMP_WORDS[COMP_CWORD]} cmd=${COMP_WORDS[1]}\n"
@@ -12,14 +21,12 @@ static void bash(void)
 	for (const struct cli_command *c = cli_commands; c->name; c++)
 		(void)printf("%s ", c->name);
 	(void)printf("' -- \"$cur\"))\n    return\n  fi\n  case $cmd in\n");
-	for (const struct cli_command *c = cli_commands; c->name; c++)
-		if (*c->options)
-			(void)printf(
-				"  %s) COMPREPLY=($(compgen -W '%s --output' -- \"$cur\"));;\n",
-				c->name, c->options);
-	(void)printf("  config) COMPREPLY=($(compgen -W 'check show --config' -- \"$cur\"));;\n"
-		     "  completion) COMPREPLY=($(compgen -W 'bash zsh fish' -- \"$cur\"));;\n"
-		     "  esac\n}\ncomplete -o default -F _coppice coppice\n");
+	for (const struct cli_command *c = cli_commands; c->name; c++) {
+		(void)printf("  %s) COMPREPLY=($(compgen -W '", c->name);
+		print_words(c);
+		(void)printf("' -- \"$cur\"));;\n");
+	}
+	(void)printf("  esac\n}\ncomplete -o default -F _coppice coppice\n");
 }
 
 static void zsh(void)
@@ -29,11 +36,12 @@ static void zsh(void)
 		(void)printf("    '%s:%s'\n", c->name, c->summary);
 	(void)printf("  )\n  if (( CURRENT == 2 )); then _describe command commands; return; fi\n  "
 		     "case $words[2] in\n");
-	for (const struct cli_command *c = cli_commands; c->name; c++)
-		if (*c->options)
-			(void)printf("  %s) compadd -- %s --output;;\n", c->name, c->options);
-	(void)printf("  config) compadd -- check show;;\n  completion) compadd -- bash zsh "
-		     "fish;;\n  esac\n}\n"
+	for (const struct cli_command *c = cli_commands; c->name; c++) {
+		(void)printf("  %s) compadd -- ", c->name);
+		print_words(c);
+		(void)printf(";;\n");
+	}
+	(void)printf("  esac\n}\n"
 		     "if [ \"$funcstack[1]\" = _coppice ]; then _coppice \"$@\"; else compdef "
 		     "_coppice coppice; fi\n");
 }
@@ -46,6 +54,10 @@ static void fish(void)
 
 		(void)printf("complete -c coppice -n __fish_use_subcommand -a %s -d '%s'\n",
 			c->name, c->summary);
+		if (*c->verbs)
+			(void)printf("complete -c coppice -n '__fish_seen_subcommand_from %s' -a "
+				     "'%s'\n",
+				c->name, c->verbs);
 		(void)snprintf(words, sizeof(words), "%s", c->options);
 		while ((word = strsep(&rest, " ")))
 			if (strlen(word) > 2)
@@ -53,9 +65,6 @@ static void fish(void)
 					     "%s' -l %s\n",
 					c->name, word + 2);
 	}
-	(void)printf("complete -c coppice -n '__fish_seen_subcommand_from config' -a 'check show'\n"
-		     "complete -c coppice -n '__fish_seen_subcommand_from completion' -a 'bash zsh "
-		     "fish'\n");
 }
 
 int cmd_completion(struct cli *cli, int argc, char **argv)

@@ -195,6 +195,34 @@ static void test_grants(void **state)
 	close_world(&w);
 }
 
+/* A request may leave the origin out where there is no choice. */
+static void test_only_origin(void **state)
+{
+	struct cfg_origin origins[] = {{.name = (char *)"main"}, {.name = (char *)"aux"}};
+	struct cfg_tenant any = {.name = (char *)"t"};
+	struct cfg cfg = {.origins = origins, .origin_count = 1};
+	struct tenants *t;
+	struct err e = {0};
+
+	(void)state;
+	for (unsigned tenants = 0; tenants < 2;
+		tenants++) { /* the default tenant, one without grants */
+		cfg.tenants = &any;
+		cfg.tenant_count = tenants;
+		for (cfg.origin_count = 0; cfg.origin_count <= 2; cfg.origin_count++) {
+			const char *only;
+
+			assert_int_equal(tenants_new(&t, &cfg, &e), 0);
+			only = tenant_only_origin(tenants_find(t, tenants ? "t" : "default"));
+			if (cfg.origin_count == 1)
+				assert_string_equal(only, "main");
+			else
+				assert_null(only);
+			tenants_free(t);
+		}
+	}
+}
+
 static void test_limits(void **state)
 {
 	struct world w = {0};
@@ -217,6 +245,7 @@ int main(void)
 		cmocka_unit_test(test_configured_identities),
 		cmocka_unit_test(test_reload_changes_tokens_or_nothing),
 		cmocka_unit_test(test_grants),
+		cmocka_unit_test(test_only_origin),
 		cmocka_unit_test(test_limits),
 	};
 
