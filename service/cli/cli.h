@@ -24,7 +24,7 @@ struct cli {
 	const char *address, *token_file, *config;
 	uint64_t timeout_ns;
 	bool json;
-	struct client *client; /* made by cli_client at the first use */
+	struct client *client; /* made by cli_connect at the first use */
 };
 
 struct cli_command {
@@ -35,8 +35,8 @@ struct cli_command {
 };
 extern const struct cli_command cli_commands[]; /* ends with a NULL name */
 
-/* The client, or NULL after having said why (exit with CLI_UNREACHABLE). */
-struct client *cli_client(struct cli *cli);
+/* Make cli->client. CLI_OK, or the exit code after having said why. */
+int cli_connect(struct cli *cli);
 /* Say what went wrong and give the exit code for it. */
 int cli_fail(const struct client_status *st);
 int cli_usage(const struct cli_command *command, const char *fmt, ...)

@@ -169,8 +169,10 @@ static void check_service(struct doctor *d)
 	struct client_status st;
 	Coppice__V1__Node *n;
 
-	if (!cli_client(d->cli))
+	if (cli_connect(d->cli) != CLI_OK) {
+		say(d, FAIL, "service", "not asked: the reason is above");
 		return;
+	}
 	n = (Coppice__V1__Node *)client_call(d->cli->client, "/coppice.v1.NodeService/GetNode",
 		&m.base, &coppice__v1__node__descriptor, false, &st);
 	if (!n) {

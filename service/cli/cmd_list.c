@@ -83,8 +83,8 @@ int cmd_list(struct cli *cli, int argc, char **argv)
 	t = table_new(header, sizeof(header) / sizeof(header[0]));
 	if (!t)
 		goto out;
-	r = CLI_UNREACHABLE;
-	if (!cli_client(cli))
+	r = cli_connect(cli);
+	if (r != CLI_OK)
 		goto out;
 	m.tenant = (char *)(rq.tenant ? rq.tenant : "");
 	m.origin = (char *)(rq.origin ? rq.origin : "");
@@ -186,8 +186,9 @@ int cmd_show(struct cli *cli, int argc, char **argv)
 		return r;
 	if (!rq.name)
 		return cli_usage(rq.command, "which one? Give its job id or mount id");
-	if (!cli_client(cli))
-		return CLI_UNREACHABLE;
+	r = cli_connect(cli);
+	if (r != CLI_OK)
+		return r;
 	*(cli_is_mount_id(rq.name) ? &m.mount_id : &m.job_id) = (char *)rq.name;
 	m.tenant = (char *)(rq.tenant ? rq.tenant : "");
 	mount = (Coppice__V1__Mount *)client_call(cli->client, MOUNT_SERVICE "GetMount", &m.base,

@@ -26,10 +26,9 @@ static Coppice__V1__Mount *call_mount(
 	struct client_status st;
 	ProtobufCMessage *answer;
 
-	if (!cli_client(cli)) {
-		*ret_exit = CLI_UNREACHABLE;
+	*ret_exit = cli_connect(cli);
+	if (*ret_exit != CLI_OK)
 		return NULL;
-	}
 	answer = client_call(
 		cli->client, method, request, &coppice__v1__mount__descriptor, true, &st);
 	if (!answer)

@@ -97,8 +97,8 @@ static ProtobufCMessage *ask(struct cli *cli, const char *method, const Protobuf
 	struct client_status st;
 	ProtobufCMessage *message = NULL;
 
-	*ret_exit = CLI_UNREACHABLE;
-	if (!cli_client(cli))
+	*ret_exit = cli_connect(cli);
+	if (*ret_exit != CLI_OK)
 		return NULL;
 	message = client_call(cli->client, method, request, answer, true, &st);
 	*ret_exit = message ? CLI_OK : cli_fail(&st);

@@ -66,8 +66,9 @@ int cmd_watch(struct cli *cli, int argc, char **argv)
 	request_fini(&rq);
 	if (r != CLI_OK)
 		return r;
-	if (!cli_client(cli))
-		return CLI_UNREACHABLE;
+	r = cli_connect(cli);
+	if (r != CLI_OK)
+		return r;
 	if (rq.name && cli_is_mount_id(rq.name))
 		m.mount_id = (char *)rq.name;
 	else

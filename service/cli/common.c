@@ -14,21 +14,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-struct client *cli_client(struct cli *cli)
-{
-	struct client_config config = {.address = cli->address,
-		.token_file = cli->token_file,
-		.timeout_ns = cli->timeout_ns};
-	struct client_status st;
-
-	if (!cli->client) {
-		cli->client = client_new(&config, &st);
-		if (!cli->client)
-			(void)cli_fail(&st);
-	}
-	return cli->client;
-}
-
 static enum cli_exit exit_of(const struct client_status *st)
 {
 	switch (st->code) {
@@ -65,6 +50,18 @@ int cli_fail(const struct client_status *st)
 	(void)fprintf(stderr, " (%s%s%s)\n", client_code_name(st->code), *st->reason ? ", " : "",
 		st->reason);
 	return (int)exit_of(st);
+}
+
+int cli_connect(struct cli *cli)
+{
+	struct client_config config = {.address = cli->address,
+		.token_file = cli->token_file,
+		.timeout_ns = cli->timeout_ns};
+	struct client_status st;
+
+	if (!cli->client)
+		cli->client = client_new(&config, &st);
+	return cli->client ? CLI_OK : cli_fail(&st);
 }
 
 int cli_usage(const struct cli_command *command, const char *fmt, ...)
