@@ -39,7 +39,7 @@ int access_tenant(
 int access_scope(
 	const struct rpc_call *call, const char *name, const char **ret_scope, struct err *e)
 {
-	struct tenant *tenant;
+	struct tenant *tenant = call->tenant;
 	int r;
 
 	if (call->admin && !name[0]) {
@@ -54,7 +54,7 @@ int access_scope(
 
 int access_key(const struct rpc_call *call, const char *name, struct mount_key *key, struct err *e)
 {
-	struct tenant *tenant;
+	struct tenant *tenant = call->tenant;
 	int r;
 
 	if (key->mount_id)

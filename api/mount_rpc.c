@@ -38,7 +38,7 @@ static int reply_mount(struct rpc_call *call, const struct mount_info *info)
 static int complete_request(const struct rpc_call *call, const Coppice__V1__CreateMountRequest *in,
 	struct mount_request *rq, struct err *e)
 {
-	struct tenant *tenant;
+	struct tenant *tenant = call->tenant;
 	int r = access_tenant(call, in->tenant, &tenant, e);
 
 	if (r < 0)
