@@ -335,9 +335,10 @@ void ovl_attr_set_locked(struct ovl_node *node, const struct stat *disk);
 void ovl_attr_drop(struct ovl_node *node);
 /* Give a node a new place: parent pins, child->node of the old place (if it is still there) and the
  * new (put before), NODE record; an orphan is none any more. Does not touch the set of names.
+ * `name` is from malloc and becomes the node's: the disk has changed already, so nothing may fail.
  * Caller holds the locks of the directories involved. [ovl_place.c] */
-int ovl_node_move_locked(
-	struct ovl_node *node, struct ovl_node *new_parent, const char *name, size_t len);
+void ovl_node_move_locked(
+	struct ovl_node *node, struct ovl_node *new_parent, char *name, size_t len);
 /* No name any more: child->node cleared if the child is still there, OVL_ORPHAN, NODE record. The
  * parent stays pinned. */
 void ovl_node_detach_locked(struct ovl_node *node);

@@ -10,6 +10,7 @@
  */
 #include "overlay/ovl_change.h"
 
+#include <base/cleanup.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -67,9 +68,12 @@ static int become_linked(struct ovl_node *n, const char *links_name)
 
 static int link_orphan(struct ovl_place *p, struct ovl_node *n, struct ovl_child *child)
 {
+	_cleanup_free_ char *place_name = strndup(p->name, p->len);
 	char name[17];
 	int r;
 
+	if (!place_name)
+		return -ENOMEM;
 	ovl_id_name(n->id, name);
 	r = give_name(p, n->ws->orphan_fd, name, true);
 	if (r < 0)
@@ -78,7 +82,8 @@ static int link_orphan(struct ovl_place *p, struct ovl_node *n, struct ovl_child
 	child->node = n;
 	atomic_fetch_sub_explicit(&n->ws->orphan_count, 1, memory_order_relaxed);
 	ovl_attr_drop(n);
-	return ovl_node_move_locked(n, p->dir, p->name, p->len);
+	ovl_node_move_locked(n, p->dir, TAKE_PTR(place_name), p->len);
+	return 0;
 }
 
 /* Under the node's lock: the count must hold still against an unlink of another name in another

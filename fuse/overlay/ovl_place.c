@@ -92,30 +92,26 @@ static void set_place(struct ovl_node *node, struct ovl_node **parent, char **na
 	*name = old_name;
 }
 
-int ovl_node_move_locked(
-	struct ovl_node *node, struct ovl_node *new_parent, const char *name, size_t len)
+void ovl_node_move_locked(
+	struct ovl_node *node, struct ovl_node *new_parent, char *name, size_t len)
 {
-	char *place_name = strndup(name, len);
 	struct ovl_child *child = own_child(node);
 	struct ovl_node *parent = new_parent;
 
-	if (!place_name)
-		return -ENOMEM;
 	if (child)
 		child->node = NULL;
 	ovl_pin_raw(new_parent);
-	set_place(node, &parent, &place_name, len);
-	free(place_name);
+	set_place(node, &parent, &name, len);
+	free(name);
 	if (parent)
 		ovl_unpin_raw(parent);
-	child = ovl_names_find(&new_parent->dir->names, name, len);
+	child = ovl_names_find(&new_parent->dir->names, node->name, len);
 	if (child)
 		child->node = node;
 	atomic_fetch_and(&node->flags, ~(unsigned)OVL_ORPHAN);
 	/* The disk has changed already: without a record only a takeover would miss the node. */
 	if (atomic_load(&node->flags) & OVL_UPPER)
 		(void)ovl_journal_node(node);
-	return 0;
 }
 
 void ovl_node_detach_locked(struct ovl_node *node)

@@ -18,6 +18,8 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 #include <sys/stat.h>
 
 #define RENAME_ATTEMPTS 4
@@ -29,7 +31,8 @@ static uint64_t entry_id(const struct ovl_place *p)
 
 /* ---- before the locks ---- */
 
-/* The name as it is now, and its node if it has an upper object or is a directory. */
+/* The name as it is now, and its node if it has an upper object or is a directory. Of p->found only
+ * the values hold after: what it points to may go with the lock. */
 static int peek(struct ovl_place *p, struct ovl_req *rq, struct ovl_node **ret_node)
 {
 	LOCK_GUARD(&p->dir->dir->lock);
@@ -76,17 +79,19 @@ static int examine_target(struct ovl_moving *m)
 {
 	struct ovl_node *n = NULL;
 	int r = peek(&m->to, m->rq, &n);
+	bool over_dir;
 
 	if (r < 0 || m->to.found.where == OVL_ABSENT)
 		return r;
 	m->target = n;
+	over_dir = n && S_ISDIR(n->type); /* every directory has a node by now */
 	if (m->flags & RENAME_NOREPLACE)
 		return -EEXIST;
 	if (n == m->source)
 		return 0;
-	if (m->is_dir && !ovl_found_is_dir(&m->to.found))
+	if (m->is_dir && !over_dir)
 		return -ENOTDIR;
-	if (!m->is_dir && ovl_found_is_dir(&m->to.found))
+	if (!m->is_dir && over_dir)
 		return -EISDIR;
 	return m->is_dir ? ovl_dir_condemn(n, m->rq) : 0;
 }
@@ -160,12 +165,10 @@ static uint8_t dtype(const struct ovl_node *n)
 	return (uint8_t)IFTODT(n->type);
 }
 
-/* Names and nodes follow the disk. No step needs memory that was not there before, except the names
- * of the nodes themselves. */
-static int follow(struct ovl_moving *m)
+/* Names and nodes follow the disk. No step needs memory that was not there before. */
+static void follow(struct ovl_moving *m)
 {
 	struct ovl_names *to = &m->to.dir->dir->names;
-	int r, r2 = 0;
 
 	count_subdirs(m);
 	if (m->flags & RENAME_EXCHANGE) {
@@ -175,32 +178,39 @@ static int follow(struct ovl_moving *m)
 		ovl_names_find(to, m->to.name, m->to.len)->node = NULL;
 		(void)ovl_names_put(from, m->from.name, m->from.len, dtype(m->target));
 		(void)ovl_names_put(to, m->to.name, m->to.len, dtype(m->source));
-		r2 = ovl_node_move_locked(m->target, m->from.dir, m->from.name, m->from.len);
+		ovl_node_move_locked(
+			m->target, m->from.dir, TAKE_PTR(m->target_name), m->from.len);
 		ovl_attr_drop(m->target);
 	} else {
 		drop_target(m);
 		(void)ovl_names_put(to, m->to.name, m->to.len, dtype(m->source));
 	}
-	r = ovl_node_move_locked(m->source, m->to.dir, m->to.name, m->to.len);
+	ovl_node_move_locked(m->source, m->to.dir, TAKE_PTR(m->source_name), m->to.len);
 	if (!(m->flags & RENAME_EXCHANGE))
 		ovl_place_clear_locked(&m->from, m->from.found.lower_exists);
 	ovl_attr_drop(m->source);
 	ovl_place_touched(&m->from);
 	ovl_place_touched(&m->to);
-	return r < 0 ? r : r2;
 }
 
-static int rename_confirmed(struct ovl_moving *m)
+/* The memory that names and nodes will need, now that a failure can still be one. */
+static int reserve(struct ovl_moving *m, bool fresh)
 {
 	struct ovl_names *to = &m->to.dir->dir->names;
-	bool fresh = !m->to.found.child;
-	int r;
 
-	if (fresh) { /* the entry's memory, now that a failure can still be one */
-		if (!ovl_names_put(to, m->to.name, m->to.len, dtype(m->source)))
-			return -ENOMEM;
-	}
-	r = ovl_moving_prepare_locked(m);
+	m->source_name = strndup(m->to.name, m->to.len);
+	m->target_name = strndup(m->from.name, m->from.len);
+	if (!m->source_name || !m->target_name)
+		return -ENOMEM;
+	if (fresh && !ovl_names_put(to, m->to.name, m->to.len, dtype(m->source)))
+		return -ENOMEM;
+	return 0;
+}
+
+static int rename_reserved(struct ovl_moving *m)
+{
+	int r = ovl_moving_prepare_locked(m);
+
 	if (r == 0)
 		r = ovl_journal_intent(
 			m->ws, &(struct ovl_intent){.unique = m->rq->unique,
@@ -220,13 +230,25 @@ static int rename_confirmed(struct ovl_moving *m)
 	}
 	if (r < 0) {
 		ovl_moving_abandon_locked(m);
-		if (fresh)
-			ovl_names_remove(to, m->to.name, m->to.len);
 		return r;
 	}
-	r = follow(m);
+	follow(m);
 	ovl_journal_done(m->ws, m->rq->unique);
 	ovl_crash_point(m->ws, "rename:done");
+	return 0;
+}
+
+static int rename_confirmed(struct ovl_moving *m)
+{
+	bool fresh = !m->to.found.child;
+	int r = reserve(m, fresh);
+
+	if (r == 0)
+		r = rename_reserved(m);
+	if (r < 0 && fresh)
+		ovl_names_remove(&m->to.dir->dir->names, m->to.name, m->to.len);
+	free(TAKE_PTR(m->source_name));
+	free(TAKE_PTR(m->target_name));
 	return r;
 }
 

@@ -13,6 +13,8 @@ struct ovl_moving {
 	struct ovl_node
 		*target; /* pinned, has an upper; NULL: nothing, a whiteout or a lower entry */
 	bool is_dir, target_linked, target_kept;
+	char *source_name, *target_name; /* the nodes' names after it, from before the disk changes;
+					    target_name for EXCHANGE */
 };
 
 /* Everything that must be on disk before the one rename: redirect or opaque and id mark of

@@ -2,9 +2,9 @@
 /*
  * Several threads at once over few names: make, remove, rename, write, look up, list, forget.
  * Whatever the order: no error that no order explains, no node or orphan left, and the quota is
- * exactly what is on disk. Mostly for the
- * sanitizers. A rename excludes what works on names, as the kernel's directory locks do, but not
- * writes, reads and FORGET. COPPICE_SEED: another run. COPPICE_RACE_ALL: nothing is excluded.
+ * exactly what is on disk. Mostly for the sanitizers. Nothing is excluded, though the kernel's
+ * directory locks would exclude most of it: the overlay does not rely on them. COPPICE_SEED: another
+ * run.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -25,7 +25,6 @@
 
 struct actor {
 	struct world *w;
-	pthread_rwlock_t *names; /* NULL: nothing is excluded */
 	uint64_t dir[3];
 	uint64_t random;
 	struct ovl_req rq;
@@ -71,13 +70,7 @@ static int list(struct actor *a, uint64_t dir)
 	return r;
 }
 
-/* Half of the steps work on names; the others come at any time. */
-static bool on_names(unsigned what)
-{
-	return what < 6 || what == 8;
-}
-
-static int step_of(struct actor *a, unsigned what)
+static int step(struct actor *a)
 {
 	static const char *const names[] = {"a", "b", "c", "lower", "link", "x"};
 	struct overlay *o = a->w->o;
@@ -93,7 +86,7 @@ static int step_of(struct actor *a, unsigned what)
 	int r;
 
 	a->rq.unique += 2;
-	switch (what) {
+	switch (pick(a, 9)) {
 	case 0:
 		r = ovl_create(o, &a->rq, dir, name, 0644, O_EXCL, &e);
 		break;
@@ -132,21 +125,6 @@ static int step_of(struct actor *a, unsigned what)
 	return r;
 }
 
-static int step(struct actor *a)
-{
-	unsigned what = pick(a, 9);
-	bool excludes = a->names && on_names(what);
-	int r;
-
-	if (excludes)
-		(void)(what == 4 ? pthread_rwlock_wrlock(a->names)
-				 : pthread_rwlock_rdlock(a->names));
-	r = step_of(a, what);
-	if (excludes)
-		(void)pthread_rwlock_unlock(a->names);
-	return r;
-}
-
 static void *act(void *arg)
 {
 	struct actor *a = arg;
@@ -180,7 +158,6 @@ static void test_races(void **state)
 	struct actor a[THREADS] = {0};
 	struct ovl_ws_stats stats;
 	const char *seed = getenv("COPPICE_SEED");
-	pthread_rwlock_t names = PTHREAD_RWLOCK_INITIALIZER;
 	pthread_t t[THREADS];
 
 	(void)state;
@@ -196,7 +173,6 @@ static void test_races(void **state)
 		a[i] = (struct actor){.w = &w,
 			.random = i + 1 + THREADS * (seed ? strtoull(seed, NULL, 10) : 0),
 			.rq.unique = (i + 1ull) << 32};
-		a[i].names = getenv("COPPICE_RACE_ALL") ? NULL : &names;
 		a[i].dir[0] = at[0].e.id;
 		a[i].dir[1] = at[1].e.id;
 		a[i].dir[2] = ovl_ws_root_id(w.ws);
