@@ -46,6 +46,8 @@ breaks doors storage/tree/x.c '#include <lmdb.h>\n'
 breaks doors fuse/overlay/x.c '#  include <fuse3/fuse_lowlevel.h>\n'
 breaks floors storage/x.c '#include "fuse/overlay.h"\n'
 breaks floors service/cli/x.c '#include "service/mounts.h"\n'
+breaks floors service/cli/x.c '#include <service/config.h>\n#include <service/mounts.h>\n'
+breaks floors base/x.c '#include <storage/tree.h>\n'
 breaks floors base/x.c '#include "../base/x.h"\n'
 breaks sizes base/long.c "$(printf 'int x;%.0s\\n' {1..801})"
 breaks sizes base/f.c "int f(int a)\n{\n$(printf '\\ta++;\\n%.0s' {1..101})}\n"
