@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Objects that a side has met: a class per object in the order of the first meeting, and its times at the last
+ * look. */
+#pragma once
+#include "side.h"
+
+#include <sys/stat.h>
+
+struct seen {
+	uint64_t ino, btime; /* ext4 gives numbers out again: with the time of birth they are unique */
+	unsigned class;
+	struct statx_timestamp atime, mtime, ctime;
+	bool looked; /* the times are valid */
+};
+
+/* NULL: no memory. Valid until the next call. */
+struct seen *ids_meet(struct ids *ids, const struct statx *st);

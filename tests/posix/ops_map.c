@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Mapped files: shared and private, also with a truncate under the mapping. No mapping lives longer than its step. */
+#include "side.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define MAP_MAX (64 << 10)
+
+static long map_slot(struct side *side, const struct step *step, int prot, int flags, uint8_t **ret_map, size_t *ret_len)
+{
+	struct stat st;
+	void *map;
+
+	if (fstat(side->slots[step->s], &st) < 0)
+		return -errno;
+	if (!S_ISREG(st.st_mode))
+		return -ENODEV;
+	*ret_len = st.st_size > MAP_MAX ? MAP_MAX : (size_t)st.st_size;
+	if (*ret_len == 0)
+		return -EINVAL;
+	map = mmap(NULL, *ret_len, prot, flags, side->slots[step->s], 0);
+	if (map == MAP_FAILED)
+		return -errno;
+	*ret_map = map;
+	return 0;
+}
+
+static long op_read(struct side *side, const struct step *step)
+{
+	uint8_t *map;
+	size_t len;
+	long r = map_slot(side, step, PROT_READ, step->n[0] & 1 ? MAP_SHARED : MAP_PRIVATE, &map, &len);
+
+	if (r < 0)
+		return r;
+	(void)fprintf(side->out, " %llx", (unsigned long long)hash_bytes(HASH_START, map, len));
+	(void)munmap(map, len);
+	return 0;
+}
+
+/* What is written through the mapping is seen by read at once and by everybody after msync. */
+static long op_write(struct side *side, const struct step *step)
+{
+	uint8_t *map, back[256] = {0};
+	size_t len, at, count;
+	long r = map_slot(side, step, PROT_READ | PROT_WRITE, step->n[0] % 4 ? MAP_SHARED : MAP_PRIVATE, &map, &len);
+
+	if (r < 0)
+		return r;
+	at = step->n[1] % len;
+	count = len - at < sizeof(back) ? len - at : sizeof(back);
+	fill_bytes(step, map + at, count);
+	r = result_of(pread(side->slots[step->s], back, count, (off_t)at));
+	(void)fprintf(side->out, " %llx", (unsigned long long)hash_bytes(HASH_START, back, count));
+	if (step->n[2] & 1)
+		(void)fprintf(side->out, " sync %ld", result_of(msync(map, len, MS_SYNC)));
+	(void)munmap(map, len);
+	return r;
+}
+
+/* Written, cut in the middle, made longer again: what was cut is zero, also in the mapping. */
+static long op_truncate(struct side *side, const struct step *step)
+{
+	uint8_t *map;
+	size_t len, cut;
+	long r = map_slot(side, step, PROT_READ | PROT_WRITE, MAP_SHARED, &map, &len);
+
+	if (r < 0)
+		return r;
+	cut = step->n[1] % len;
+	memset(map, 'm', len);
+	r = result_of(ftruncate(side->slots[step->s], (off_t)cut));
+	if (r == 0)
+		r = result_of(ftruncate(side->slots[step->s], (off_t)len));
+	if (r == 0)
+		(void)fprintf(side->out, " %llx", (unsigned long long)hash_bytes(HASH_START, map, len));
+	(void)munmap(map, len);
+	return r;
+}
+
+static const struct op ops[] = {
+	{"map_read", 8, USES_S, op_read},
+	{"map_write", 20, USES_S, op_write},
+	{"map_truncate", 5, USES_S, op_truncate},
+};
+const struct op_table map_ops = {ops, sizeof(ops) / sizeof(ops[0])};
