@@ -8,6 +8,7 @@
  */
 #include "mounts_internal.h"
 
+#include "dir_spread.h"
 #include "mount_host.h"
 #include "mount_lower.h"
 #include "mount_sm.h"
@@ -301,6 +302,7 @@ static int open_disk(struct mounts *m, struct err *e)
 	err = trash_open(&m->trash, m->workspaces_dir, trash, e);
 	if (err)
 		return err;
+	dir_spread_children(m->workspaces_dir);
 	err = mount_reserve_sequence(m);
 	if (!err)
 		err = read_serials(m);
