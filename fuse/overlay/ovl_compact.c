@@ -9,6 +9,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "overlay/ovl_journal_internal.h"
 #include "overlay/ovl_state.h"
@@ -44,10 +45,18 @@ static int note(struct ovl_scan *s, const struct ovl_record *rec, const void *by
 	return 0;
 }
 
+size_t ovl_journal_start(const uint8_t *base)
+{
+	struct ovl_journal_head head;
+
+	memcpy(&head, base, sizeof(head));
+	return head.start;
+}
+
 int ovl_scan_init(struct ovl_scan *s, const uint8_t *base, size_t len)
 {
+	size_t start = ovl_journal_start(base), size;
 	struct ovl_record rec;
-	size_t size;
 	int r = 0;
 
 	*s = (struct ovl_scan){.end = JOURNAL_HEADER_BYTES};
@@ -57,7 +66,8 @@ int ovl_scan_init(struct ovl_scan *s, const uint8_t *base, size_t len)
 		size = ovl_record_decode(base + s->end, len - s->end, &rec);
 		if (!size)
 			break;
-		r = note(s, &rec, base + s->end);
+		if (s->end >= start)
+			r = note(s, &rec, base + s->end);
 		s->end += size;
 	}
 	return r;
@@ -93,14 +103,14 @@ static bool holds(const struct ovl_scan *s, const struct ovl_record *rec, const 
 static size_t copy_live(
 	const struct ovl_journal *j, const struct ovl_scan *s, bool blocks_only, uint8_t *out)
 {
+	size_t start = ovl_journal_start(j->map.base), live = 0, size;
 	struct ovl_record rec;
 	uint64_t done_seen = 0;
-	size_t live = 0, size;
 
 	for (size_t at = JOURNAL_HEADER_BYTES; at < s->end; at += size) {
 		size = ovl_record_decode(j->map.base + at, s->end - at, &rec);
-		if (blocks_only ? rec.type != OVL_REC_BLOCK
-				: !holds(s, &rec, j->map.base + at, &done_seen))
+		if (blocks_only || at < start ? rec.type != OVL_REC_BLOCK
+					      : !holds(s, &rec, j->map.base + at, &done_seen))
 			continue;
 		if (out)
 			memcpy(out + live, j->map.base + at, size);
@@ -122,13 +132,16 @@ static int write_new(
 	if (!r)
 		r = ovl_mapfile_grow(m, live + j->promised);
 	if (!r) {
-		memcpy(m->base, j->map.base, JOURNAL_HEADER_BYTES);
+		memcpy(m->base, &(struct ovl_journal_head){.magic = JOURNAL_MAGIC},
+			sizeof(struct ovl_journal_head));
 		(void)copy_live(j, s, blocks_only, m->base + JOURNAL_HEADER_BYTES);
 		if (renameat(ws->work_fd, NEW_NAME, ws->work_fd, "journal") < 0)
 			r = -errno;
 	}
 	if (r) {
 		ovl_mapfile_close(m);
+		(void)unlinkat(
+			ws->work_fd, NEW_NAME, 0); /* cleared by the next attempt otherwise */
 		return r;
 	}
 	ovl_mapfile_close(&j->map);

@@ -121,17 +121,18 @@ bool ovl_journal_was_done(struct ovl_ws *ws, uint64_t unique)
 {
 	struct ovl_journal *j = ws->journal;
 	struct ovl_record rec;
-	size_t at = JOURNAL_HEADER_BYTES, size;
+	size_t at = JOURNAL_HEADER_BYTES, start, size;
 	bool done = false;
 
 	/* A walk, because it is asked for the few requests that were sent again after a takeover,
 	 * and for nothing else. */
 	LOCK_GUARD(&j->lock);
+	start = ovl_journal_start(j->map.base);
 	for (; at < j->tail; at += size) {
 		size = ovl_record_decode(j->map.base + at, j->tail - at, &rec);
 		if (!size)
 			break;
-		if (rec.unique == unique && rec.type != OVL_REC_BLOCK)
+		if (at >= start && rec.unique == unique && rec.type != OVL_REC_BLOCK)
 			done = rec.type == OVL_REC_DONE;
 	}
 	return done;
@@ -216,6 +217,17 @@ static void forget_left(struct ovl_journal *j)
 	j->left = NULL;
 }
 
+/* No room for a new file: the old one goes on, and says from where on it holds. */
+static void restart_in_place_locked(struct ovl_journal *j)
+{
+	struct ovl_journal_head *head = (void *)j->map.base;
+
+	/* what is behind a damaged record must not come to light again */
+	memset(j->map.base + j->tail, 0, j->map.len - j->tail);
+	head->start = j->tail; /* one aligned store: a kill leaves the old or the new state */
+	j->compact_at = j->tail + j->tail / 2;
+}
+
 int ovl_journal_restart(struct ovl_ws *ws)
 {
 	struct ovl_journal *j = ws->journal;
@@ -223,10 +235,10 @@ int ovl_journal_restart(struct ovl_ws *ws)
 	forget_left(j);
 	LOCK_GUARD(&j->lock);
 	j->promised = 0;
-	if (!j->fresh)
-		return ovl_journal_rewrite_locked(ws, true);
-	j->compact_at =
-		JOURNAL_COMPACT_BYTES; /* a new workspace: there is nothing to be left out */
+	if (j->fresh) /* a new workspace: there is nothing to be left out */
+		j->compact_at = JOURNAL_COMPACT_BYTES;
+	else if (ovl_journal_rewrite_locked(ws, true) < 0)
+		restart_in_place_locked(j);
 	return 0;
 }
 

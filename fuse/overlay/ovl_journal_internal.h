@@ -11,6 +11,12 @@
 #define JOURNAL_COMPACT_BYTES ((size_t)1 << 20) /* below it no journal is worth rewriting */
 #define JOURNAL_DONE_KEPT     65536u
 
+/* The file begins with this, in a header of JOURNAL_HEADER_BYTES. */
+struct ovl_journal_head {
+	uint64_t magic;
+	uint64_t start; /* offset: of the records before it only the blocks still hold */
+};
+
 /* Which records of a journal still hold. Values of the maps point at the records' bytes. */
 struct ovl_scan {
 	struct hashmap nodes;   /* local id → latest NODE */
@@ -29,6 +35,10 @@ struct ovl_journal {
 	struct ovl_scan *left; /* of the last process; NULL once recovered */
 	bool fresh; /* the file was not there before this process; for the opening thread */
 };
+
+/* Where the records of this connection begin. Whatever a lying file says, the walk over the records
+ * goes from the header on. */
+size_t ovl_journal_start(const uint8_t *base);
 
 /* -ENOMEM, or 0 with a scan to be ended with ovl_scan_fini. A damaged record ends it early. */
 int ovl_scan_init(struct ovl_scan *s, const uint8_t *base, size_t len);

@@ -10,8 +10,9 @@
  *that is gone has no open files); links without names go. quota            charged with what is
  *really there.
  *
- * One thread, blocking on the local disk. Nothing here depends on a remote: a lower directory that
- *is not in the index any more costs a mark (a new id), never the start.
+ * One thread, blocking on the local disk. Nothing here depends on a remote or on room on
+ *the disk: a lower directory that is not in the index any more, or a full disk, costs a mark (a new
+ *id), never the start.
  */
 #include "overlay/ovl_change.h"
 
@@ -153,7 +154,10 @@ static int mark(void *arg, const struct ovl_left_node *left)
 		(left->upper_ino && left->upper_ino != st.st_ino))
 		return 0; /* another object has the name */
 	r = ovl_mark_get(fd, left->name, &local);
-	return r < 0 || local ? r : ovl_mark_set(fd, left->name, ovl_local(left->id));
+	if (r < 0 || local)
+		return r;
+	r = ovl_mark_set(fd, left->name, ovl_local(left->id));
+	return r == -ENOSPC || r == -EDQUOT ? 0 : r; /* a new id, then */
 }
 
 /* ---- work/ ---- */

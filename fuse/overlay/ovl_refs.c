@@ -115,9 +115,9 @@ static int start(struct ovl_refs *r, int work_fd)
 		next = header.next;
 	if (next <= OVL_LOCAL_ROOT || next > LOCAL_MAX)
 		return -EPROTO;
-	e = ovl_mapfile_clear(&r->map);
-	if (!e)
-		e = ovl_mapfile_grow(&r->map, HEADER_BYTES + next * sizeof(uint32_t));
+	/* In place: blocks that were given up might not come back, on a full disk. */
+	memset(r->map.base, 0, r->map.len);
+	e = ovl_mapfile_grow(&r->map, HEADER_BYTES + next * sizeof(uint32_t));
 	if (e)
 		return e;
 	header = (struct header){.magic = REFS_MAGIC};

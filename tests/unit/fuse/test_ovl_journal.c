@@ -450,6 +450,64 @@ static void test_a_full_disk(void **state)
 	assert_int_equal(open, 0);
 }
 
+static struct rlimit no_file_grows(void)
+{
+	struct rlimit old, limit;
+
+	(void)signal(SIGXFSZ, SIG_IGN);
+	assert_int_equal(getrlimit(RLIMIT_FSIZE, &old), 0);
+	limit = (struct rlimit){.rlim_cur = 4096, .rlim_max = old.rlim_max};
+	assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
+	return old;
+}
+
+/* There is no room for a new journal: the old one goes on, and what the last process wrote into it
+ * is history all the same, except for the blocks. */
+static void test_restart_on_a_full_disk(void **state)
+{
+	struct fixture *f = *state;
+	const struct oid tree = {.len = 20};
+	struct ovl_block block;
+	struct rlimit old;
+	unsigned seen = 0;
+	uint64_t base;
+
+	assert_int_equal(ovl_block_get(&f->ws, ID(1), &tree, 5, &base), 0);
+	add_node(f, 10, 1, "moved", 0);
+	assert_int_equal(intend(f, 10), 0);
+	ovl_journal_done(&f->ws, 10);
+	stop(f);
+	old = no_file_grows();
+	for (unsigned i = 0; i < 3; i++) {
+		start(f);
+		assert_int_equal(ovl_journal_each_node(&f->ws, see_node, &seen), 0);
+		assert_int_equal(seen, i < 2 ? i + 1 : 2);
+		assert_int_equal(ovl_journal_restart(&f->ws), 0);
+		assert_true(ovl_block_of(&f->ws, base + 4, &block));
+		assert_int_equal(ovl_journal_was_done(&f->ws, 10), false);
+		if (i == 0)
+			add_node(f, 11, 10, "below", 0);
+		assert_int_equal(intend(f, 10), 0); /* there was room left in it */
+		ovl_journal_done(&f->ws, 10);
+		assert_true(ovl_journal_was_done(&f->ws, 10));
+		stop(f);
+		assert_int_equal(faccessat(f->ws.work_fd, "journal.new", F_OK, 0), -1);
+	}
+	assert_int_equal(setrlimit(RLIMIT_FSIZE, &old), 0);
+	start(f);
+	seen = 0;
+	assert_int_equal(ovl_journal_each_node(&f->ws, see_node, &seen), 0);
+	assert_int_equal(seen, 0);
+	assert_int_equal(ovl_journal_restart(&f->ws), 0);
+	assert_true(ovl_block_of(&f->ws, base + 4, &block));
+	assert_false(ovl_journal_was_done(&f->ws, 10));
+	add_node(f, 10, 1, "moved", 0);
+	stop(f);
+	start(f);
+	assert_int_equal(ovl_journal_each_node(&f->ws, see_node, &seen), 0);
+	assert_int_equal(seen, 1); /* the new file begins anew */
+}
+
 int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -463,6 +521,7 @@ int main(void)
 		T(test_lying_blocks_are_left_out),
 		T(test_rewriting_keeps_what_holds),
 		T(test_a_full_disk),
+		T(test_restart_on_a_full_disk),
 	};
 #undef T
 

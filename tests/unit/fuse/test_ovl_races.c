@@ -3,8 +3,8 @@
  * Several threads at once over few names: make, remove, rename, write, look up, list, forget.
  * Whatever the order: no error that no order explains, no node or orphan left, and the quota is
  * exactly what is on disk. Mostly for the sanitizers. Nothing is excluded, though the kernel's
- * directory locks would exclude most of it: the overlay does not rely on them. COPPICE_SEED: another
- * run.
+ * directory locks would exclude most of it: the overlay does not rely on them. COPPICE_SEED:
+ * another run.
  */
 #include <setjmp.h>
 #include <stdarg.h>
