@@ -215,7 +215,8 @@ struct oid fake_lower_seal(struct fake_lower *f)
 {
 	size_t at = 0, kept = 0;
 
-	qsort(f->path, f->path_count, sizeof(*f->path), compare_paths);
+	if (f->path) /* qsort takes no NULL */
+		qsort(f->path, f->path_count, sizeof(*f->path), compare_paths);
 	f->root = pack(f, &at, 0);
 	for (size_t i = 0; i < f->path_count; i++)
 		if (!S_ISDIR(f->path[i].mode))

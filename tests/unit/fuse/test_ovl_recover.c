@@ -234,11 +234,20 @@ static int unlink_copied(struct world *w)
 	return world_remove(w, "low/file", false);
 }
 
-static int unlink_copied_in_use(struct world *w)
+/* The kernel knows the file and never forgets it. */
+static int keep_in_use(struct world *w, const char *path)
 {
 	struct world_at at;
+	int r = world_walk(w, path, &at);
 
-	return world_walk(w, "low/file", &at) < 0 ? -EIO : world_remove(w, "low/file", false);
+	if (r == 0)
+		free(at.up);
+	return r;
+}
+
+static int unlink_copied_in_use(struct world *w)
+{
+	return keep_in_use(w, "low/file") < 0 ? -EIO : world_remove(w, "low/file", false);
 }
 
 static void with_links(struct world *w)
@@ -301,9 +310,7 @@ static void with_both(struct world *w)
 
 static int rename_over_in_use(struct world *w)
 {
-	struct world_at at;
-
-	return world_walk(w, "low/file", &at) < 0 ? -EIO : world_rename(w, "mine", "low/file", 0);
+	return keep_in_use(w, "low/file") < 0 ? -EIO : world_rename(w, "mine", "low/file", 0);
 }
 
 static int rename_lower_dir(struct world *w)
