@@ -167,8 +167,8 @@ static int make_file(struct copyup *c)
 {
 	struct lower *lower = c->ws->lower;
 
-	c->fd = openat(
-		c->ws->tmp_fd, c->tmp, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+	c->fd = openat(c->ws->tmp_fd, c->tmp,
+		O_RDWR | O_NOATIME | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
 	if (c->fd < 0)
 		return -errno;
 	if (!c->with_data || c->entry.lower_size == 0)

@@ -57,8 +57,8 @@ static int make_raw(struct make *m, int dirfd, const char *name)
 
 	switch (m->mode & S_IFMT) {
 	case S_IFREG:
-		m->fd = openat(
-			dirfd, name, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, mode);
+		m->fd = openat(dirfd, name,
+			O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_NOATIME | O_CLOEXEC, mode);
 		return m->fd < 0 ? -errno : 0;
 	case S_IFDIR:
 		r = mkdirat(dirfd, name, mode);

@@ -72,7 +72,7 @@ static int load_names(struct ovl_node *dir)
 	r = ovl_fd_get(dir, &path_fd);
 	if (r)
 		return r;
-	fd = openat(path_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	fd = openat(path_fd, ".", O_RDONLY | O_NOATIME | O_DIRECTORY | O_CLOEXEC);
 	r = fd < 0 ? -errno : load_names_from(&dir->dir->names, fd);
 	ovl_fd_put(dir);
 	if (r)

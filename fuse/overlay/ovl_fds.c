@@ -127,7 +127,7 @@ void ovl_fd_adopt(struct ovl_node *node, int fd)
 /* -ENOENT and -ESTALE: it is not there (just now). */
 static int open_under(struct ovl_node *node, int dirfd, const char *name)
 {
-	int flags = S_ISREG(node->type) ? O_RDWR | O_NONBLOCK : O_PATH;
+	int flags = S_ISREG(node->type) ? O_RDWR | O_NONBLOCK | O_NOATIME : O_PATH;
 	_cleanup_close_ int fd = -1;
 	struct stat st;
 

@@ -30,7 +30,8 @@ static int make_orphan(struct ovl_node *n, mode_t mode, uid_t uid, gid_t gid)
 	char name[17];
 
 	ovl_id_name(n->id, name);
-	fd = openat(ws->orphan_fd, name, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+	fd = openat(ws->orphan_fd, name,
+		O_RDWR | O_NOATIME | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
 	if (fd < 0)
 		return -errno;
 	if (fchown(fd, uid, gid) < 0 || fchmod(fd, mode & 07777) < 0 || fstat(fd, &st) < 0) {

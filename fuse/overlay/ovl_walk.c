@@ -64,7 +64,7 @@ static void cleanup_closedir(DIR **d)
 /* All entries of the directory that w->fd names. */
 static int visit_entries(struct walk *w)
 {
-	_cleanup_close_ int fd = openat(w->fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	_cleanup_close_ int fd = openat(w->fd, ".", O_RDONLY | O_NOATIME | O_DIRECTORY | O_CLOEXEC);
 	CLEANUP(cleanup_closedir) DIR *d = NULL;
 	struct dirent *e;
 
@@ -118,7 +118,7 @@ static void pop(struct walk *w)
 
 static int go(struct walk *w, const char *name)
 {
-	int fd = openat(w->fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	int fd = openat(w->fd, name, O_RDONLY | O_NOATIME | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 
 	if (fd < 0)
 		return -errno;
@@ -157,7 +157,7 @@ int ovl_walk(int dirfd, ovl_walk_visit visit, void *arg)
 	struct walk w = {.visit = visit, .arg = arg};
 	int r;
 
-	w.fd = openat(dirfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	w.fd = openat(dirfd, ".", O_RDONLY | O_NOATIME | O_DIRECTORY | O_CLOEXEC);
 	if (w.fd < 0)
 		return -errno;
 	r = push(&w, w.fd);
@@ -183,7 +183,7 @@ int ovl_walk(int dirfd, ovl_walk_visit visit, void *arg)
 
 int ovl_empty_dir(int dirfd)
 {
-	_cleanup_close_ int fd = openat(dirfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	_cleanup_close_ int fd = openat(dirfd, ".", O_RDONLY | O_NOATIME | O_DIRECTORY | O_CLOEXEC);
 	CLEANUP(cleanup_closedir) DIR *d = NULL;
 	struct dirent *e;
 

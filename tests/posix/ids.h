@@ -9,8 +9,9 @@
 struct seen {
 	uint64_t ino, btime; /* ext4 gives numbers out again: with the time of birth they are unique */
 	unsigned class;
+	bool looked; /* what follows is valid */
 	struct statx_timestamp atime, mtime, ctime;
-	bool looked; /* the times are valid */
+	uint32_t mode, uid, gid;
 };
 
 /* NULL: no memory. Valid until the next call. */

@@ -4,7 +4,9 @@
  * with its row in docs/posix.md:
  *	the size and the blocks of directories, which no program can rely on;
  *	the blocks of files, except that data takes some;
- *	ctime as a number: lower files have the commit's.
+ *	atime of symlinks;
+ *	ctime as a number: lower files have the commit's;
+ *	that ctime of a directory moves, too, when it is copied up for something below it.
  */
 #include "ids.h"
 
@@ -38,16 +40,25 @@ static void put_time(struct side *side, char tag, const struct statx_timestamp *
 	*last = *now;
 }
 
+/* Of a directory only a ctime that must have moved, or has moved back, counts. */
+static bool dir_changed(const struct statx *st, const struct seen *seen)
+{
+	return !seen->looked || seen->mode != st->stx_mode || seen->uid != st->stx_uid ||
+	       seen->gid != st->stx_gid || compare_times(&seen->mtime, &st->stx_mtime) != 0 ||
+	       compare_times(&seen->ctime, &st->stx_ctime) > 0;
+}
+
 static void put_statx(struct side *side, const struct statx *st)
 {
 	struct seen *seen = ids_meet(side->ids, st);
-	bool is_reg = S_ISREG(st->stx_mode), looked;
+	bool is_reg = S_ISREG(st->stx_mode), looked, show_ctime;
 
 	if (!seen) {
 		(void)fputs(" no memory", side->out);
 		return;
 	}
 	looked = seen->looked;
+	show_ctime = !S_ISDIR(st->stx_mode) || dir_changed(st, seen);
 	seen->looked = true;
 	(void)fprintf(side->out, " #%u %06o %u:%u n%u", seen->class, st->stx_mode, st->stx_uid, st->stx_gid,
 		st->stx_nlink);
@@ -58,9 +69,15 @@ static void put_statx(struct side *side, const struct statx *st)
 	if (S_ISCHR(st->stx_mode) || S_ISBLK(st->stx_mode))
 		(void)fprintf(side->out, " r%u/%u", st->stx_rdev_major, st->stx_rdev_minor);
 	(void)fprintf(side->out, " k%u", st->stx_blksize);
-	put_time(side, 'a', &st->stx_atime, &seen->atime, looked);
+	if (!S_ISLNK(st->stx_mode))
+		put_time(side, 'a', &st->stx_atime, &seen->atime, looked);
 	put_time(side, 'm', &st->stx_mtime, &seen->mtime, looked);
-	put_time(side, 'c', &st->stx_ctime, &seen->ctime, looked);
+	if (show_ctime)
+		put_time(side, 'c', &st->stx_ctime, &seen->ctime, looked);
+	seen->ctime = st->stx_ctime;
+	seen->mode = st->stx_mode;
+	seen->uid = st->stx_uid;
+	seen->gid = st->stx_gid;
 }
 
 void put_stat_at(struct side *side, const char *label, int dirfd, const char *path)
