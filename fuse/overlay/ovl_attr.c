@@ -30,6 +30,19 @@ uint32_t ovl_lower_subdirs(struct ovl_ws *ws, const struct oid *tree)
 	return subdirs;
 }
 
+int ovl_count_later(struct ovl_ws *ws, struct ovl_req *rq, const struct oid *tree)
+{
+	int r;
+
+	if (!rq->count_links) {
+		ws->lower->ops->prefetch(ws->lower, tree);
+		return 0;
+	}
+	r = ovl_need_set(rq, ws, LOWER_NEED_TREE, tree);
+	rq->need.optional = r == -EAGAIN;
+	return r;
+}
+
 void ovl_lower_attr(const struct ovl_ws *ws, uint64_t id, uint32_t mode, uint64_t size,
 	uint32_t subdirs, struct stat *ret_attr)
 {
@@ -137,21 +150,23 @@ void ovl_attr_drop(struct ovl_node *node)
 	atomic_fetch_and(&node->flags, ~(unsigned)OVL_ATTR);
 }
 
-/* A merged directory has to be loaded before its links can be counted. If its tree is not local
- * nobody waits for it. */
+/* A merged directory has to be loaded before its links can be counted, for one of the lower alone
+ * its tree is enough. */
 static int count_subdirs(struct ovl_node *node, struct ovl_req *rq)
 {
-	int r;
+	int r = 0;
 
-	if (!node->dir || !node->dir->has_lower || is_loaded(node->dir) ||
-		!(atomic_load(&node->flags) & OVL_UPPER))
+	if (!node->dir || !node->dir->has_lower || is_loaded(node->dir))
 		return 0;
-	r = ovl_dir_load(node, rq);
-	if (r != -EAGAIN)
-		return r;
-	ovl_need_drop(&rq->need);
-	node->ws->lower->ops->prefetch(node->ws->lower, &node->dir->lower_tree);
-	return 0;
+	if (atomic_load(&node->flags) & OVL_UPPER) {
+		r = ovl_dir_load(node, rq);
+		if (r != -EAGAIN)
+			return r;
+		ovl_need_drop(&rq->need);
+	} else if (ovl_lower_subdirs(node->ws, &node->dir->lower_tree) != OVL_SUBDIRS_UNKNOWN) {
+		return 0;
+	}
+	return ovl_count_later(node->ws, rq, &node->dir->lower_tree);
 }
 
 static int node_attr(struct ovl_node *node, struct ovl_req *rq, struct stat *ret_attr)
@@ -239,6 +254,10 @@ static int untouched_attr(
 		return ovl_need_set(rq, obj->ws, LOWER_NEED_TREE, &obj->tree);
 	if (S_ISDIR(file.mode) && !oid_is_none(&file.oid))
 		subdirs = ovl_lower_subdirs(obj->ws, &file.oid);
+	if (subdirs == OVL_SUBDIRS_UNKNOWN)
+		r = ovl_count_later(obj->ws, rq, &file.oid);
+	if (r)
+		return r;
 	ovl_lower_attr(obj->ws, obj->id, file.mode, file.size, subdirs, ret_attr);
 	if (hidden)
 		ret_attr->st_nlink = 0;

@@ -64,14 +64,17 @@ int ovl_lower_entry(struct ovl_node *dir, struct ovl_req *rq, const struct ovl_f
 	struct ovl_ws *ws = dir->ws;
 	uint64_t id = (ws->serial << OVL_LOCAL_BITS) | (dir->dir->block_base + found->lower_idx);
 	uint32_t subdirs = 0;
+	int r;
 
 	if (!found->lower_size_known) /* fetching the tree anew brings the sizes */
 		return ovl_need_set(rq, ws, LOWER_NEED_TREE, &dir->dir->lower_tree);
 	if (S_ISDIR(found->lower_mode) && !oid_is_none(&found->lower_oid)) {
 		subdirs = ovl_lower_subdirs(ws, &found->lower_oid);
-		if (subdirs == OVL_SUBDIRS_UNKNOWN)
-			ws->lower->ops->prefetch(
-				ws->lower, &found->lower_oid); /* its listing will be asked next */
+		if (subdirs == OVL_SUBDIRS_UNKNOWN) { /* its listing will be asked next anyway */
+			r = ovl_count_later(ws, rq, &found->lower_oid);
+			if (r)
+				return r;
+		}
 	}
 	ovl_lower_attr(ws, id, found->lower_mode, found->lower_size, subdirs, &ret_entry->attr);
 	ret_entry->id = id;

@@ -82,6 +82,9 @@ bool ovl_place_retry(unsigned *round);
 #define OVL_SUBDIRS_UNKNOWN UINT32_MAX
 /* Sub-directories of a lower tree, or OVL_SUBDIRS_UNKNOWN if it is not local. */
 uint32_t ovl_lower_subdirs(struct ovl_ws *ws, const struct oid *tree);
+/* -EAGAIN with an optional need for the tree, if the caller would rather wait than be told that the
+ * links are not counted; else 0, and the tree is on its way. */
+int ovl_count_later(struct ovl_ws *ws, struct ovl_req *rq, const struct oid *tree);
 /* Id and attributes of a lower entry that was found in `dir`, not counted. -EAGAIN: its size is not
  * known yet. */
 int ovl_lower_entry(struct ovl_node *dir, struct ovl_req *rq, const struct ovl_found *found,

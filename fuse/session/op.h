@@ -116,7 +116,7 @@ int reply_attr(struct op *op, int r, const struct stat *attr);
 /* A count that was asked for with buffer size 0 (xattr), or bytes. */
 int reply_bytes(struct op *op, ssize_t n, const char *buf);
 int reply_written(struct op *op, ssize_t n);
-/* Entry as the kernel wants it: infinite lifetimes. */
+/* Entry as the kernel wants it, with its lifetimes. */
 struct fuse_entry_param reply_entry_param(const struct ovl_entry *entry);
 
 /* ---- handlers: the table in ops.c ---- */

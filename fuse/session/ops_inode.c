@@ -30,6 +30,7 @@ void op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 	struct op op = op_begin(req, OP_LOOKUP, parent);
 
 	op.name = name;
+	op.rq.count_links = true;
 	op_submit(&op);
 }
 
@@ -64,6 +65,7 @@ void op_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	struct op op = op_begin(req, OP_GETATTR, ino);
 
 	(void)fi; /* handles are stateless, here and below */
+	op.rq.count_links = true;
 	op_submit(&op);
 }
 

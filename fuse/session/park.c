@@ -27,6 +27,8 @@
 #include <string.h>
 
 #define PAUSE_NS (3 * NS_PER_MS)
+/* For what is only better to know (ovl_need.optional). The fetch itself goes on. */
+#define OPTIONAL_NS (250 * NS_PER_MS)
 
 enum parked_state {
 	PARKED_NEW,
@@ -44,6 +46,7 @@ struct parked {
 	struct park_timer timer;
 	uint64_t start_ns, deadline_ns; /* of all its waits together */
 	bool pausing;                   /* waits for nothing but a moment */
+	bool optional;                  /* what it waits for may stay away */
 	struct list of_session, ready;  /* guarded by the park's lock, as the next two */
 	enum parked_state state;
 	int result; /* of the fetch */
@@ -256,7 +259,10 @@ static void wait_for_fetch(struct parked *rec)
 	int r;
 
 	rec->op.rq.need = (struct ovl_need){0};
+	rec->optional = need.optional;
 	rec->timer.deadline_ns = deadline_ns;
+	if (need.optional)
+		rec->timer.deadline_ns = clock_after(p->config.clock, OPTIONAL_NS);
 	ref_get(&rec->ref);
 	ref_get(&p->ref);
 	fuse_req_interrupt_func(rec->op.req, on_interrupt, rec);
@@ -292,16 +298,27 @@ static void refuse(struct op *op)
 	reply_error(op, fetch ? -EIO : -EDQUOT);
 }
 
+/* Answered without what is only better to know? */
+static bool run_without(struct op *op)
+{
+	if (!op->rq.need.optional)
+		return false;
+	ovl_need_drop(&op->rq.need);
+	op->rq.count_links = false;
+	return op_run(op, sess_thread_self()) != -EAGAIN;
+}
+
 void park_op(struct park *p, struct op *op)
 {
 	struct parked *rec = parked_new(p, op);
 
-	if (!rec || !admit(p, rec)) {
-		refuse(op);
-		free(rec);
+	if (rec && admit(p, rec)) {
+		start(rec);
 		return;
 	}
-	start(rec);
+	if (!run_without(op))
+		refuse(op);
+	free(rec);
 }
 
 /* ---- answering ---- */
@@ -339,9 +356,18 @@ static void park_again(struct parked *rec)
 {
 	lock_acquire(&rec->park->lock);
 	rec->state = PARKED_NEW;
-	rec->pausing = false;
+	rec->pausing = rec->optional = false;
 	lock_release(&rec->park->lock);
 	start(rec);
+}
+
+/* One wait for what is only better to know; whether it came or not, the call is repeated. */
+static bool may_do_without(struct parked *rec)
+{
+	if (!rec->optional)
+		return false;
+	rec->op.rq.count_links = false;
+	return rec->state == PARKED_READY || rec->state == PARKED_TIMED_OUT;
 }
 
 static void answer(struct parked *rec, struct sess_thread *t)
@@ -349,8 +375,10 @@ static void answer(struct parked *rec, struct sess_thread *t)
 	int r = outcome_error(rec);
 
 	fuse_req_interrupt_func(rec->op.req, NULL, NULL); /* a running callback ends, none starts */
-	count_outcome(rec);
+	if (may_do_without(rec))
+		r = 0;
 	if (r < 0) {
+		count_outcome(rec);
 		reply_error(&rec->op, r);
 	} else if (op_run(&rec->op, t) == -EAGAIN) {
 		park_again(rec);

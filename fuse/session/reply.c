@@ -4,7 +4,8 @@
  * so. The errno table of this floor's border is here: what the overlay returns is sent as it is,
  * except for codes that would mislead.
  *
- * Lifetimes are infinite: the daemon is the only writer and invalidates what it changes. A reply
+ * Lifetimes are infinite: the daemon is the only writer and invalidates what it changes. Only the
+ * attributes of a directory whose links are not counted yet are asked for again each time. A reply
  * that the kernel does not know any more (-ENOENT from libfuse: the caller was killed) carries no
  * lookup, so the one that was counted is given back.
  */
@@ -57,12 +58,17 @@ int reply_result(struct op *op, int r)
 	return 0;
 }
 
+static double attr_timeout(const struct stat *attr)
+{
+	return S_ISDIR(attr->st_mode) && attr->st_nlink == 1 ? 0 : FOREVER_S;
+}
+
 struct fuse_entry_param reply_entry_param(const struct ovl_entry *entry)
 {
 	return (struct fuse_entry_param){
 		.ino = entry->id,
 		.attr = entry->attr,
-		.attr_timeout = FOREVER_S,
+		.attr_timeout = attr_timeout(&entry->attr),
 		.entry_timeout = FOREVER_S,
 	};
 }
@@ -99,7 +105,7 @@ int reply_attr(struct op *op, int r, const struct stat *attr)
 	if (r < 0)
 		return reply_result(op, r);
 	(void)fuse_reply_attr(
-		op->req, attr, FOREVER_S); /* a lost reply is counted in custom_io.c */
+		op->req, attr, attr_timeout(attr)); /* a lost reply is counted in custom_io.c */
 	return 0;
 }
 

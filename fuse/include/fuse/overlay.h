@@ -38,6 +38,7 @@ struct ovl_need {
 	enum lower_need_kind kind;
 	struct oid oid;
 	struct ovl_ws *ws;
+	bool optional; /* only for count_links: if it fails or takes long, ask again without */
 };
 
 /* Who asks. One per request, on the caller's stack or in its request record. */
@@ -47,6 +48,9 @@ struct ovl_req {
 	gid_t gid;
 	pid_t pid;
 	mode_t umask;
+	/* Lookup and getattr: -EAGAIN rather than an st_nlink of 1 ("not counted") for a directory
+	 * whose tree is not local. */
+	bool count_links;
 	struct ovl_need need; /* out, with -EAGAIN */
 };
 

@@ -9,6 +9,7 @@
  *	late-<ms>…	answers after that time
  *	never…		never answers by itself
  *	fail-<errno>…	answers at once with that error
+ * and with the prefix "count-" what a directory's link count (3) waits for, which is 1 without.
  */
 #pragma once
 #include "fuse/overlay.h"
@@ -18,6 +19,8 @@ struct overlay *mini_overlay_new(void); /* fails the test without memory */
 struct overlay *mini_overlay_free(struct overlay *o);
 /* A file made from outside, in ws/, with content. */
 void mini_overlay_add(struct overlay *o, const char *name, const char *content);
+/* A directory in ws/. */
+void mini_overlay_add_dir(struct overlay *o, const char *name);
 /* References the kernel holds on all nodes but the root: 0 after everything was forgotten. */
 uint64_t mini_overlay_lookups(struct overlay *o);
 /* The last owner and flag of a write, as the session passed them. */

@@ -139,6 +139,38 @@ static void test_deadline_of_a_read_and_of_metadata(void **state)
 	assert_int_equal(read_file(mini_world_at(w, "ws/hello"), buf, sizeof(buf)), 0);
 }
 
+static nlink_t links(struct mini_world *w, const char *name)
+{
+	struct stat st;
+
+	assert_int_equal(stat(mini_world_at(w, name), &st), 0);
+	return st.st_nlink;
+}
+
+/* A directory's link count is waited for, but not for long, and its absence is no error. What was
+ * not counted is not kept by the kernel. */
+static void test_links_of_a_directory_are_only_better_to_know(void **state)
+{
+	struct mini_world *w = *state;
+	uint64_t start = now_ms();
+
+	mini_overlay_add_dir(w->o, "count-late-30");
+	mini_overlay_add_dir(w->o, "count-late-600");
+	mini_overlay_add_dir(w->o, "count-fail-5");
+	mini_overlay_add_dir(w->o, "count-never");
+	assert_int_equal(links(w, "ws/count-fail-5"), 1);
+	assert_int_equal(links(w, "ws/count-late-30"), 3);
+	assert_true(now_ms() - start >= 25);
+	start = now_ms();
+	assert_int_equal(links(w, "ws/count-never"), 1);
+	assert_true(now_ms() - start >= 240 && now_ms() - start < 10000);
+	assert_int_equal(links(w, "ws/count-late-600"), 1);
+	for (int i = 0; i < 1000 && links(w, "ws/count-late-600") == 1; i++)
+		(void)usleep(1000); /* until the fetch, which went on, has come */
+	assert_int_equal(links(w, "ws/count-late-600"), 3);
+	wait_for_parked(w, 0);
+}
+
 static pid_t start_client(struct mini_world *w, const char *name, bool look_up)
 {
 	pid_t pid = fork();
@@ -365,6 +397,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_errors_of_fetches_arrive_as_they_are,
 			mini_world_setup, mini_world_teardown),
 		cmocka_unit_test_setup_teardown(test_deadline_of_a_read_and_of_metadata,
+			mini_world_setup, mini_world_teardown),
+		cmocka_unit_test_setup_teardown(test_links_of_a_directory_are_only_better_to_know,
 			mini_world_setup, mini_world_teardown),
 		cmocka_unit_test_setup_teardown(
 			test_killed_client_frees_its_lookup, mini_world_setup, mini_world_teardown),

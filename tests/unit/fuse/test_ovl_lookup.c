@@ -187,6 +187,35 @@ static void test_missing_tree_is_never_absence(void **state)
 	ovl_forget(w->o, e.id, 1);
 }
 
+/* Who wants a directory's links counted is told what to fetch; others get an answer at once. */
+static void test_links_are_counted_for_who_asks(void **state)
+{
+	struct world *w = *state;
+	struct ovl_req *rq = world_rq(w);
+	uint64_t root = ovl_ws_root_id(w->ws);
+	struct oid src = fake_lower_oid(w->fake, "src");
+	struct ovl_entry e;
+	struct stat st;
+
+	fake_lower_set_missing(w->fake, true, true, false);
+	assert_int_equal(ovl_lookup(w->o, rq, root, "src", &e), -EAGAIN);
+	fetch(w, rq, 0);
+	rq->count_links = true;
+	assert_int_equal(ovl_lookup(w->o, rq, root, "src", &e), -EAGAIN);
+	assert_true(rq->need.optional);
+	assert_true(oid_equal(&rq->need.oid, &src));
+	ovl_need_drop(&rq->need);
+	rq->count_links = false;
+	assert_int_equal(ovl_lookup(w->o, rq, root, "src", &e), 0);
+	assert_int_equal(e.attr.st_nlink, 1);
+	rq->count_links = true;
+	assert_int_equal(ovl_getattr(w->o, rq, e.id, &st), -EAGAIN);
+	fetch(w, rq, 0);
+	assert_int_equal(ovl_getattr(w->o, rq, e.id, &st), 0);
+	assert_int_equal(st.st_nlink, 3);
+	ovl_forget(w->o, e.id, 1);
+}
+
 static void test_unknown_size_is_never_zero(void **state)
 {
 	struct world *w = *state;
@@ -341,6 +370,7 @@ int main(void)
 		T(test_ids_survive_restart),
 		T(test_enter_by_id_alone),
 		T(test_missing_tree_is_never_absence),
+		T(test_links_are_counted_for_who_asks),
 		T(test_unknown_size_is_never_zero),
 		T(test_upper_whiteout_lower),
 		T(test_a_copied_mark_is_not_believed_twice),
