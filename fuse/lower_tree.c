@@ -60,6 +60,8 @@ static int lower_tree_fetch(struct lower *l, enum lower_need_kind kind, const st
 		return storage_fetch_tree(t->storage, t->origin, oid, deadline_ns, fn, arg);
 	if (kind == LOWER_NEED_BLOB)
 		return storage_fetch_blob(t->storage, t->origin, oid, deadline_ns, fn, arg);
+	if (kind == LOWER_NEED_DIGESTS)
+		return storage_fetch_digests(t->storage, t->origin, oid, deadline_ns, fn, arg);
 	return -EINVAL;
 }
 
@@ -68,9 +70,12 @@ static void lower_tree_prefetch(struct lower *l, const struct oid *tree)
 	storage_prefetch_tree(of(l)->storage, of(l)->origin, tree);
 }
 
-static int lower_tree_sha256(struct lower *l, const struct oid *blob, uint8_t ret_sha256[32])
+static int lower_tree_digests(
+	struct lower *l, const struct oid *blob, struct content_digests *ret_digests)
 {
-	return tree_blob_sha256(storage_tree_index(of(l)->storage), blob, ret_sha256);
+	int r = tree_blob_digests(storage_tree_index(of(l)->storage), blob, ret_digests);
+
+	return r == -ENOENT ? -EAGAIN : r;
 }
 
 static void lower_tree_free(struct lower *l)
@@ -87,7 +92,7 @@ struct lower *lower_tree_new(struct storage *st, struct origin *o)
 		.copy = lower_tree_copy,
 		.fetch = lower_tree_fetch,
 		.prefetch = lower_tree_prefetch,
-		.sha256 = lower_tree_sha256,
+		.digests = lower_tree_digests,
 		.free = lower_tree_free,
 	};
 	struct lower_tree *t = calloc(1, sizeof(*t));

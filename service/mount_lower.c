@@ -91,7 +91,7 @@ static void count_fetch(const struct counted_fetch *f, int result)
 		add(&f->fetches->errors, 1);
 	} else if (f->kind == LOWER_NEED_TREE) {
 		add(&f->fetches->trees, 1);
-	} else {
+	} else if (f->kind == LOWER_NEED_BLOB) {
 		add(&f->fetches->blobs, 1);
 		if (tree_blob_size(storage_tree_index(f->storage), &f->oid, &size) == 0)
 			add(&f->fetches->bytes, size);
@@ -134,11 +134,11 @@ static void counted_prefetch(struct lower *l, const struct oid *tree)
 	inner->ops->prefetch(inner, tree);
 }
 
-static int counted_sha256(struct lower *l, const struct oid *blob, uint8_t ret_sha256[32])
+static int counted_digests(struct lower *l, const struct oid *blob, struct content_digests *ret)
 {
 	struct lower *inner = counted_of(l)->inner;
 
-	return inner->ops->sha256(inner, blob, ret_sha256);
+	return inner->ops->digests(inner, blob, ret);
 }
 
 static void counted_free(struct lower *l)
@@ -156,7 +156,7 @@ static const struct lower_ops counted_ops = {
 	.copy = counted_copy,
 	.fetch = counted_fetch,
 	.prefetch = counted_prefetch,
-	.sha256 = counted_sha256,
+	.digests = counted_digests,
 	.free = counted_free,
 };
 

@@ -59,9 +59,11 @@ static void cached_prefetch(struct lower *l, const struct oid *tree)
 	(void)l, (void)tree;
 }
 
-static int cached_sha256(struct lower *l, const struct oid *blob, uint8_t ret_sha256[32])
+static int cached_digests(struct lower *l, const struct oid *blob, struct content_digests *ret)
 {
-	return tree_blob_sha256(storage_tree_index(storage_of(l)), blob, ret_sha256);
+	int err = tree_blob_digests(storage_tree_index(storage_of(l)), blob, ret);
+
+	return err == -ENOENT ? -EAGAIN : err;
 }
 
 static void cached_free(struct lower *l)
@@ -75,7 +77,7 @@ static const struct lower_ops cached_ops = {
 	.copy = cached_copy,
 	.fetch = cached_fetch,
 	.prefetch = cached_prefetch,
-	.sha256 = cached_sha256,
+	.digests = cached_digests,
 	.free = cached_free,
 };
 

@@ -247,6 +247,14 @@ int storage_fetch_blob(struct storage *st, struct origin *o, const struct oid *b
 	return request(st, o, FETCH_BLOB, blob, &w);
 }
 
+int storage_fetch_digests(struct storage *st, struct origin *o, const struct oid *blob,
+	uint64_t deadline_ns, storage_done fn, void *arg)
+{
+	const struct waiter w = {.deadline_ns = deadline_ns, .fn = fn, .arg = arg};
+
+	return request(st, o, FETCH_DIGESTS, blob, &w);
+}
+
 static void prefetch(
 	struct storage *st, struct origin *o, enum fetch_kind kind, const struct oid *oid)
 {

@@ -19,7 +19,7 @@
 struct pool;
 struct fetch;
 
-enum fetch_kind { FETCH_TREE, FETCH_BLOB, FETCH_KIND_COUNT };
+enum fetch_kind { FETCH_TREE, FETCH_BLOB, FETCH_DIGESTS, FETCH_KIND_COUNT };
 /* QUEUED → RUNNING → OVER. RUNNING → QUEUED if it ran out of time but someone has more.
  * QUEUED → OVER if all who waited have gone. */
 enum fetch_state { FETCH_QUEUED, FETCH_RUNNING, FETCH_OVER };

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * The work of a fetch, on a thread of its origin's lane: ask the origin, store what comes, end the
- * waiters.
+ * The work of a fetch, on a thread of its origin's lane: ask the origin, store what comes (or what
+ * is computed from it), end the waiters.
  *
  * Threads: the lanes' pools. A job blocks in the origin, up to its deadline or until it is
  * cancelled.
@@ -67,6 +67,94 @@ static int run_blob(struct fetch *f, uint64_t deadline_ns)
 	return r;
 }
 
+struct blob_reading {
+	struct storage *st;
+	const struct fetch *f;
+	uint64_t deadline_ns;
+};
+
+static ssize_t read_blob(void *arg, void *buf, size_t len, uint64_t offset)
+{
+	const struct blob_reading *reading = arg;
+
+	if (cancel_fired(reading->f->cancel))
+		return -ECANCELED;
+	if (clock_mono_ns(&clock_system) >= reading->deadline_ns)
+		return -ETIMEDOUT;
+	return blob_read(reading->st->blobs, &reading->f->oid, buf, len, offset);
+}
+
+/* A blob that is in memory only (the disk is full) cannot be pinned, but is small: its end is found
+ * by reading. */
+static int blob_size(struct fetch *f, uint64_t *ret_size)
+{
+	struct blob_pin pin;
+	uint8_t piece[4096];
+	uint64_t size = 0;
+	ssize_t n;
+
+	if (blob_pin(f->st->blobs, &f->oid, &pin) == 0) {
+		*ret_size = pin.size;
+		blob_unpin(f->st->blobs, &pin);
+		return 0;
+	}
+	while ((n = blob_read(f->st->blobs, &f->oid, piece, sizeof(piece), size)) > 0)
+		size += (uint64_t)n;
+	*ret_size = size;
+	return (int)n;
+}
+
+/* What is stored is known for ever, so it is checked: the same pass must give the blob's own id. */
+static int digest_local(struct fetch *f, uint64_t deadline_ns)
+{
+	struct blob_reading reading = {f->st, f, deadline_ns};
+	struct content_digests digests;
+	enum digest_kind kind;
+	uint64_t size;
+	int r = digest_kind_of(&f->oid, &kind);
+
+	if (r == 0)
+		r = blob_size(f, &size);
+	if (r == 0)
+		r = content_digest(kind, size, read_blob, &reading, &digests);
+	if (r == 0 && !oid_equal(&digests.oid, &f->oid))
+		r = -EBADMSG;
+	return r == 0 ? tree_put_blob_digests(f->st->index, &digests) : r;
+}
+
+static int run_digests(struct fetch *f, uint64_t deadline_ns)
+{
+	struct content_digests known;
+	int r = tree_blob_digests(f->st->index, &f->oid, &known);
+
+	if (r == 0)
+		return 0;
+	/* twice: it may be evicted, or found damaged, between its arrival and its end */
+	for (unsigned attempt = 0; attempt < 2; attempt++) {
+		r = run_blob(f, deadline_ns);
+		if (r == 0)
+			r = digest_local(f, deadline_ns);
+		if (r != -EAGAIN && r != -EIO)
+			break;
+	}
+	return r;
+}
+
+static int run(struct fetch *f, uint64_t deadline_ns)
+{
+	switch (f->kind) {
+	case FETCH_TREE:
+		return run_tree(f, deadline_ns);
+	case FETCH_BLOB:
+		return run_blob(f, deadline_ns);
+	case FETCH_DIGESTS:
+		return run_digests(f, deadline_ns);
+	case FETCH_KIND_COUNT:
+		break;
+	}
+	return -EINVAL;
+}
+
 static uint64_t latest_deadline_locked(const struct fetch *f)
 {
 	if (!f->background)
@@ -113,8 +201,7 @@ void fetch_job(void *arg)
 	lock_release(&st->mu);
 	gauge_add(m->queued, -1);
 	gauge_add(m->running, 1);
-	r = fetch_result(
-		f->kind == FETCH_TREE ? run_tree(f, deadline_ns) : run_blob(f, deadline_ns));
+	r = fetch_result(run(f, deadline_ns));
 	gauge_add(m->running, -1);
 	lock_acquire(&st->mu);
 	if (!rerun_locked(f, r, deadline_ns)) {

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * Lanes: each origin has its own threads, in three pools: directories, blobs, prefetches. An origin
- * that hangs keeps its own threads busy and no one else's; large blobs never hold up a directory,
- * for which the kernel holds locks up to the root; and prefetches, however many, never hold a
- * thread that a waiting job needs. Threads start on first need.
+ * Lanes: each origin has its own threads, in pools: directories, blobs, digests, prefetches. An
+ * origin that hangs keeps its own threads busy and no one else's; large blobs never hold up a
+ * directory, for which the kernel holds locks up to the root; and prefetches, however many, never
+ * hold a thread that a waiting job needs. Threads start on first need.
  */
 #include "storage_internal.h"
 
@@ -19,12 +19,15 @@ static int start_pools(struct lane *lane, unsigned threads)
 {
 	const struct pool_config trees = {"fetch-tree", threads, FOREGROUND_QUEUE_MAX};
 	const struct pool_config blobs = {"fetch-blob", threads, FOREGROUND_QUEUE_MAX};
+	const struct pool_config digests = {"digest", threads, FOREGROUND_QUEUE_MAX};
 	const struct pool_config background = {
 		"prefetch", threads > 1 ? threads / 2 : 1, BACKGROUND_QUEUE_MAX};
 	int r = pool_new(&lane->foreground[FETCH_TREE], &trees);
 
 	if (r == 0)
 		r = pool_new(&lane->foreground[FETCH_BLOB], &blobs);
+	if (r == 0)
+		r = pool_new(&lane->foreground[FETCH_DIGESTS], &digests);
 	if (r == 0)
 		r = pool_new(&lane->background, &background);
 	return r;

@@ -10,6 +10,9 @@ static const char *const reasons[] = {"timeout", "unreachable", "canceled", "no_
 _Static_assert(REASON_COUNT == sizeof(((struct fetch_metrics *)0)->failures) / sizeof(void *),
 	"one counter a reason");
 
+static const char *const kinds[FETCH_KIND_COUNT] = {
+	[FETCH_TREE] = "tree", [FETCH_BLOB] = "blob", [FETCH_DIGESTS] = "digests"};
+
 static unsigned reason_of(int result)
 {
 	switch (result) {
@@ -41,8 +44,7 @@ static void stand_in(struct fetch_metrics *m)
 void fetch_metrics_setup(struct fetch_metrics *m, struct metrics *registry, enum fetch_kind kind)
 {
 	char labels[64];
-	int len = snprintf(
-		labels, sizeof(labels), "kind=\"%s\"", kind == FETCH_TREE ? "tree" : "blob");
+	int len = snprintf(labels, sizeof(labels), "kind=\"%s\"", kinds[kind]);
 
 	stand_in(m);
 	if (!registry)

@@ -29,6 +29,7 @@ int ovl_new(struct overlay **ret_overlay, const struct ovl_config *config)
 {
 	struct overlay *o = calloc(1, sizeof(*o));
 	unsigned max = config->fds_max ? config->fds_max : FDS_MAX_DEFAULT;
+	int r = o ? ovl_digester_new(&o->digester) : -ENOMEM;
 
 	if (!o)
 		return -ENOMEM;
@@ -52,6 +53,7 @@ struct overlay *ovl_free(struct overlay *o)
 		return NULL;
 	hashmap_fini(&o->by_serial);
 	lock_fini(&o->fds.lock);
+	ovl_digester_free(o->digester);
 	rwlock_fini(&o->lock);
 	free(o);
 	return NULL;

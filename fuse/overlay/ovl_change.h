@@ -115,7 +115,7 @@ struct ovl_growth {
 int ovl_growth_reserve_locked(
 	struct ovl_node *n, int fd, uint64_t offset, uint64_t len, struct ovl_growth *ret_growth);
 /* After the change: charge what the file really takes, give the rest of the reservation back, keep
- * the attributes. */
+ * the attributes, forget the digests. */
 int ovl_growth_settle_locked(struct ovl_node *n, int fd, const struct ovl_growth *growth);
 
 /* ---- ovl_copyup_dir.c ---- */

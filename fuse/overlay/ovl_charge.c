@@ -159,6 +159,7 @@ int ovl_growth_settle_locked(struct ovl_node *n, int fd, const struct ovl_growth
 	struct stat st;
 	int r = fstat(fd, &st) < 0 ? -errno : 0;
 
+	ovl_content_changed_locked(n);
 	if (r == 0) {
 		ovl_charge_settle_locked(n, &st);
 		ovl_attr_set_locked(n, &st);

@@ -120,6 +120,8 @@ struct ovl_node {
 	struct stat attr; /* guarded by lock; valid with OVL_ATTR; st_ino is the id, st_nlink the
 			     visible one */
 	uint64_t charged_bytes; /* guarded by lock; what the quota was charged for this object */
+	uint64_t content; /* guarded by lock; goes up with every change of an upper file's bytes */
+	struct content_digests *digests; /* guarded by lock; of those bytes; NULL: not known */
 	struct oid
 		lower_blob; /* lower content while a lower file has a node and is not OVL_UPPER */
 	uint64_t lower_size;
@@ -230,6 +232,7 @@ struct overlay {
 	struct hashmap by_serial;
 	struct list workspaces;
 	struct ovl_fds fds;
+	struct ovl_digester *digester;
 	struct timespec root_time;
 };
 
@@ -451,6 +454,21 @@ void ovl_charge_settle_locked(struct ovl_node *node, const struct stat *st);
 /* Sum over upper/ and work/{orphan,links}: each inode once, whiteouts and the skeleton not at all.
  */
 int ovl_charge_scan(struct ovl_ws *ws, uint64_t *ret_bytes, uint64_t *ret_inodes);
+
+/* Digests of content [ovl_digest.c]. -EAGAIN with a need where they must be computed first. */
+struct ovl_digester;
+int ovl_digester_new(struct ovl_digester **ret_digester);
+struct ovl_digester *ovl_digester_free(struct ovl_digester *d); /* waits for what runs */
+int ovl_digest_lower(struct ovl_ws *ws, struct ovl_req *rq, const struct oid *blob,
+	struct content_digests *ret_digests);
+/* A regular file that is OVL_UPPER. */
+int ovl_digest_upper(
+	struct ovl_node *node, struct ovl_req *rq, struct content_digests *ret_digests);
+/* ovl_fetch for a need that names an upper file. */
+int ovl_digest_start(struct ovl_need *need, uint64_t deadline_ns, lower_done fn, void *arg);
+/* The bytes of an upper file changed: with every write, truncate, fallocate, copy. Caller holds
+ * node->lock, and has held it since before the change. */
+void ovl_content_changed_locked(struct ovl_node *node);
 
 /* At ovl_ws_add, after the journal was replayed and before the workspace is visible
  * [ovl_recover.c]: resolve open intents, write OVL_XATTR_NODE for named nodes that lack it, empty

@@ -149,6 +149,7 @@ void ovl_node_free(struct ovl_node *n)
 		free(n->dir);
 	}
 	lock_fini(&n->lock);
+	free(n->digests);
 	free(n->name);
 	free(n);
 }

@@ -59,6 +59,7 @@ static int set_size(struct ovl_node *n, const struct setting *s, const struct ov
 		return 0;
 	if (!S_ISREG(n->type))
 		return S_ISDIR(n->type) ? -EISDIR : -EINVAL;
+	ovl_content_changed_locked(n);
 	return ftruncate(g->dirfd, s->attr->st_size) < 0 ? -errno : 0;
 }
 

@@ -79,6 +79,8 @@ int ovl_fetch(struct ovl_need *need, uint64_t deadline_ns, lower_done fn, void *
 
 	if (!need->ws)
 		return -EINVAL;
+	if (need->id)
+		return ovl_digest_start(need, deadline_ns, fn, arg);
 	lower = need->ws->lower;
 	r = atomic_load(&need->ws->dead)
 		    ? -ESTALE

@@ -1,16 +1,21 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Extended attributes. By the prefix of the name:
+ * Extended attributes. By the name:
  *
- *	security.* system.*    there are none: answered at once, without looking at anything (the
- *kernel asks for security.capability often) trusted.overlay.*, trusted.coppice.*    the overlay's
- *own: neither seen nor settable trusted.*              for root only user.coppice.*         facts
- *about content, computed, read-only user.sha256            on an untouched lower file: its digest,
- *if the index knows it; otherwise an ordinary attribute user.*                 on regular files and
- *directories only, as everywhere
+ *	security.* system.*           there are none: answered at once, without looking at anything
+ *	                              (the kernel asks for security.capability often)
+ *	trusted.overlay.*             the overlay's own, as trusted.coppice.*: neither seen nor
+ *settable trusted.*                     for root only user.coppice.oid              Git's id of the
+ *file's bytes as a blob, hex user.sha256, user.sha1        of the file's bytes, hex
+ *	user.coppice.sha256.raw       the same as 32 bytes
+ *	user.*                        on regular files and directories only, as everywhere
  *
- * Values of upper objects are the filesystem's own. A lower object has only the facts; setting
- *anything else copies it up.
+ * The digests are facts: every regular file has them, nobody can set or remove them (-EPERM), or a
+ * build tool could be made to believe a wrong one; and they are not listed, so that tools that copy
+ * attributes do not try to write them. Where they come from: ovl_digest.c.
+ *
+ * Other values are kept by the filesystem below, on upper objects. A lower object has none; setting
+ * one copies it up.
  */
 #include "overlay/ovl_change.h"
 
@@ -22,12 +27,9 @@
 #include <string.h>
 #include <sys/xattr.h>
 
-#define FACT_OID        "user.coppice.oid"
-#define FACT_SHA256     "user.sha256"
-#define FACT_SHA256_RAW "user.coppice.sha256.raw"
-#define SHA256_BYTES    32
-#define TRUSTED         "trusted."
-#define USER            "user."
+#define FACTS   "user.coppice."
+#define TRUSTED "trusted."
+#define USER    "user."
 
 static bool starts(const char *name, const char *prefix)
 {
@@ -37,6 +39,31 @@ static bool starts(const char *name, const char *prefix)
 static bool is_own(const char *name)
 {
 	return starts(name, OVL_XATTR_PREFIX) || starts(name, OVL_XATTR_OWN);
+}
+
+/* ---- facts by name ---- */
+
+enum fact { FACT_NONE, FACT_OID, FACT_SHA256, FACT_SHA256_RAW, FACT_SHA1, FACT_COUNT };
+
+static enum fact fact_of(const char *name)
+{
+	static const char *const names[FACT_COUNT] = {
+		[FACT_OID] = FACTS "oid",
+		[FACT_SHA256] = "user.sha256",
+		[FACT_SHA256_RAW] = FACTS "sha256.raw",
+		[FACT_SHA1] = "user.sha1",
+	};
+
+	for (unsigned i = FACT_NONE + 1; i < FACT_COUNT; i++)
+		if (strcmp(name, names[i]) == 0)
+			return (enum fact)i;
+	return FACT_NONE;
+}
+
+/* Known or not yet invented. */
+static bool is_fact(const char *name)
+{
+	return starts(name, FACTS) || fact_of(name) != FACT_NONE;
 }
 
 /* ---- access by name ---- */
@@ -67,7 +94,7 @@ static int check_write(const struct ovl_req *rq, const char *name)
 
 	if (r < 0)
 		return r;
-	if (is_own(name) || starts(name, "user.coppice."))
+	if (is_own(name) || is_fact(name))
 		return -EPERM;
 	if (starts(name, TRUSTED))
 		return rq->uid == 0 ? 0 : -EPERM;
@@ -79,7 +106,7 @@ static bool carries_user(mode_t type)
 	return S_ISREG(type) || S_ISDIR(type);
 }
 
-/* ---- facts about untouched lower files ---- */
+/* ---- untouched lower files ---- */
 
 struct facts {
 	bool is_lower_file;
@@ -119,20 +146,11 @@ static int lower_facts(struct ovl_obj *obj, struct ovl_req *rq, struct facts *re
 	return r;
 }
 
-static void hex(const uint8_t *bytes, size_t len, char *out)
-{
-	static const char digits[] = "0123456789abcdef";
+/* ---- facts ---- */
 
-	for (size_t i = 0; i < len; i++) {
-		out[2 * i] = digits[bytes[i] >> 4];
-		out[2 * i + 1] = digits[bytes[i] & 15];
-	}
-}
-
-static bool known_sha256(struct ovl_ws *ws, const struct facts *f, uint8_t sha256[SHA256_BYTES])
+static bool is_upper(const struct ovl_obj *obj)
 {
-	return f->is_lower_file && ws->lower->ops->sha256 &&
-	       ws->lower->ops->sha256(ws->lower, &f->oid, sha256) == 0;
+	return obj->node && ovl_has(obj->node, OVL_UPPER);
 }
 
 static ssize_t give(const void *data, size_t len, void *value, size_t cap)
@@ -145,40 +163,73 @@ static ssize_t give(const void *data, size_t len, void *value, size_t cap)
 	return (ssize_t)len;
 }
 
-static ssize_t get_fact(
-	struct ovl_ws *ws, const struct facts *f, const char *name, void *value, size_t cap)
+/* Where the bytes of a fact are, and how many. */
+static const uint8_t *fact_bytes(enum fact fact, const struct content_digests *d, size_t *ret_len)
 {
-	uint8_t sha256[SHA256_BYTES];
-	char text[2 * SHA256_BYTES];
-
-	if (!f->is_lower_file)
-		return -ENODATA;
-	if (strcmp(name, FACT_OID) == 0) {
-		char oid[OID_HEX_MAX];
-
-		(void)oid_hex(&f->oid, oid);
-		return give(oid, strlen(oid), value, cap);
+	switch (fact) {
+	case FACT_OID:
+		*ret_len = d->oid.len;
+		return d->oid.bytes;
+	case FACT_SHA1:
+		*ret_len = sizeof(d->sha1);
+		return d->sha1;
+	default:
+		*ret_len = sizeof(d->sha256);
+		return d->sha256;
 	}
-	if (strcmp(name, FACT_SHA256) != 0 && strcmp(name, FACT_SHA256_RAW) != 0)
-		return -ENODATA;
-	if (!known_sha256(ws, f, sha256))
-		return -ENODATA;
-	if (strcmp(name, FACT_SHA256_RAW) == 0)
-		return give(sha256, sizeof(sha256), value, cap);
-	hex(sha256, sizeof(sha256), text);
-	return give(text, sizeof(text), value, cap);
 }
 
-static ssize_t list_facts(struct ovl_ws *ws, const struct facts *f, char *list, size_t cap)
+static ssize_t give_fact(enum fact fact, const struct content_digests *d, void *value, size_t cap)
 {
-	static const char known[] = FACT_OID "\0" FACT_SHA256 "\0" FACT_SHA256_RAW;
-	uint8_t sha256[SHA256_BYTES];
+	static const char digits[] = "0123456789abcdef";
+	char text[2 * OID_MAX_BYTES];
+	const uint8_t *bytes;
+	size_t len;
 
-	if (!f->is_lower_file)
-		return 0;
-	if (!known_sha256(ws, f, sha256))
-		return give(FACT_OID, sizeof(FACT_OID), list, cap);
-	return give(known, sizeof(known), list, cap);
+	bytes = fact_bytes(fact, d, &len);
+	if (fact == FACT_SHA256_RAW)
+		return give(bytes, len, value, cap);
+	for (size_t i = 0; i < len; i++) {
+		text[2 * i] = digits[bytes[i] >> 4];
+		text[2 * i + 1] = digits[bytes[i] & 15];
+	}
+	return give(text, 2 * len, value, cap);
+}
+
+/* What can be said without the content: how long the answer is, and whether it fits. Otherwise 0.
+ */
+static ssize_t size_fact(enum fact fact, const struct ovl_ws *ws, size_t cap)
+{
+	const struct content_digests shape = {.oid.len = ws->root_tree.len == 32 ? 32 : 20};
+	char text[2 * OID_MAX_BYTES];
+	ssize_t n = give_fact(fact, &shape, text, cap < sizeof(text) ? cap : sizeof(text));
+
+	return n < 0 || cap == 0 ? n : 0;
+}
+
+static ssize_t get_fact(
+	struct ovl_obj *obj, struct ovl_req *rq, enum fact fact, void *value, size_t cap)
+{
+	struct content_digests d = {0};
+	struct facts lower = {0};
+	bool upper = is_upper(obj);
+	ssize_t r;
+
+	if (upper && !S_ISREG(obj->node->type))
+		return -ENODATA;
+	r = upper ? 0 : lower_facts(obj, rq, &lower);
+	if (r < 0 || (!upper && !lower.is_lower_file))
+		return r < 0 ? r : -ENODATA;
+	r = size_fact(fact, obj->ws, cap);
+	if (r != 0)
+		return r;
+	if (upper)
+		r = ovl_digest_upper(obj->node, rq, &d);
+	else if (fact == FACT_OID)
+		d.oid = lower.oid;
+	else
+		r = ovl_digest_lower(obj->ws, rq, &lower.oid, &d);
+	return r < 0 ? r : give_fact(fact, &d, value, cap);
 }
 
 /* ---- attributes of upper objects ---- */
@@ -201,7 +252,7 @@ static size_t filter(const struct ovl_req *rq, char *list, size_t len)
 
 		if (size > len - at)
 			break;
-		if (check_read(rq, list + at) == 0) {
+		if (check_read(rq, list + at) == 0 && !is_fact(list + at)) {
 			memmove(list + kept, list + at, size);
 			kept += size;
 		}
@@ -231,11 +282,6 @@ static ssize_t list_upper(struct ovl_node *n, const struct ovl_req *rq, char *li
 
 /* ---- requests ---- */
 
-static bool is_upper(const struct ovl_obj *obj)
-{
-	return obj->node && ovl_has(obj->node, OVL_UPPER);
-}
-
 /* Has a removed directory: nothing on disk, so no attributes. */
 static bool is_dead(const struct ovl_obj *obj)
 {
@@ -245,18 +291,16 @@ static bool is_dead(const struct ovl_obj *obj)
 static ssize_t get(
 	struct ovl_obj *obj, struct ovl_req *rq, const char *name, void *value, size_t cap)
 {
-	struct facts f;
-	int r;
+	enum fact fact = fact_of(name);
 
 	if (is_dead(obj))
 		return -ENODATA;
-	if (is_upper(obj)) {
-		if (starts(name, USER) && !carries_user(obj->node->type))
-			return -ENODATA;
-		return get_upper(obj->node, name, value, cap);
-	}
-	r = lower_facts(obj, rq, &f);
-	return r < 0 ? r : get_fact(obj->ws, &f, name, value, cap);
+	if (fact != FACT_NONE)
+		return get_fact(obj, rq, fact, value, cap);
+	if (!is_upper(obj) || is_fact(name) ||
+		(starts(name, USER) && !carries_user(obj->node->type)))
+		return -ENODATA;
+	return get_upper(obj->node, name, value, cap);
 }
 
 ssize_t ovl_getxattr(struct overlay *o, struct ovl_req *rq, uint64_t id, const char *name,
@@ -280,7 +324,6 @@ ssize_t ovl_getxattr(struct overlay *o, struct ovl_req *rq, uint64_t id, const c
 ssize_t ovl_listxattr(struct overlay *o, struct ovl_req *rq, uint64_t id, char *list, size_t cap)
 {
 	struct ovl_obj obj = {0};
-	struct facts f;
 	ssize_t r;
 
 	if (id == OVL_ROOT_ID)
@@ -288,15 +331,8 @@ ssize_t ovl_listxattr(struct overlay *o, struct ovl_req *rq, uint64_t id, char *
 	r = ovl_obj_get(o, id, &obj);
 	if (r < 0)
 		return r;
-	if (is_dead(&obj)) {
-		r = 0;
-	} else if (is_upper(&obj)) {
+	if (is_upper(&obj) && !is_dead(&obj))
 		r = list_upper(obj.node, rq, list, cap);
-	} else {
-		r = lower_facts(&obj, rq, &f);
-		if (r == 0)
-			r = list_facts(obj.ws, &f, list, cap);
-	}
 	ovl_obj_put(&obj);
 	return r;
 }
@@ -305,7 +341,6 @@ ssize_t ovl_listxattr(struct overlay *o, struct ovl_req *rq, uint64_t id, char *
 static int check_change(struct ovl_obj *obj, struct ovl_req *rq, const char *name, bool must_exist)
 {
 	struct facts f = {.type = obj->node ? obj->node->type : 0};
-	char digit;
 	int r = 0;
 
 	if (obj->ws->read_only)
@@ -318,11 +353,7 @@ static int check_change(struct ovl_obj *obj, struct ovl_req *rq, const char *nam
 		return r;
 	if (starts(name, USER) && !carries_user(f.type))
 		return -EPERM;
-	if (!must_exist || is_upper(obj))
-		return 0;
-	/* the lower has facts only; a fact may be replaced by an ordinary attribute of the same
-	 * name */
-	return get_fact(obj->ws, &f, name, &digit, 0) < 0 ? -ENODATA : 0;
+	return must_exist && !is_upper(obj) ? -ENODATA : 0;
 }
 
 static int set_upper(struct ovl_node *n, const char *name, const void *value, size_t len, int flags)
@@ -341,7 +372,6 @@ int ovl_setxattr(struct overlay *o, struct ovl_req *rq, uint64_t id, const char 
 	const void *value, size_t len, int flags)
 {
 	struct ovl_obj obj = {0};
-	bool was_lower;
 	int r = check_write(rq, name);
 
 	if (r < 0)
@@ -351,14 +381,11 @@ int ovl_setxattr(struct overlay *o, struct ovl_req *rq, uint64_t id, const char 
 	r = ovl_obj_get(o, id, &obj);
 	if (r < 0)
 		return r;
-	was_lower = !is_upper(&obj);
 	r = check_change(&obj, rq, name, flags & XATTR_REPLACE);
 	if (r == 0)
 		r = ovl_obj_writable(&obj, rq, true);
-	/* a fact that was there to be replaced is not on disk */
 	if (r == 0)
-		r = set_upper(
-			obj.node, name, value, len, was_lower ? flags & ~XATTR_REPLACE : flags);
+		r = set_upper(obj.node, name, value, len, flags);
 	ovl_obj_put(&obj);
 	return r;
 }

@@ -64,7 +64,7 @@ int op_run(struct op *op, struct sess_thread *t)
 
 bool op_is_read(enum op_kind kind)
 {
-	return kind == OP_READ;
+	return kind == OP_READ || kind == OP_GETXATTR;
 }
 
 void op_submit(struct op *op)

@@ -67,7 +67,7 @@ struct op op_begin(fuse_req_t req, enum op_kind kind, uint64_t id);
 /* Run or park. */
 void op_submit(struct op *op);
 int op_run(struct op *op, struct sess_thread *t);
-/* How long this kind may wait for a fetch in all. READ is patient, metadata holds kernel locks. */
+/* May this kind wait long? READ and GETXATTR (digests) hold no kernel lock, other metadata does. */
 bool op_is_read(enum op_kind kind);
 
 /* Run functions, beside the handlers that fill their fields. [ops_inode.c] */

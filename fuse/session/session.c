@@ -163,6 +163,16 @@ static int attach(struct session *s, int fd, struct err *e)
 	return r < 0 ? err_wrap(e, r, "watch /dev/fuse") : 0;
 }
 
+/* Before the kernel lets go of cached pages it writes the changed ones back, and waits for that.
+ * -ENOENT: it has no such inode, so no pages. Called on the overlay's threads for digests, which
+ * serve nothing else. */
+static void flush_pages(void *arg, uint64_t id)
+{
+	struct session *s = arg;
+
+	(void)fuse_lowlevel_notify_inval_inode(s->se, id, 0, 0);
+}
+
 static int start(struct session *s, struct err *e)
 {
 	int fd = -1, r;
@@ -180,6 +190,7 @@ static int start(struct session *s, struct err *e)
 	if (r < 0)
 		return r;
 	sess_mount_tune(s);
+	(void)ovl_set_flush(s->overlay, flush_pages, s, 0); /* waits only when taken away */
 	return 0;
 }
 
@@ -241,6 +252,8 @@ static bool detach(struct session *s)
 	if (s->attached)
 		sess_workers_unwatch(s->farm, fuse_session_fd(s->se));
 	if (s->has_slot && !slots_retire(s->farm->slots, s->key, deadline_ns))
+		return false;
+	if (ovl_set_flush(s->overlay, NULL, NULL, deadline_ns) < 0)
 		return false;
 	park_shutdown(s->farm->park, s);
 	return park_wait_empty(s->farm->park, s, deadline_ns);

@@ -38,7 +38,7 @@ int tree_index_open(struct tree_index **ret_index, const char *dir, uint64_t map
 		.mode = KV_CACHE,
 		.map_bytes = map_bytes,
 		.format_version = TREE_INDEX_VERSION,
-		.tables = {"trees", "sizes", "sha256", "commits"},
+		.tables = {"trees", "sizes", "digests", "commits"},
 		.metrics = metrics,
 		.name = "index",
 	};

@@ -10,12 +10,12 @@
 enum tree_table {
 	TABLE_TREES,   /* packed directory (tree_codec.h) */
 	TABLE_SIZES,   /* blob size, u64 little-endian */
-	TABLE_SHA256,  /* 32 bytes */
+	TABLE_DIGESTS, /* of a blob: 32 bytes SHA-256, 20 bytes SHA-1 */
 	TABLE_COMMITS, /* i64 little-endian committer time, then the root's oid */
 };
 
 /* Changes with any of the formats above: another version on disk is set aside and filled anew. */
-#define TREE_INDEX_VERSION 1
+#define TREE_INDEX_VERSION 2
 
 struct tree_index_metrics {
 	struct counter *hits, *misses, *stored, *damaged;

@@ -94,17 +94,21 @@ int tree_blob_size(struct tree_index *ti, const struct oid *blob, uint64_t *ret_
 	return r;
 }
 
-int tree_blob_sha256(struct tree_index *ti, const struct oid *blob, uint8_t ret_sha256[32])
+int tree_blob_digests(
+	struct tree_index *ti, const struct oid *blob, struct content_digests *ret_digests)
 {
-	uint8_t sha256[32];
-	size_t len = sizeof(sha256);
-	int r = get_fact(ti, TABLE_SHA256, blob, sha256, &len);
+	uint8_t record[CONTENT_SHA256_BYTES + CONTENT_SHA1_BYTES];
+	size_t len = sizeof(record);
+	int r = get_fact(ti, TABLE_DIGESTS, blob, record, &len);
 
-	if (r == -EBADMSG || (r == 0 && len != sizeof(sha256)))
-		return fact_damaged(ti, TABLE_SHA256, blob);
-	if (r == 0)
-		memcpy(ret_sha256, sha256, sizeof(sha256));
-	return r;
+	if (r == -EBADMSG || (r == 0 && len != sizeof(record)))
+		return fact_damaged(ti, TABLE_DIGESTS, blob);
+	if (r < 0)
+		return r;
+	ret_digests->oid = *blob;
+	memcpy(ret_digests->sha256, record, CONTENT_SHA256_BYTES);
+	memcpy(ret_digests->sha1, record + CONTENT_SHA256_BYTES, CONTENT_SHA1_BYTES);
+	return 0;
 }
 
 int tree_commit_get(struct tree_index *ti, const struct oid *commit, struct tree_commit *ret_commit)

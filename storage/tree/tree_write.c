@@ -103,15 +103,20 @@ int tree_put_blob_size(struct tree_index *ti, const struct oid *blob, uint64_t s
 	return put(ti, TABLE_SIZES, blob, &value, sizeof(value), false);
 }
 
-int tree_put_blob_sha256(struct tree_index *ti, const struct oid *blob, const uint8_t sha256[32])
+int tree_put_blob_digests(struct tree_index *ti, const struct content_digests *digests)
 {
-	uint8_t known[32];
+	uint8_t record[CONTENT_SHA256_BYTES + CONTENT_SHA1_BYTES];
+	struct content_digests known;
 
-	if (!key_ok(blob))
+	if (!key_ok(&digests->oid))
 		return -EINVAL;
-	if (tree_blob_sha256(ti, blob, known) == 0 && memcmp(known, sha256, sizeof(known)) == 0)
+	if (tree_blob_digests(ti, &digests->oid, &known) == 0 &&
+		memcmp(known.sha256, digests->sha256, CONTENT_SHA256_BYTES) == 0 &&
+		memcmp(known.sha1, digests->sha1, CONTENT_SHA1_BYTES) == 0)
 		return 0;
-	return put(ti, TABLE_SHA256, blob, sha256, sizeof(known), false);
+	memcpy(record, digests->sha256, CONTENT_SHA256_BYTES);
+	memcpy(record + CONTENT_SHA256_BYTES, digests->sha1, CONTENT_SHA1_BYTES);
+	return put(ti, TABLE_DIGESTS, &digests->oid, record, sizeof(record), false);
 }
 
 int tree_commit_put(struct tree_index *ti, const struct oid *commit, const struct tree_commit *c)

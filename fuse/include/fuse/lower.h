@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The read-only layer below a workspace, as the overlay sees it: trees and blobs by oid. Local
- * answers come at once; -EAGAIN says that something must be fetched first. lower_tree.c implements
+ * answers come at once; -EAGAIN says that something must be fetched (or computed) first. lower_tree.c implements
  * it over storage/; tests implement it in memory.
  */
 #pragma once
@@ -14,7 +14,7 @@ struct lower;
 struct origin;
 struct storage;
 
-enum lower_need_kind { LOWER_NEED_NONE, LOWER_NEED_TREE, LOWER_NEED_BLOB };
+enum lower_need_kind { LOWER_NEED_NONE, LOWER_NEED_TREE, LOWER_NEED_BLOB, LOWER_NEED_DIGESTS };
 
 /* result: 0 (ask again, it is local now) or -EIO, -ETIMEDOUT, -EHOSTUNREACH, -ECANCELED, -ENOSPC.
  * Never -ENOENT. */
@@ -36,8 +36,8 @@ struct lower_ops {
 		uint64_t deadline_ns, lower_done fn, void *arg);
 	/* Hint: this directory will be listed soon. Never blocks, may do nothing. */
 	void (*prefetch)(struct lower *l, const struct oid *tree);
-	/* SHA-256 of a blob's bytes if known without reading it: 0, or -ENOENT. */
-	int (*sha256)(struct lower *l, const struct oid *blob, uint8_t ret_sha256[32]);
+	/* Digests of a blob's bytes if known without reading it. -EAGAIN. */
+	int (*digests)(struct lower *l, const struct oid *blob, struct content_digests *ret);
 	void (*free)(struct lower *l);
 };
 

@@ -37,6 +37,8 @@ struct quota;
 struct ovl_need {
 	enum lower_need_kind kind;
 	struct oid oid;
+	uint64_t id; /* an upper file whose digests are to be computed, instead of anything of the
+			lower; 0: none */
 	struct ovl_ws *ws;
 	bool optional; /* only for count_links: if it fails or takes long, ask again without */
 };
@@ -52,6 +54,7 @@ struct ovl_req {
 	 * whose tree is not local. */
 	bool count_links;
 	struct ovl_need need; /* out, with -EAGAIN */
+	bool digested; /* ours, from call to call: digests were computed for this very request */
 };
 
 struct ovl_entry {
@@ -103,6 +106,12 @@ void ovl_ws_stats(struct ovl_ws *ws, struct ovl_ws_stats *ret_stats);
  * started. */
 int ovl_fetch(struct ovl_need *need, uint64_t deadline_ns, lower_done fn, void *arg);
 void ovl_need_drop(struct ovl_need *need);
+
+/* Makes the kernel write back what programs changed in a file through a shared mapping and the
+ * overlay has not seen yet. Called without any lock on a thread that serves no requests; may wait
+ * for requests to be served. NULL takes it away: after 0 it is not running any more; -ETIMEDOUT. */
+typedef void (*ovl_flush)(void *arg, uint64_t id);
+int ovl_set_flush(struct overlay *o, ovl_flush flush, void *arg, uint64_t deadline_ns);
 
 /* ---- requests (called by session/ops_*.c) ---- */
 
@@ -186,7 +195,7 @@ int ovl_fsync(struct overlay *o, struct ovl_req *rq, uint64_t id, bool data_only
 int ovl_statfs(struct overlay *o, struct ovl_req *rq, uint64_t id, struct statvfs *ret_stat);
 
 /* xattrs as in xattr(7): cap 0 asks for the length; -ERANGE, -ENODATA. Names of the overlay's own
- * are neither seen nor settable. */
+ * are neither seen nor settable; those of digests (ovl_xattr.c) can be read only. */
 ssize_t ovl_getxattr(struct overlay *o, struct ovl_req *rq, uint64_t id, const char *name,
 	void *value, size_t cap);
 ssize_t ovl_listxattr(struct overlay *o, struct ovl_req *rq, uint64_t id, char *list, size_t cap);

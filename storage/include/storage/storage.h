@@ -25,7 +25,7 @@ struct storage_config {
 	const char *data_dir; /* uses data_dir/index and data_dir/blobs */
 	uint64_t memory_bytes;
 	uint64_t disk_bytes;
-	unsigned fetch_threads;    /* per origin: so many for trees, and for blobs; half for
+	unsigned fetch_threads;    /* per origin: so many each for trees, blobs, digests; half for
 				      prefetches. 0 = 4 */
 	uint64_t index_map_bytes;  /* 0 = 64 GiB of address space */
 	const struct clock *clock; /* for ages in the blob store */
@@ -71,6 +71,10 @@ typedef void (*storage_done)(void *arg, int result);
 int storage_fetch_tree(struct storage *st, struct origin *o, const struct oid *tree,
 	uint64_t deadline_ns, storage_done fn, void *arg);
 int storage_fetch_blob(struct storage *st, struct origin *o, const struct oid *blob,
+	uint64_t deadline_ns, storage_done fn, void *arg);
+/* The digests of a blob's bytes into the index (tree_blob_digests). Makes the blob local and hashes
+ * it, unless they are known. */
+int storage_fetch_digests(struct storage *st, struct origin *o, const struct oid *blob,
 	uint64_t deadline_ns, storage_done fn, void *arg);
 /* Hint: fetch in the background, after all foreground work; dropped when the queue is full. */
 void storage_prefetch_tree(struct storage *st, struct origin *o, const struct oid *tree);

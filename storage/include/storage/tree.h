@@ -2,7 +2,7 @@
 /*
  * The tree index: what is known about content, by its name, so that nothing in it is ever stale.
  *	tree oid → packed directory
- *	blob oid → size, SHA-256
+ *	blob oid → size, digests of its bytes
  *	commit oid → root tree, time
  *
  * A packed directory is one versioned binary record, readable in place without copying. Entries are
@@ -11,6 +11,7 @@
  * lookup or one batch of a listing: never across a blocking call.
  */
 #pragma once
+#include "storage/content.h"
 #include "storage/digest.h"
 
 #include <stdbool.h>
@@ -85,9 +86,11 @@ int tree_put(struct tree_index *ti, const struct oid *tree, const void *record, 
 /* Object facts. tree_blob_size: 0, or -ENOENT unknown. */
 int tree_blob_size(struct tree_index *ti, const struct oid *blob, uint64_t *ret_size);
 int tree_put_blob_size(struct tree_index *ti, const struct oid *blob, uint64_t size);
-/* The SHA-256 of a blob's bytes, once known. -ENOENT otherwise. */
-int tree_blob_sha256(struct tree_index *ti, const struct oid *blob, uint8_t ret_sha256[32]);
-int tree_put_blob_sha256(struct tree_index *ti, const struct oid *blob, const uint8_t sha256[32]);
+/* The digests of a blob's bytes, once known. -ENOENT otherwise. */
+int tree_blob_digests(
+	struct tree_index *ti, const struct oid *blob, struct content_digests *ret_digests);
+/* Blob: digests->oid. Blocks until readable. */
+int tree_put_blob_digests(struct tree_index *ti, const struct content_digests *digests);
 /* Commits: root tree and committer time; never change. */
 struct tree_commit {
 	struct oid root;

@@ -99,26 +99,31 @@ static void a_value_is_kept_and_found(void **state)
 	assert_int_equal(get(w, "d", "user.on.dir", value, sizeof(value)), 1);
 }
 
-static void the_oid_of_a_lower_file_is_told_without_fetching(void **state)
+/* What the values are is in test_ovl_digest.c. */
+static void digests_are_neither_listed_nor_settable(void **state)
 {
+	static const char *const facts[] = {"user.coppice.oid", "user.coppice.sha256.raw",
+		"user.sha256", "user.sha1", "user.coppice.of.the.future"};
 	struct world *w = *state;
-	char value[OID_HEX_MAX] = "", hex[OID_HEX_MAX], names[128];
-	struct oid oid = fake_lower_oid(w->fake, "tool");
-	ssize_t n;
+	char value[128];
 
-	fake_lower_set_missing(w->fake, false, true, false);
-	n = get(w, "tool", "user.coppice.oid", value, sizeof(value));
-	assert_int_equal(n, 40);
-	assert_string_equal(value, oid_hex(&oid, hex));
-	assert_int_equal(get(w, "tool", "user.coppice.oid", NULL, 0), 40);
-	assert_true(list(w, "tool", names, sizeof(names)) > 0);
-	assert_string_equal(names, "user.coppice.oid");
-	fake_lower_set_missing(w->fake, false, false, false);
-	/* a changed file has other content */
-	assert_int_equal(world_write(w, "tool", "x", 1, 0), 1);
-	assert_int_equal(get(w, "tool", "user.coppice.oid", value, sizeof(value)), -ENODATA);
-	assert_int_equal(set(w, "tool", "user.coppice.oid", "forged", 0), -EPERM);
-	assert_int_equal(take(w, "tool", "user.coppice.oid"), -EPERM);
+	assert_int_equal(set(w, "d/file", "user.mine", "x", 0), 0); /* an upper one */
+	for (size_t i = 0; i < sizeof(facts) / sizeof(facts[0]); i++) {
+		assert_int_equal(set(w, "tool", facts[i], "forged", 0), -EPERM);
+		assert_int_equal(take(w, "tool", facts[i]), -EPERM);
+		assert_int_equal(set(w, "d/file", facts[i], "forged", 0), -EPERM);
+		assert_int_equal(take(w, "d/file", facts[i]), -EPERM);
+		assert_int_equal(set(w, "d", facts[i], "forged", 0), -EPERM);
+		assert_int_equal(get(w, "d", facts[i], value, sizeof(value)), -ENODATA);
+	}
+	assert_int_equal(
+		get(w, "tool", "user.coppice.of.the.future", value, sizeof(value)), -ENODATA);
+	assert_int_equal(world_upper_stat(w, "tool", &(struct stat){0}), -ENOENT);
+	assert_int_equal(list(w, "tool", value, sizeof(value)), 0);
+	/* left by somebody who wrote into the upper: not seen, and not believed */
+	assert_int_equal(ovl_xattr_at_set(w->ws->upper_fd, "d/file", "user.sha256", "x", 1, 0), 0);
+	assert_int_equal(list(w, "d/file", value, sizeof(value)), 10);
+	assert_string_equal(value, "user.mine");
 }
 
 static void the_overlays_own_are_neither_seen_nor_forged(void **state)
@@ -173,7 +178,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 		TEST(a_value_is_kept_and_found),
-		TEST(the_oid_of_a_lower_file_is_told_without_fetching),
+		TEST(digests_are_neither_listed_nor_settable),
 		TEST(the_overlays_own_are_neither_seen_nor_forged),
 		TEST(other_namespaces_have_nothing),
 		TEST(user_attributes_are_for_files_and_directories),

@@ -351,6 +351,65 @@ static void test_everything_at_once(void **state)
 	}
 }
 
+static void test_digests_are_computed_once(void **state)
+{
+	static const uint8_t sha256[] = {0x65, 0xce, 0x01, 0xfc};
+	struct world *w = *state;
+	struct oid blob = world_oid(w, "main:README"), empty = world_oid(w, "main:src/deep/empty");
+	struct tree_index *index = storage_tree_index(w->st);
+	struct content_digests d;
+	struct tally t;
+
+	tally_init(&t);
+	assert_int_equal(tree_blob_digests(index, &blob, &d), -ENOENT);
+	for (unsigned i = 0; i < 20; i++)
+		assert_int_equal(
+			storage_fetch_digests(w->st, w->origin, &blob, in_ms(5000), tally_note, &t),
+			0);
+	tally_wait(&t, 20);
+	assert_int_equal(t.ok, 20);
+	assert_int_equal(w->plan.calls, 1);
+	assert_int_equal(tree_blob_digests(index, &blob, &d), 0);
+	assert_true(oid_equal(&d.oid, &blob));
+	assert_memory_equal(d.sha256, sha256, sizeof(sha256));
+	/* known: neither the blob nor the origin is needed any more */
+	w->plan.hang = true;
+	assert_int_equal(
+		storage_fetch_digests(w->st, w->origin, &blob, in_ms(5000), tally_note, &t), 0);
+	tally_wait(&t, 21);
+	assert_int_equal(t.ok, 21);
+	w->plan.hang = false;
+	assert_int_equal(
+		storage_fetch_digests(w->st, w->origin, &empty, in_ms(5000), tally_note, &t), 0);
+	tally_wait(&t, 22);
+	assert_int_equal(tree_blob_digests(index, &empty, &d), 0);
+	assert_int_equal(d.sha256[0], 0xe3);
+	tally_fini(&t);
+}
+
+static void test_digests_of_bad_content_are_not_kept(void **state)
+{
+	struct world *w = *state;
+	struct oid blob = world_oid(w, "main:README");
+	struct content_digests d;
+	struct tally t;
+
+	tally_init(&t);
+	w->plan.corrupt = true;
+	assert_int_equal(
+		storage_fetch_digests(w->st, w->origin, &blob, in_ms(5000), tally_note, &t), 0);
+	tally_wait(&t, 1);
+	assert_int_equal(t.last, -EIO);
+	w->plan.corrupt = false;
+	w->plan.hang = true;
+	assert_int_equal(
+		storage_fetch_digests(w->st, w->origin, &blob, in_ms(50), tally_note, &t), 0);
+	tally_wait(&t, 2);
+	assert_int_equal(t.last, -ETIMEDOUT);
+	assert_int_equal(tree_blob_digests(storage_tree_index(w->st), &blob, &d), -ENOENT);
+	tally_fini(&t);
+}
+
 static void test_bad_ids_are_refused(void **state)
 {
 	struct world *w = *state;
@@ -381,6 +440,8 @@ int main(void)
 		T(test_foreground_passes_prefetch),
 		T(test_blobs_do_not_hold_up_directories),
 		T(test_prefetch_makes_it_local),
+		T(test_digests_are_computed_once),
+		T(test_digests_of_bad_content_are_not_kept),
 		T(test_bad_ids_are_refused),
 		T(test_everything_at_once),
 	};
