@@ -31,8 +31,10 @@ int ovl_new(struct overlay **ret_overlay, const struct ovl_config *config)
 	unsigned max = config->fds_max ? config->fds_max : FDS_MAX_DEFAULT;
 	int r = o ? ovl_digester_new(&o->digester) : -ENOMEM;
 
-	if (!o)
-		return -ENOMEM;
+	if (r < 0) {
+		free(o);
+		return r;
+	}
 	(void)snprintf(o->tenant, sizeof(o->tenant), "%s", config->tenant);
 	o->clock = config->clock;
 	o->metrics = config->metrics;
@@ -51,9 +53,9 @@ struct overlay *ovl_free(struct overlay *o)
 {
 	if (!o)
 		return NULL;
+	ovl_digester_free(o->digester);
 	hashmap_fini(&o->by_serial);
 	lock_fini(&o->fds.lock);
-	ovl_digester_free(o->digester);
 	rwlock_fini(&o->lock);
 	free(o);
 	return NULL;

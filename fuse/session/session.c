@@ -253,7 +253,7 @@ static bool detach(struct session *s)
 		sess_workers_unwatch(s->farm, fuse_session_fd(s->se));
 	if (s->has_slot && !slots_retire(s->farm->slots, s->key, deadline_ns))
 		return false;
-	if (ovl_set_flush(s->overlay, NULL, NULL, deadline_ns) < 0)
+	if (s->attached && ovl_set_flush(s->overlay, NULL, NULL, deadline_ns) < 0)
 		return false;
 	park_shutdown(s->farm->park, s);
 	return park_wait_empty(s->farm->park, s, deadline_ns);
