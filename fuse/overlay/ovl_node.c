@@ -171,7 +171,7 @@ static int insert(struct ovl_ws *ws, struct ovl_node *n, struct ovl_node **ret_t
 int ovl_node_add(struct ovl_ws *ws, const struct ovl_node_init *init, struct ovl_node **ret_node,
 	bool *ret_made)
 {
-	struct ovl_node *there = ovl_table_pin(ws, init->id), *n;
+	struct ovl_node *there = ovl_table_pin(ws, init->id), *n = NULL;
 	int r = 0;
 
 	*ret_made = false;
