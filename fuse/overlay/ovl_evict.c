@@ -152,6 +152,20 @@ void ovl_evict_all(struct ovl_ws *ws, bool clean)
 	ws->root = NULL;
 }
 
+bool ovl_quota_returns(struct overlay *o, uint64_t id)
+{
+	struct ovl_ws *ws = ovl_ws_of(o, id);
+	bool returns;
+
+	if (!ws)
+		return false;
+	ovl_evict_pending(ws); /* what waits for nobody but us */
+	/* acquire: an orphan is given back before it is counted off */
+	returns = atomic_load_explicit(&ws->orphan_count, memory_order_acquire) != 0;
+	ovl_ws_unref(ws);
+	return returns;
+}
+
 void ovl_forget(struct overlay *o, uint64_t id, uint64_t count)
 {
 	struct ovl_ws *ws = ovl_ws_of(o, id);

@@ -399,5 +399,6 @@ void ovl_orphan_reap(struct ovl_node *node)
 		ws->orphan_fd, name, 0); /* swept, and charged until, the next start otherwise */
 	ovl_flag_clear(node, OVL_UPPER);
 	ovl_charge_drop(node);
-	atomic_fetch_sub_explicit(&ws->orphan_count, 1, memory_order_relaxed);
+	/* release: see ovl_quota_returns */
+	atomic_fetch_sub_explicit(&ws->orphan_count, 1, memory_order_release);
 }

@@ -55,7 +55,10 @@ struct op {
 	dev_t rdev;
 	unsigned flags; /* open, rename, xattr flags; whence; data_only; kill_suid; enum ovl_set */
 	const struct stat *attr; /* SETATTR */
-	bool second_look;        /* refused by the quota once already */
+	/* refused by the quota (reply.c): */
+	uint64_t quota_until_ns; /* tried again until then; 0: not refused yet */
+	uint64_t pause_ns;       /* before the next attempt */
+	bool quota_settled;      /* nothing was about to be given back when this attempt began */
 };
 
 /* Calls the overlay and replies. -EAGAIN: neither was done for good, op->rq.need says what is

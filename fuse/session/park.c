@@ -26,7 +26,6 @@
 #include <errno.h>
 #include <string.h>
 
-#define PAUSE_NS (3 * NS_PER_MS)
 /* For what is only better to know (ovl_need.optional). The fetch itself goes on. */
 #define OPTIONAL_NS (250 * NS_PER_MS)
 
@@ -275,7 +274,7 @@ static void wait_for_fetch(struct parked *rec)
 static void wait_a_moment(struct parked *rec)
 {
 	rec->pausing = true;
-	rec->timer.deadline_ns = clock_after(rec->park->config.clock, PAUSE_NS);
+	rec->timer.deadline_ns = clock_after(rec->park->config.clock, rec->op.pause_ns);
 	fuse_req_interrupt_func(rec->op.req, on_interrupt, rec);
 	start_waiting(rec);
 }

@@ -8,7 +8,7 @@
  *	            ▲          │
  *	            └──────────┘ the repeated call found something else missing: same deadline
  *
- * An op without a need only waits a moment (a second look at the quota, see reply.c).
+ * An op without a need only pauses (another look at the quota, see reply.c).
  */
 #pragma once
 #include <stdbool.h>

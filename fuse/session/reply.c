@@ -11,7 +11,13 @@
  */
 #include "session/op.h"
 
+#include <base/clock.h>
 #include <errno.h>
+
+/* A change that the quota refuses is tried again for so long, if removed files are still to be
+ * given back; a file that stays open after its removal may never be. */
+#define QUOTA_WAIT_NS  (1 * NS_PER_S)
+#define QUOTA_PAUSE_NS (3 * NS_PER_MS)
 
 /* About 136 years; the kernel clamps it to its own largest time. */
 #define FOREVER_S ((double)UINT32_MAX)
@@ -38,15 +44,35 @@ void reply_error(struct op *op, int r)
 	(void)fuse_reply_err(op->req, reply_errno(r)); /* a lost reply is counted in custom_io.c */
 }
 
+/* A node in the workspace that grows. */
+static uint64_t changed_node(const struct op *op)
+{
+	return op->kind == OP_COPY_RANGE ? op->id2 : op->id;
+}
+
+/* What a removed file took is given back when the kernel forgets it, just after the removal was
+ * answered: a job that makes room and then writes must not be refused for that. So a refusal is
+ * final only if nothing was about to be given back when the attempt began: the last FORGET may
+ * come between the attempt and this look. */
+static bool quota_may_return(struct op *op)
+{
+	uint64_t now = clock_mono_ns(op->s->farm->clock);
+
+	if (op->quota_settled)
+		return false;
+	if (!op->quota_until_ns)
+		op->quota_until_ns = now + QUOTA_WAIT_NS;
+	op->quota_settled =
+		now >= op->quota_until_ns || !ovl_quota_returns(op->s->overlay, changed_node(op));
+	op->pause_ns = op->quota_settled ? 0 : QUOTA_PAUSE_NS;
+	op->rq.need = (struct ovl_need){0};
+	return true;
+}
+
 static bool must_wait(struct op *op, int r)
 {
-	/* What a removed file took is given back when the kernel forgets it, just after the removal
-	 * was answered: a job that makes room and then writes must not be refused for that. */
-	if (r == -EDQUOT && !op->second_look) {
-		op->second_look = true;
-		op->rq.need = (struct ovl_need){0};
+	if (r == -EDQUOT && quota_may_return(op))
 		return true;
-	}
 	return r == -EAGAIN && op->rq.need.kind != LOWER_NEED_NONE;
 }
 

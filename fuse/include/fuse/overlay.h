@@ -95,6 +95,9 @@ int ovl_ws_add(struct overlay *o, const struct ovl_ws_config *config, struct ovl
  * and usage, closes. What is on disk stays. The usage is given back to the quota's parent by the
  * owner of the quota, not here. */
 void ovl_ws_remove(struct overlay *o, struct ovl_ws *ws);
+/* The same for a workspace whose directory is going to be deleted: nothing is written for a later
+ * start. */
+void ovl_ws_discard(struct overlay *o, struct ovl_ws *ws);
 uint64_t ovl_ws_root_id(const struct ovl_ws *ws);
 
 struct ovl_ws_stats {
@@ -119,6 +122,9 @@ int ovl_set_flush(struct overlay *o, ovl_flush flush, void *arg, uint64_t deadli
 int ovl_lookup(struct overlay *o, struct ovl_req *rq, uint64_t parent, const char *name,
 	struct ovl_entry *ret_entry);
 void ovl_forget(struct overlay *o, uint64_t id, uint64_t count);
+/* After -EDQUOT: will the workspace of `id` get something back by itself, because there are removed
+ * objects that the kernel has not forgotten yet? */
+bool ovl_quota_returns(struct overlay *o, uint64_t id);
 int ovl_getattr(struct overlay *o, struct ovl_req *rq, uint64_t id, struct stat *ret_attr);
 
 enum ovl_set {

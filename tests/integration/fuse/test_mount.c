@@ -14,6 +14,7 @@
 
 #include "session/wire.h"
 
+#include <base/clock.h>
 #include <base/io.h>
 #include <dirent.h>
 #include <errno.h>
@@ -258,6 +259,46 @@ static void test_foreign_write_drops_set_id(void **state)
 	assert_int_equal(close(dir), 0);
 }
 
+/* A file that was removed makes room at once, though its quota is given back by a FORGET that comes
+ * after the removal; a quota that is really full refuses without waiting. */
+static void test_removal_makes_room_at_once(void **state)
+{
+	struct mount_world *w = *state;
+	char name[32];
+	uint64_t begin_ns, used;
+	int fd;
+
+	write_text(at(w, "f0"), "x");
+	used = quota_used(&w->quota, QUOTA_INODES);
+	quota_set_limit(&w->quota, QUOTA_INODES, used);
+	for (unsigned i = 0; i < 1000; i++) {
+		(void)snprintf(name, sizeof(name), "f%u", i); /* fits, as the next */
+		assert_int_equal(unlink(at(w, name)), 0);
+		(void)snprintf(name, sizeof(name), "f%u", i + 1);
+		fd = creat(at(w, name), 0644);
+		assert_true(fd >= 0);
+		assert_int_equal(close(fd), 0);
+	}
+	assert_int_equal(quota_used(&w->quota, QUOTA_INODES), used);
+	begin_ns = clock_mono_ns(&clock_system);
+	for (unsigned i = 0; i < 100; i++) {
+		assert_int_equal(creat(at(w, "one-more"), 0644), -1);
+		assert_int_equal(errno, EDQUOT);
+	}
+	assert_true(clock_mono_ns(&clock_system) - begin_ns < NS_PER_S);
+	fd = open(at(w, "f1000"), O_RDONLY);
+	assert_true(fd >= 0);
+	assert_int_equal(unlink(at(w, "f1000")), 0);
+	begin_ns = clock_mono_ns(&clock_system);
+	assert_int_equal(creat(at(w, "one-more"), 0644), -1); /* it may be closed any moment */
+	assert_int_equal(errno, EDQUOT);
+	assert_true(clock_mono_ns(&clock_system) - begin_ns < 5 * NS_PER_S);
+	assert_int_equal(close(fd), 0);
+	fd = creat(at(w, "one-more"), 0644);
+	assert_true(fd >= 0);
+	assert_int_equal(close(fd), 0);
+}
+
 static void test_exec_and_remove_everything(void **state)
 {
 	struct mount_world *w = *state;
@@ -431,6 +472,7 @@ int main(void)
 		WITH_MOUNT(test_foreign_write_drops_set_id),
 		WITH_MOUNT(test_exec_and_remove_everything),
 		WITH_MOUNT(test_quota_and_statfs),
+		WITH_MOUNT(test_removal_makes_room_at_once),
 		WITH_MOUNT(test_changes_survive_a_restart),
 		WITH_MOUNT(test_everything_missing_is_fetched),
 		WITH_MOUNT(test_a_failing_lower_is_never_absence),
