@@ -131,7 +131,10 @@ void mount_detach(struct mount *mt)
 			mt->rec.mountpoint); /* a sweep at the next start finds what is left */
 	mt->bound = false;
 	sess_workspace_removed(mt->host->session, mt->rec.job_id);
-	ovl_ws_remove(mt->host->overlay, mt->ws);
+	if (mt->rec.state == MOUNT_DELETING)
+		ovl_ws_discard(mt->host->overlay, mt->ws);
+	else
+		ovl_ws_remove(mt->host->overlay, mt->ws);
 	mt->ws = NULL;
 	close_account(mt);
 	mount_host_release(mt->registry, mt->host);

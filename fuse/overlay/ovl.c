@@ -146,7 +146,7 @@ static bool in_use(struct ovl_ws *ws)
 	return atomic_load(&ws->ref.count) > 1 + needs;
 }
 
-void ovl_ws_remove(struct overlay *o, struct ovl_ws *ws)
+static void take_away(struct overlay *o, struct ovl_ws *ws, bool keep)
 {
 	rwlock_write(&o->lock);
 	(void)hashmap_remove(&o->by_serial, ws->serial);
@@ -161,8 +161,18 @@ void ovl_ws_remove(struct overlay *o, struct ovl_ws *ws)
 		(void)cond_wait_until(
 			&ws->copy_done, &ws->copy_lock, clock_after(&clock_system, REMOVE_POLL_NS));
 	lock_release(&ws->copy_lock);
-	ovl_ws_close(ws, true);
+	ovl_ws_close(ws, keep);
 	ovl_ws_unref(ws);
+}
+
+void ovl_ws_remove(struct overlay *o, struct ovl_ws *ws)
+{
+	take_away(o, ws, true);
+}
+
+void ovl_ws_discard(struct overlay *o, struct ovl_ws *ws)
+{
+	take_away(o, ws, false);
 }
 
 /* ---- the root directory ---- */

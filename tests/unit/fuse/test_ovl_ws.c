@@ -10,6 +10,7 @@
 
 #include <pthread.h>
 #include <sys/stat.h>
+#include <sys/xattr.h>
 
 #include "alloc_fault.h"
 #include "overlay/ovl_state.h"
@@ -108,6 +109,36 @@ static void test_two_are_apart(void **state)
 	assert_int_equal(
 		ovl_getattr(w->o, world_rq(w), 3ull << OVL_LOCAL_BITS | 1, &e.attr), -ESTALE);
 	ovl_forget(w->o, 3ull << OVL_LOCAL_BITS | 1, 1);
+}
+
+static bool has_mark(const struct other *x, const char *name)
+{
+	char path[400];
+	uint64_t mark;
+
+	(void)snprintf(path, sizeof(path), "%s/upper/%s", x->dir, name); /* fits */
+	return lgetxattr(path, OVL_XATTR_NODE, &mark, sizeof(mark)) == sizeof(mark);
+}
+
+/* An id mark is for the next start: without one it is not worth a write. */
+static void test_nothing_is_written_for_a_directory_that_goes(void **state)
+{
+	struct world *w = *state;
+	struct ovl_entry e;
+	struct ovl_ws *ws;
+	struct other x;
+
+	for (unsigned discard = 0; discard < 2; discard++) {
+		const char *name = discard ? "two" : "one";
+
+		other_init(&x, w, "other", 3 + discard);
+		assert_int_equal(ovl_ws_add(w->o, &x.config, &ws, NULL), 0);
+		assert_int_equal(
+			ovl_create(w->o, world_rq(w), ovl_ws_root_id(ws), name, 0644, O_EXCL, &e),
+			0);
+		(discard ? ovl_ws_discard : ovl_ws_remove)(w->o, ws);
+		assert_int_equal(has_mark(&x, name), !discard);
+	}
 }
 
 static void never(void *arg, int result)
@@ -241,6 +272,7 @@ int main(void)
 		T(test_refusals),
 		T(test_another_format),
 		T(test_two_are_apart),
+		T(test_nothing_is_written_for_a_directory_that_goes),
 		T(test_a_need_outlives_the_workspace),
 		T(test_removed_under_calls),
 		T(test_no_memory),
