@@ -114,6 +114,7 @@ def main():
     groups = chosen_groups(set(filter(None, a.rows.split(','))))
     corpus = Corpus(a.scale)
     folder = tempfile.mkdtemp(prefix='run-', dir=corpus.folder)
+    columns.spread(folder)
     made = []
     try:
         made = make_columns(a.columns.split(','), folder, [corpus[name] for name in sorted({g.tree for g in groups})])
