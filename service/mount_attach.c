@@ -20,6 +20,15 @@ static int add_workspace(struct mount *mt, const struct mount_attach *how, struc
 {
 	const struct mount_record *r = &mt->rec;
 	_cleanup_free_ char *dir = path_join(mt->registry->workspaces_dir, r->mount_id);
+	struct mount_lower_config lower = {
+		.storage = mt->registry->config.storage,
+		.cfg = mt->registry->config.cfg,
+		.metrics = mt->registry->config.metrics,
+		.clock = mt->registry->config.clock,
+		.origin = how->origin,
+		.origin_name = r->origin,
+		.fetches = mt->fetches,
+	};
 	struct ovl_ws_config config = {
 		.name = r->job_id,
 		.serial = r->serial,
@@ -38,7 +47,7 @@ static int add_workspace(struct mount *mt, const struct mount_attach *how, struc
 	if (how->recover && access(dir, F_OK) < 0)
 		return err_set(e, -ENOENT, "WORKSPACE_LOST",
 			"the directory of the workspace, %s, is not there", dir);
-	config.lower = mount_lower_new(mt->registry->config.storage, how->origin, mt->fetches);
+	config.lower = mount_lower_new(&lower);
 	if (!config.lower)
 		return err_set(e, -ENOMEM, "", "no memory");
 	err = ovl_ws_add(mt->host->overlay, &config, &mt->ws, e);

@@ -5,7 +5,7 @@
  */
 #include "mount_lower.h"
 
-#include "mount_lower_cached.h"
+#include "mount_lower_late.h"
 
 #include <base/list.h>
 #include <errno.h>
@@ -160,20 +160,20 @@ static const struct lower_ops counted_ops = {
 	.free = counted_free,
 };
 
-struct lower *mount_lower_new(
-	struct storage *storage, struct origin *origin, struct mount_fetches *fetches)
+struct lower *mount_lower_new(const struct mount_lower_config *config)
 {
 	struct counted *c = calloc(1, sizeof(*c));
 
 	if (!c)
 		return NULL;
 	c->lower.ops = &counted_ops;
-	c->storage = storage;
-	c->inner = origin ? lower_tree_new(storage, origin) : mount_lower_cached_new(storage);
+	c->storage = config->storage;
+	c->inner = config->origin ? lower_tree_new(config->storage, config->origin)
+				  : mount_lower_late_new(config);
 	if (!c->inner) {
 		free(c);
 		return NULL;
 	}
-	c->fetches = mount_fetches_ref(fetches);
+	c->fetches = mount_fetches_ref(config->fetches);
 	return &c->lower;
 }

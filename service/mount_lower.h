@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The lower of one mount: over its origin, with what it fetched counted; or, when the origin is
+ * The lower of one mount: over its origin, with what it fetched counted; or, while the origin is
  * gone, over what the caches still hold.
  */
 #pragma once
@@ -8,6 +8,9 @@
 #include <fuse/lower.h>
 #include <stdint.h>
 
+struct cfg;
+struct clock;
+struct metrics;
 struct origin;
 struct storage;
 
@@ -21,7 +24,14 @@ struct mount_fetches *mount_fetches_new(void); /* NULL: no memory */
 struct mount_fetches *mount_fetches_ref(struct mount_fetches *f);
 struct mount_fetches *mount_fetches_unref(struct mount_fetches *f);
 
-/* `origin` NULL: everything that is not cached is -EIO. Takes its own references. NULL: no memory.
- */
-struct lower *mount_lower_new(
-	struct storage *storage, struct origin *origin, struct mount_fetches *fetches);
+struct mount_lower_config {
+	struct storage *storage;
+	const struct cfg *cfg;
+	struct metrics *metrics;
+	const struct clock *clock;
+	struct origin *origin; /* NULL: it could not be opened; see mount_lower_late.h */
+	const char *origin_name;
+	struct mount_fetches *fetches;
+};
+/* Takes its own references; what else the configuration points to outlives it. NULL: no memory. */
+struct lower *mount_lower_new(const struct mount_lower_config *config);
