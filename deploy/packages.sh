@@ -19,7 +19,7 @@ COPPICE_RUN_PACKAGES="
 
 COPPICE_TEST_PACKAGES="
 	libcmocka-dev git fuse3 python3 python3-grpcio python3-protobuf attr acl procps util-linux
-	clang-format shellcheck
+	rsync ccache clang-format shellcheck
 "
 
 # coppice_missing PACKAGE...: those that are not installed, one per line.
