@@ -100,8 +100,10 @@ class Many(unittest.TestCase):
             self.assertEqual(self.left_in(node), [])
 
     def left_in(self, node):
-        """Directories of workspaces, sockets and mounts that a stopped daemon left."""
-        left = [os.path.join(folder, name) for folder, folders, files in os.walk(node.run) for name in files]
+        """Directories of workspaces, sockets and mountpoints that a stopped daemon left."""
+        left = [os.path.relpath(os.path.join(folder, name), node.run) for folder, folders, files in os.walk(node.run)
+                for name in folders + files]
+        left = [name for name in left if name not in ('lock', 'mnt', 'sessions')]  # of the run_dir itself
         for folder in ('workspaces', 'trash'):
             if os.path.isdir(os.path.join(node.data, folder)):
                 left += os.listdir(os.path.join(node.data, folder))
