@@ -128,6 +128,10 @@ static int list_lower(struct listing *l, const char *name, struct ovl_found *fou
 		return emit_bare(l, name, id, found->lower_mode & S_IFMT, next);
 	if (S_ISDIR(found->lower_mode) && !oid_is_none(&found->lower_oid))
 		subdirs = ovl_lower_subdirs(ws, &found->lower_oid);
+	/* A walk goes on into it without looking it up: the reply enters it. Its siblings are
+	 * fetched meanwhile. */
+	if (subdirs == OVL_SUBDIRS_UNKNOWN)
+		ws->lower->ops->prefetch(ws->lower, &found->lower_oid);
 	ovl_lower_attr(ws, id, found->lower_mode, found->lower_size, subdirs, &entry.attr);
 	entry.id = id;
 	return emit(l, name, &entry, next);

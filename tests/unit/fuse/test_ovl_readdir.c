@@ -289,6 +289,51 @@ static void test_not_local(void **state)
 	free(s);
 }
 
+static void arrived(void *arg, int result)
+{
+	(void)arg;
+	assert_int_equal(result, 0);
+}
+
+/* All of the lower is remote but for one directory's own listing. */
+static void only_local(struct world *w, const char *path)
+{
+	struct lower *l = fake_lower_open(w->fake);
+	struct oid oid = fake_lower_oid(w->fake, path);
+
+	fake_lower_set_missing(w->fake, true, true, false);
+	assert_int_equal(l->ops->fetch(l, LOWER_NEED_TREE, &oid, NS_NEVER, arrived, NULL), 0);
+	l->ops->free(l);
+}
+
+/* A walk enters what a listing with attributes shows without looking it up: the listing itself
+ * tells what will be wanted next. */
+static void test_listed_directories_are_asked_for(void **state)
+{
+	struct world *w = *state;
+	const struct fake_lower_stats *stats = fake_lower_stats(w->fake);
+	uint64_t before = stats->prefetches;
+	struct world_at at;
+	struct seen *s;
+
+	assert_int_equal(world_walk(w, "d", &at), 0);
+	s = list(w, at.e.id, true, 100);
+	forget_all(w, s);
+	free(s);
+	assert_int_equal(stats->prefetches, before); /* all is local */
+	only_local(w, "d");
+	s = list(w, at.e.id, true, 100);
+	assert_int_equal(stats->prefetches, before + 1);
+	assert_int_equal(find(s, "sub")->attr.st_nlink, 1); /* not counted */
+	forget_all(w, s);
+	free(s);
+	before = stats->prefetches;
+	s = list(w, at.e.id, false, 100);
+	assert_int_equal(stats->prefetches, before); /* names only: nobody goes on from here */
+	free(s);
+	world_forget(w, &at);
+}
+
 static void test_odd_requests(void **state)
 {
 	struct world *w = *state;
@@ -338,6 +383,7 @@ int main(void)
 		T(test_positions_survive),
 		T(test_sizes_not_known),
 		T(test_not_local),
+		T(test_listed_directories_are_asked_for),
 		T(test_odd_requests),
 		T(test_the_root_of_the_session),
 	};
