@@ -53,8 +53,12 @@ static const char *rank_name(enum lock_rank rank)
 		return "ORIGIN";
 	case LOCK_RANK_BLOB:
 		return "BLOB";
+	case LOCK_RANK_BLOB_RECLAIM:
+		return "BLOB_RECLAIM";
 	case LOCK_RANK_BLOB_TIER:
 		return "BLOB_TIER";
+	case LOCK_RANK_BLOB_INDEX:
+		return "BLOB_INDEX";
 	case LOCK_RANK_KV:
 		return "KV";
 	case LOCK_RANK_POOL:

@@ -178,7 +178,7 @@ int disk_files_open(struct disk_files **ret_files, const struct disk_files_confi
 	f->index = config->index;
 	f->space = config->space;
 	f->stamp = config->stamp;
-	lock_init(&f->lock, DISK_RANK_STORE);
+	lock_init(&f->lock, LOCK_RANK_BLOB_TIER);
 	list_init(&f->lru);
 	for (unsigned i = 0; i < BUCKETS; i++)
 		list_init(&f->bucket[i]);

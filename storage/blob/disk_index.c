@@ -198,7 +198,7 @@ int disk_index_new(struct disk_index **ret_index)
 	for (unsigned i = 0; i < SHARDS; i++) {
 		struct shard *s = &ix->shard[i];
 
-		lock_init(&s->lock, DISK_RANK_INDEX);
+		lock_init(&s->lock, LOCK_RANK_BLOB_INDEX);
 		s->table = calloc(TABLE_MIN, sizeof(*s->table));
 		s->mask = TABLE_MIN - 1;
 		if (!s->table)

@@ -17,11 +17,6 @@
 #include <stdint.h>
 #include <unistd.h>
 
-#define DISK_RANK_RECLAIM ((enum lock_rank)(LOCK_RANK_BLOB + 1))
-#define DISK_RANK_STORE   LOCK_RANK_BLOB_TIER /* the log, the files: never both */
-#define DISK_RANK_INDEX   ((enum lock_rank)(LOCK_RANK_BLOB_TIER + 1))
-#define DISK_RANK_SPACE   LOCK_RANK_LEAF
-
 /* An open descriptor with holders. Content behind it stays readable while held, even when its name
  * is gone. `pins` says how many of them forbid eviction; it rises only under the lock that guards
  * removal. */

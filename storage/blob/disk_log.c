@@ -180,7 +180,7 @@ int disk_log_open(struct disk_log **ret_log, const struct disk_log_config *confi
 	log = calloc(1, sizeof(*log));
 	if (!log)
 		return -ENOMEM;
-	lock_init(&log->lock, DISK_RANK_STORE);
+	lock_init(&log->lock, LOCK_RANK_BLOB_TIER);
 	log->segment_bytes = config->segment_bytes;
 	log->index = config->index;
 	log->space = config->space;

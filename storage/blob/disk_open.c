@@ -122,8 +122,8 @@ int blob_disk_new(struct blob_tier *ret_tier, const struct blob_disk_config *con
 
 	if (!t)
 		return err_set(e, -ENOMEM, NULL, "no memory for the blob store");
-	lock_init(&t->space.lock, DISK_RANK_SPACE);
-	lock_init(&t->reclaim_lock, DISK_RANK_RECLAIM);
+	lock_init(&t->space.lock, LOCK_RANK_LEAF);
+	lock_init(&t->reclaim_lock, LOCK_RANK_BLOB_RECLAIM);
 	blob_counters_init(&t->counters, config->metrics, "disk");
 	t->dirfd = -1;
 	t->space.budget = config->budget_bytes;

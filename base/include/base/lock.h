@@ -28,16 +28,18 @@ enum lock_rank {
 				    ovl_dir_lock_pair) */
 	LOCK_RANK_OVL_NODE =
 		64, /* fuse/overlay: one file's upper state: copy-up, write, attributes */
-	LOCK_RANK_OVL_TABLE = 66,   /* fuse/overlay: shard of the id → node table */
-	LOCK_RANK_OVL_FDS = 67,     /* fuse/overlay: LRU of open descriptors */
-	LOCK_RANK_OVL_JOURNAL = 68, /* fuse/overlay: append to the workspace journal */
-	LOCK_RANK_STORAGE = 70,     /* storage: table of sources and fetches under way */
-	LOCK_RANK_ORIGIN = 72,      /* storage/origin: registry, handles */
-	LOCK_RANK_BLOB = 74,        /* storage/blob: single-flight table */
-	LOCK_RANK_BLOB_TIER = 76,   /* storage/blob: one tier's index */
-	LOCK_RANK_KV = 80,          /* storage/kv: writer queue */
-	LOCK_RANK_POOL = 90,        /* base: worker pool queue, cancel token */
-	LOCK_RANK_LEAF = 100,       /* nothing is taken under it: metrics, quota, small lists */
+	LOCK_RANK_OVL_TABLE = 66,    /* fuse/overlay: shard of the id → node table */
+	LOCK_RANK_OVL_FDS = 67,      /* fuse/overlay: LRU of open descriptors */
+	LOCK_RANK_OVL_JOURNAL = 68,  /* fuse/overlay: append to the workspace journal */
+	LOCK_RANK_STORAGE = 70,      /* storage: table of sources and fetches under way */
+	LOCK_RANK_ORIGIN = 72,       /* storage/origin: registry, handles */
+	LOCK_RANK_BLOB = 74,         /* storage/blob: single-flight table */
+	LOCK_RANK_BLOB_RECLAIM = 75, /* storage/blob: one reclaimer of the disk at a time */
+	LOCK_RANK_BLOB_TIER = 76,    /* storage/blob: one tier: the memory's, the log, the files */
+	LOCK_RANK_BLOB_INDEX = 77,   /* storage/blob: what the disk has; perhaps under a tier's */
+	LOCK_RANK_KV = 80,           /* storage/kv: writer queue */
+	LOCK_RANK_POOL = 90,         /* base: worker pool queue, cancel token */
+	LOCK_RANK_LEAF = 100,        /* nothing is taken under it: metrics, quota, small lists */
 };
 
 struct lock {
