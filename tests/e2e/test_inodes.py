@@ -16,7 +16,6 @@ COMMIT_TIME_NS = 1700000000 * 10**9  # of repo_maker's commits
 
 def drop_caches(what=3):
     """2: dentries and inodes, so the kernel sends FORGET; 3: pages too."""
-    os.sync()
     with open('/proc/sys/vm/drop_caches', 'w', encoding='ascii') as f:
         f.write(str(what))
 
