@@ -32,7 +32,7 @@ void ovl_tmp_name(struct ovl_ws *ws, char name[OVL_WORK_NAME])
 	/* relaxed: only uniqueness matters */
 	uint64_t n = atomic_fetch_add_explicit(&ws->tmp_serial, 1, memory_order_relaxed);
 
-	(void)snprintf(name, OVL_WORK_NAME, "%" PRIx64, n);
+	(void)snprintf(name, OVL_WORK_NAME, "tmp/%" PRIx64, n);
 }
 
 int ovl_place_enter(struct overlay *o, struct ovl_req *rq, uint64_t parent, const char *name,

@@ -15,8 +15,6 @@
 #include <dirent.h>
 #include <unistd.h>
 
-#define OVL_WORK_NAME 24 /* names in work/tmp, work/orphan, work/links */
-
 static inline uint64_t ovl_local(uint64_t id)
 {
 	return id & OVL_LOCAL_MASK;
@@ -68,6 +66,7 @@ bool ovl_found_is_dir(const struct ovl_found *found);
 void ovl_place_touched(struct ovl_place *p);
 /* Time as the filesystem below stamps it. */
 struct timespec ovl_now(void);
+/* A fresh name below work/: tmp/ and a number. */
 void ovl_tmp_name(struct ovl_ws *ws, char name[OVL_WORK_NAME]);
 /* Does the kernel, or a call that runs now besides ours, still know the node? Caller holds the lock
  * of its directory and one pin. */
@@ -87,7 +86,7 @@ void ovl_times_put(int dirfd, const struct ovl_times *times);
  * after. */
 int ovl_whiteout_swap(
 	struct ovl_ws *ws, int dirfd, const char *name, int to_fd, const char *to_name);
-/* Move tmp_fd/tmp over a whiteout at dirfd/name, in one step (a directory cannot be renamed over a
+/* Move work/<tmp> over a whiteout at dirfd/name, in one step (a directory cannot be renamed over a
  * device). */
 int ovl_whiteout_replace(
 	struct ovl_ws *ws, const char *tmp, int dirfd, const char *name, bool is_dir);
@@ -158,6 +157,8 @@ mode_t ovl_mode_killed(mode_t mode);
  * level. A non-zero answer ends the walk and is returned. */
 typedef int (*ovl_walk_visit)(void *arg, int dirfd, const char *name, const struct stat *st);
 int ovl_walk(int dirfd, ovl_walk_visit visit, void *arg);
+/* work/tmp, work/orphan or work/links, to be walked and closed by the caller. */
+int ovl_work_open(struct ovl_ws *ws, const char *name, int *ret_fd);
 /* Remove everything in a directory, not the directory. */
 int ovl_empty_dir(int dirfd);
 

@@ -14,6 +14,7 @@
  */
 #include "overlay/ovl_change.h"
 
+#include <base/cleanup.h>
 #include <errno.h>
 #include <linux/fiemap.h>
 #include <linux/fs.h>
@@ -198,15 +199,20 @@ static int count_one(void *arg, int dirfd, const char *name, const struct stat *
 
 int ovl_charge_scan(struct ovl_ws *ws, uint64_t *ret_bytes, uint64_t *ret_inodes)
 {
+	_cleanup_close_ int orphan = -1, links = -1;
 	struct recount c = {0};
 	int r;
 
 	hashmap_init(&c.linked);
 	r = ovl_walk(ws->upper_fd, count_one, &c);
 	if (r == 0)
-		r = ovl_walk(ws->orphan_fd, count_one, &c);
+		r = ovl_work_open(ws, "orphan", &orphan);
 	if (r == 0)
-		r = ovl_walk(ws->links_fd, count_one, &c);
+		r = ovl_walk(orphan, count_one, &c);
+	if (r == 0)
+		r = ovl_work_open(ws, "links", &links);
+	if (r == 0)
+		r = ovl_walk(links, count_one, &c);
 	hashmap_fini(&c.linked);
 	if (r < 0)
 		return r;

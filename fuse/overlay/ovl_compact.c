@@ -145,6 +145,7 @@ static int write_new(
 		return r;
 	}
 	ovl_mapfile_close(&j->map);
+	ovl_mapfile_renamed(m, "journal");
 	j->map = *m;
 	j->tail = live;
 	j->compact_at = 2 * live + JOURNAL_COMPACT_BYTES;

@@ -160,14 +160,14 @@ static int make_symlink(struct copyup *c)
 	if (len < 0)
 		return (int)len;
 	target[len] = '\0';
-	return symlinkat(target, c->ws->tmp_fd, c->tmp) < 0 ? -errno : 0;
+	return symlinkat(target, c->ws->work_fd, c->tmp) < 0 ? -errno : 0;
 }
 
 static int make_file(struct copyup *c)
 {
 	struct lower *lower = c->ws->lower;
 
-	c->fd = openat(c->ws->tmp_fd, c->tmp,
+	c->fd = openat(c->ws->work_fd, c->tmp,
 		O_RDWR | O_NOATIME | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
 	if (c->fd < 0)
 		return -errno;
@@ -179,19 +179,19 @@ static int make_file(struct copyup *c)
 /* Owner, mode, times and the id: all before anybody can see it. */
 static int dress(struct copyup *c)
 {
-	int tmp_fd = c->ws->tmp_fd;
+	int work_fd = c->ws->work_fd;
 	struct stat st;
 
 	ovl_lower_attr(c->ws, c->node->id, c->entry.lower_mode, c->entry.lower_size, 0, &st);
 	const struct timespec times[2] = {st.st_atim, st.st_mtim};
 
-	if (fchownat(tmp_fd, c->tmp, st.st_uid, st.st_gid, AT_SYMLINK_NOFOLLOW) < 0)
+	if (fchownat(work_fd, c->tmp, st.st_uid, st.st_gid, AT_SYMLINK_NOFOLLOW) < 0)
 		return -errno;
 	if (c->fd >= 0 && fchmod(c->fd, st.st_mode & 07777) < 0)
 		return -errno;
-	if (utimensat(tmp_fd, c->tmp, times, AT_SYMLINK_NOFOLLOW) < 0)
+	if (utimensat(work_fd, c->tmp, times, AT_SYMLINK_NOFOLLOW) < 0)
 		return -errno;
-	return ovl_mark_set(tmp_fd, c->tmp, ovl_local(c->node->id));
+	return ovl_mark_set(work_fd, c->tmp, ovl_local(c->node->id));
 }
 
 static int reserve(struct copyup *c)
@@ -224,7 +224,7 @@ static int name_copy_locked(struct copyup *c)
 	child = ovl_names_put(
 		names, c->name, c->len, S_ISLNK(c->entry.lower_mode) ? DT_LNK : DT_REG);
 	r = child ? ovl_times_get(dirfd, &times) : -ENOMEM;
-	if (r == 0 && renameat2(c->ws->tmp_fd, c->tmp, dirfd, c->name, RENAME_NOREPLACE) < 0)
+	if (r == 0 && renameat2(c->ws->work_fd, c->tmp, dirfd, c->name, RENAME_NOREPLACE) < 0)
 		r = -errno;
 	if (r == 0) {
 		ovl_crash_point(c->ws, "copyup:renamed");
@@ -239,10 +239,10 @@ static int name_copy_locked(struct copyup *c)
 
 static int orphan_copy_locked(struct copyup *c)
 {
-	char name[17];
+	char name[OVL_WORK_NAME];
 
-	ovl_id_name(c->node->id, name);
-	if (renameat(c->ws->tmp_fd, c->tmp, c->ws->orphan_fd, name) < 0)
+	ovl_orphan_name(c->node->id, name);
+	if (renameat(c->ws->work_fd, c->tmp, c->ws->work_fd, name) < 0)
 		return -errno;
 	if (!ovl_has(c->node, OVL_ORPHAN))
 		ovl_node_detach_locked(c->node);
@@ -276,7 +276,7 @@ static int install(struct copyup *c)
 	r = still_named_locked(c, &named);
 	if (r < 0)
 		return r;
-	if (fstatat(c->ws->tmp_fd, c->tmp, &st, AT_SYMLINK_NOFOLLOW) < 0)
+	if (fstatat(c->ws->work_fd, c->tmp, &st, AT_SYMLINK_NOFOLLOW) < 0)
 		return -errno;
 	r = named ? name_copy_locked(c) : orphan_copy_locked(c);
 	return r < 0 ? r : publish_locked(c, &st);
@@ -298,7 +298,7 @@ static int copy(struct copyup *c)
 		r = install(c);
 	ovl_charge_bytes_end(c->ws, c->reserved); /* the node was charged what it really takes */
 	if (r < 0 && !ovl_has(c->node, OVL_UPPER)) {
-		(void)unlinkat(c->ws->tmp_fd, c->tmp, 0); /* may not be there */
+		(void)unlinkat(c->ws->work_fd, c->tmp, 0); /* may not be there */
 		ovl_charge_object_end(c->ws);
 	}
 	if (r == -EAGAIN && c->rq->need.kind == LOWER_NEED_NONE)

@@ -25,11 +25,11 @@ static int make_copy(struct ovl_node *dir, const char *tmp)
 	ovl_lower_attr(ws, dir->id, S_IFDIR | 0755, 0, 0, &st);
 	const struct timespec times[2] = {st.st_atim, st.st_mtim};
 
-	if (mkdirat(ws->tmp_fd, tmp, 0700) < 0)
+	if (mkdirat(ws->work_fd, tmp, 0700) < 0)
 		return -errno;
-	if (fchownat(ws->tmp_fd, tmp, st.st_uid, st.st_gid, AT_SYMLINK_NOFOLLOW) == 0 &&
-		fchmodat(ws->tmp_fd, tmp, st.st_mode & 07777, 0) == 0 &&
-		utimensat(ws->tmp_fd, tmp, times, AT_SYMLINK_NOFOLLOW) == 0)
+	if (fchownat(ws->work_fd, tmp, st.st_uid, st.st_gid, AT_SYMLINK_NOFOLLOW) == 0 &&
+		fchmodat(ws->work_fd, tmp, st.st_mode & 07777, 0) == 0 &&
+		utimensat(ws->work_fd, tmp, times, AT_SYMLINK_NOFOLLOW) == 0)
 		return 0;
 	return -errno;
 }
@@ -43,7 +43,7 @@ static int put_in_place(struct ovl_node *parent, struct ovl_node *dir, const cha
 	if (r < 0)
 		return r;
 	r = ovl_times_get(dirfd, &times);
-	if (r == 0 && renameat2(dir->ws->tmp_fd, tmp, dirfd, dir->name, RENAME_NOREPLACE) < 0)
+	if (r == 0 && renameat2(dir->ws->work_fd, tmp, dirfd, dir->name, RENAME_NOREPLACE) < 0)
 		r = -errno;
 	if (r == 0) {
 		ovl_crash_point(dir->ws, "copyup-dir:renamed");
@@ -84,7 +84,7 @@ static int copy_dir_locked(struct ovl_node *parent, struct ovl_node *dir, bool f
 	if (r == 0)
 		r = put_in_place(parent, dir, tmp);
 	if (r < 0) {
-		(void)unlinkat(ws->tmp_fd, tmp, AT_REMOVEDIR); /* may not be there */
+		(void)unlinkat(ws->work_fd, tmp, AT_REMOVEDIR); /* may not be there */
 		if (child)
 			ovl_names_remove(names, dir->name, dir->name_len);
 		ovl_charge_object_end(ws);

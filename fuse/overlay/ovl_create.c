@@ -124,19 +124,19 @@ static int make_over_whiteout(struct make *m, struct ovl_place *p, struct stat *
 {
 	struct ovl_ws *ws = p->dir->ws;
 	bool is_dir = S_ISDIR(m->mode);
-	int r = make_raw(m, ws->tmp_fd, m->tmp);
+	int r = make_raw(m, ws->work_fd, m->tmp);
 
 	if (r < 0)
 		return r;
 	if (is_dir)
-		r = ovl_xattr_at_set(ws->tmp_fd, m->tmp, OVL_XATTR_OPAQUE, "y", 1, 0);
+		r = ovl_xattr_at_set(ws->work_fd, m->tmp, OVL_XATTR_OPAQUE, "y", 1, 0);
 	if (r == 0)
-		r = correct(m, ws->tmp_fd, m->tmp, ret_st);
+		r = correct(m, ws->work_fd, m->tmp, ret_st);
 	ovl_crash_point(ws, "create:in-tmp");
 	if (r == 0)
 		r = ovl_whiteout_replace(ws, m->tmp, p->dirfd, p->name, is_dir);
 	if (r < 0)
-		unmake(m, ws->tmp_fd, m->tmp);
+		unmake(m, ws->work_fd, m->tmp);
 	return r;
 }
 
@@ -151,8 +151,8 @@ static void take_back(const struct make *m, struct ovl_place *p)
 		return;
 	}
 	ovl_tmp_name(ws, tmp);
-	if (ovl_whiteout_swap(ws, p->dirfd, p->name, ws->tmp_fd, tmp) == 0)
-		unmake(m, ws->tmp_fd, tmp);
+	if (ovl_whiteout_swap(ws, p->dirfd, p->name, ws->work_fd, tmp) == 0)
+		unmake(m, ws->work_fd, tmp);
 }
 
 static void publish(struct make *m, struct ovl_place *p, struct ovl_node *n, const struct stat *st)

@@ -19,9 +19,16 @@
 #include "overlay/ovl_internal.h"
 #include "overlay/ovl_state.h"
 
-void ovl_id_name(uint64_t id, char ret_name[17])
+void ovl_orphan_name(uint64_t id, char ret_name[OVL_WORK_NAME])
 {
-	(void)snprintf(ret_name, 17, "%016" PRIx64, (uint64_t)(id & OVL_LOCAL_MASK));
+	(void)snprintf(
+		ret_name, OVL_WORK_NAME, "orphan/%016" PRIx64, (uint64_t)(id & OVL_LOCAL_MASK));
+}
+
+void ovl_links_name(uint64_t id, char ret_name[OVL_WORK_NAME])
+{
+	(void)snprintf(
+		ret_name, OVL_WORK_NAME, "links/%016" PRIx64, (uint64_t)(id & OVL_LOCAL_MASK));
 }
 
 static struct ovl_fds *fds_of(const struct ovl_node *node)
@@ -144,26 +151,27 @@ static int open_under(struct ovl_node *node, int dirfd, const char *name)
 	return 0;
 }
 
-static int special_dir(const struct ovl_node *node)
+/* The name below work/ of an object that is not reached by its place. */
+static bool special_name(const struct ovl_node *node, char ret_name[OVL_WORK_NAME])
 {
 	unsigned flags = atomic_load(&node->flags);
 
 	if (flags & OVL_ORPHAN)
-		return node->ws->orphan_fd;
-	return flags & OVL_LINKED ? node->ws->links_fd : -1;
+		ovl_orphan_name(node->id, ret_name);
+	else if (flags & OVL_LINKED)
+		ovl_links_name(node->id, ret_name);
+	return flags & (OVL_ORPHAN | OVL_LINKED);
 }
 
 /* Opens `node` or, of the ancestors without a descriptor, the outermost. */
 static int open_one(struct ovl_node *node)
 {
 	struct ovl_node *cur = node, *parent;
-	int r = -EAGAIN, dirfd = special_dir(node);
+	int r = -EAGAIN, dirfd;
 	char name[256];
 
-	if (dirfd >= 0) {
-		ovl_id_name(node->id, name);
-		return open_under(node, dirfd, name);
-	}
+	if (special_name(node, name))
+		return open_under(node, node->ws->work_fd, name);
 	ovl_pin_raw(cur);
 	while (r == -EAGAIN) {
 		if (!ovl_place_of(cur, &parent, name)) {
@@ -201,14 +209,14 @@ int ovl_fd_get(struct ovl_node *node, int *ret_fd)
 
 int ovl_at_get(struct ovl_node *node, struct ovl_at *ret_at)
 {
-	struct ovl_at at = {.dirfd = special_dir(node)};
+	struct ovl_at at = {0};
 	int r = 0;
 
-	if (at.dirfd >= 0) {
-		ovl_id_name(node->id, at.name);
-	} else if (node == node->ws->root) {
-		at.dirfd = node->ws->dir_fd;
-		memcpy(at.name, "upper", sizeof("upper"));
+	if (node == node->ws->root) {
+		at.dirfd = node->ws->upper_fd;
+		memcpy(at.name, ".", sizeof("."));
+	} else if (special_name(node, at.name)) {
+		at.dirfd = node->ws->work_fd;
 	} else if (!ovl_place_of(node, &at.holder, at.name)) {
 		return -ESTALE;
 	} else {

@@ -208,8 +208,7 @@ struct ovl_ws {
 		evict; /* claimed nodes without refs that were let go of under a lock */
 	void (*crash_hook)(struct ovl_ws *ws, const char *point); /* tests only; NULL */
 
-	int dir_fd; /* the private directory */
-	int upper_fd, work_fd, tmp_fd, orphan_fd, links_fd;
+	int upper_fd, work_fd; /* all that an idle workspace holds open */
 
 	struct lock rename_lock; /* LOCK_RANK_OVL_WS: renames of directories */
 	struct lock copy_lock;   /* LOCK_RANK_LEAF: with copy_done, waits for OVL_COPYING */
@@ -354,8 +353,11 @@ void ovl_fd_put(struct ovl_node *node);
 /* Hand over a descriptor that was just opened for a node without one. */
 void ovl_fd_adopt(struct ovl_node *node, int fd);
 void ovl_fd_drop(struct ovl_node *node);
-/* File name in work/orphan/ and work/links/: the local part of the id, 16 hex digits. */
-void ovl_id_name(uint64_t id, char ret_name[17]);
+/* Names below work/, for calls with ws->work_fd: orphan/ and links/ with the local part of the id,
+ * 16 hex digits. */
+#define OVL_WORK_NAME 24
+void ovl_orphan_name(uint64_t id, char ret_name[OVL_WORK_NAME]);
+void ovl_links_name(uint64_t id, char ret_name[OVL_WORK_NAME]);
 /* Directory fd and name by which an upper object can be reached with *at calls; release with
  * ovl_at_put. */
 struct ovl_at {

@@ -30,12 +30,12 @@ static int give_name(struct ovl_place *p, int from_fd, const char *from, bool mo
 	if (!p->found.child)
 		return linkat(from_fd, from, p->dirfd, p->name, 0) < 0 ? -errno : 0;
 	ovl_tmp_name(ws, tmp);
-	if (linkat(from_fd, from, ws->tmp_fd, tmp, 0) < 0)
+	if (linkat(from_fd, from, ws->work_fd, tmp, 0) < 0)
 		return -errno;
 	ovl_crash_point(ws, "link:in-tmp");
 	r = ovl_whiteout_replace(ws, tmp, p->dirfd, p->name, false);
 	if (r < 0)
-		(void)unlinkat(ws->tmp_fd, tmp, 0); /* swept at the next start otherwise */
+		(void)unlinkat(ws->work_fd, tmp, 0); /* swept at the next start otherwise */
 	return r;
 }
 
@@ -54,7 +54,7 @@ static int become_linked(struct ovl_node *n, const char *links_name)
 	r = ovl_at_get(n, &at);
 	if (r < 0)
 		return r;
-	if (linkat(at.dirfd, at.name, n->ws->links_fd, links_name, 0) < 0)
+	if (linkat(at.dirfd, at.name, n->ws->work_fd, links_name, 0) < 0)
 		r = -errno;
 	ovl_at_put(&at);
 	if (r < 0)
@@ -69,13 +69,13 @@ static int become_linked(struct ovl_node *n, const char *links_name)
 static int link_orphan(struct ovl_place *p, struct ovl_node *n, struct ovl_child *child)
 {
 	_cleanup_free_ char *place_name = strndup(p->name, p->len);
-	char name[17];
+	char name[OVL_WORK_NAME];
 	int r;
 
 	if (!place_name)
 		return -ENOMEM;
-	ovl_id_name(n->id, name);
-	r = give_name(p, n->ws->orphan_fd, name, true);
+	ovl_orphan_name(n->id, name);
+	r = give_name(p, n->ws->work_fd, name, true);
 	if (r < 0)
 		return r;
 	ovl_crash_point(n->ws, "link:after-syscall");
@@ -90,10 +90,10 @@ static int link_orphan(struct ovl_place *p, struct ovl_node *n, struct ovl_child
  * directory. */
 static int link_named(struct ovl_place *p, struct ovl_req *rq, struct ovl_node *n)
 {
-	char name[17];
+	char name[OVL_WORK_NAME];
 	int r;
 
-	ovl_id_name(n->id, name);
+	ovl_links_name(n->id, name);
 	r = become_linked(n, name);
 	if (r < 0)
 		return r;
@@ -102,7 +102,7 @@ static int link_named(struct ovl_place *p, struct ovl_req *rq, struct ovl_node *
 	if (r == 0 && ovl_has(n, OVL_ORPHAN))
 		r = -ENOENT; /* its last name went meanwhile */
 	if (r == 0)
-		r = give_name(p, n->ws->links_fd, name, false);
+		r = give_name(p, n->ws->work_fd, name, false);
 	if (r < 0)
 		return r;
 	ovl_crash_point(n->ws, "link:after-syscall");

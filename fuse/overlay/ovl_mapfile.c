@@ -18,16 +18,30 @@ static size_t round_up(size_t n, size_t to)
 	return (n + to - 1) / to * to;
 }
 
+/* The file again; -EIO: another one has its name. */
+static int reopen(const struct ovl_mapfile *m, int *ret_fd)
+{
+	_cleanup_close_ int fd = openat(m->dirfd, m->name, O_RDWR | O_NOFOLLOW | O_CLOEXEC);
+	struct stat st;
+
+	if (fd < 0 || fstat(fd, &st) < 0)
+		return -errno;
+	if (st.st_ino != m->ino)
+		return -EIO;
+	*ret_fd = TAKE_FD(fd);
+	return 0;
+}
+
 /* Allocate and map [m->len, len). */
-static int map_up_to(struct ovl_mapfile *m, size_t len)
+static int map_up_to(struct ovl_mapfile *m, int fd, size_t len)
 {
 	size_t more = len - m->len;
-	int r = posix_fallocate(m->fd, (off_t)m->len, (off_t)more);
+	int r = posix_fallocate(fd, (off_t)m->len, (off_t)more);
 	void *p;
 
 	if (r)
 		return r == EFBIG ? -ENOSPC : -r;
-	p = mmap(m->base + m->len, more, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, m->fd,
+	p = mmap(m->base + m->len, more, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, fd,
 		(off_t)m->len);
 	if (p == MAP_FAILED)
 		return -errno;
@@ -37,7 +51,9 @@ static int map_up_to(struct ovl_mapfile *m, size_t len)
 
 int ovl_mapfile_grow(struct ovl_mapfile *m, size_t len)
 {
+	_cleanup_close_ int fd = -1;
 	size_t step;
+	int r;
 
 	if (len <= m->len)
 		return 0;
@@ -49,45 +65,52 @@ int ovl_mapfile_grow(struct ovl_mapfile *m, size_t len)
 	len = round_up(len, PAGE_BYTES);
 	if (len < m->len + step)
 		len = m->len + step;
-	return map_up_to(m, len < m->reserved ? len : m->reserved);
+	r = reopen(m, &fd);
+	return r ? r : map_up_to(m, fd, len < m->reserved ? len : m->reserved);
 }
 
 int ovl_mapfile_clear(struct ovl_mapfile *m)
 {
+	_cleanup_close_ int fd = -1;
+	int r = reopen(m, &fd);
+
+	if (r)
+		return r;
 	if (m->len && mmap(m->base, m->len, PROT_NONE,
 			      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1,
 			      0) == MAP_FAILED)
 		return -errno;
 	m->len = 0;
-	return ftruncate(m->fd, 0) < 0 ? -errno : 0;
+	return ftruncate(fd, 0) < 0 ? -errno : 0;
+}
+
+void ovl_mapfile_renamed(struct ovl_mapfile *m, const char *name)
+{
+	m->name = name;
 }
 
 int ovl_mapfile_open(struct ovl_mapfile *m, int dirfd, const char *name, size_t reserve)
 {
+	_cleanup_close_ int fd =
+		openat(dirfd, name, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
 	struct stat st;
+	size_t size;
 	void *p;
 	int r = 0;
 
-	*m = (struct ovl_mapfile){
-		.fd = openat(dirfd, name, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600)};
-	if (m->fd < 0)
+	*m = (struct ovl_mapfile){0};
+	if (fd < 0 || fstat(fd, &st) < 0)
 		return -errno;
-	if (fstat(m->fd, &st) < 0)
-		r = -errno;
-	else if (!S_ISREG(st.st_mode))
-		r = -EPROTO;
-	p = r ? MAP_FAILED
-	      : mmap(NULL, reserve, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-	if (p != MAP_FAILED) {
-		size_t size = round_up((size_t)st.st_size, PAGE_BYTES);
-
-		m->base = p;
-		m->reserved = reserve;
-		if (size)
-			r = map_up_to(m, size < reserve ? size : reserve);
-	} else if (!r) {
-		r = -errno;
-	}
+	if (!S_ISREG(st.st_mode))
+		return -EPROTO;
+	p = mmap(NULL, reserve, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (p == MAP_FAILED)
+		return -errno;
+	*m = (struct ovl_mapfile){
+		.dirfd = dirfd, .name = name, .ino = st.st_ino, .base = p, .reserved = reserve};
+	size = round_up((size_t)st.st_size, PAGE_BYTES);
+	if (size)
+		r = map_up_to(m, fd, size < reserve ? size : reserve);
 	if (r)
 		ovl_mapfile_close(m);
 	return r;
@@ -96,8 +119,6 @@ int ovl_mapfile_open(struct ovl_mapfile *m, int dirfd, const char *name, size_t 
 void ovl_mapfile_close(struct ovl_mapfile *m)
 {
 	if (m->base)
-		(void)munmap(m->base, m->reserved);
-	if (m->base || m->fd > 0)
-		(void)close(m->fd); /* shared mapping: nothing is left to be written */
-	*m = (struct ovl_mapfile){.fd = -1};
+		(void)munmap(m->base, m->reserved); /* what was written is in the page cache */
+	*m = (struct ovl_mapfile){0};
 }

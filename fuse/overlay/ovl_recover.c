@@ -174,11 +174,18 @@ static int sweep_link(void *arg, int dirfd, const char *name, const struct stat 
 
 static int sweep(struct ovl_ws *ws)
 {
-	int r = ovl_empty_dir(ws->tmp_fd);
+	_cleanup_close_ int tmp = -1, orphan = -1, links = -1;
+	int r = ovl_work_open(ws, "tmp", &tmp);
 
 	if (r == 0)
-		r = ovl_empty_dir(ws->orphan_fd);
-	return r < 0 ? r : ovl_walk(ws->links_fd, sweep_link, NULL);
+		r = ovl_empty_dir(tmp);
+	if (r == 0)
+		r = ovl_work_open(ws, "orphan", &orphan);
+	if (r == 0)
+		r = ovl_empty_dir(orphan);
+	if (r == 0)
+		r = ovl_work_open(ws, "links", &links);
+	return r < 0 ? r : ovl_walk(links, sweep_link, NULL);
 }
 
 int ovl_recover(struct ovl_ws *ws)

@@ -65,14 +65,14 @@ static int whiteout_over(struct ovl_place *p)
 	int r;
 
 	ovl_tmp_name(ws, tmp);
-	r = ovl_whiteout_make(ws, ws->tmp_fd, tmp);
+	r = ovl_whiteout_make(ws, ws->work_fd, tmp);
 	if (r < 0)
 		return r;
 	ovl_crash_point(ws, "unlink:whiteout-in-tmp");
-	if (renameat(ws->tmp_fd, tmp, p->dirfd, p->name) == 0)
+	if (renameat(ws->work_fd, tmp, p->dirfd, p->name) == 0)
 		return 0;
 	r = -errno;
-	(void)unlinkat(ws->tmp_fd, tmp, 0); /* swept at the next start otherwise */
+	(void)unlinkat(ws->work_fd, tmp, 0); /* swept at the next start otherwise */
 	return r;
 }
 
@@ -86,13 +86,13 @@ static int drop_name(struct ovl_place *p, bool whiteout)
 static int name_to_orphan(struct ovl_place *p, struct ovl_node *n, bool whiteout)
 {
 	struct ovl_ws *ws = p->dir->ws;
-	char name[17];
+	char name[OVL_WORK_NAME];
 	int r = 0;
 
-	ovl_id_name(n->id, name);
+	ovl_orphan_name(n->id, name);
 	if (whiteout)
-		r = ovl_whiteout_swap(ws, p->dirfd, p->name, ws->orphan_fd, name);
-	else if (renameat(p->dirfd, p->name, ws->orphan_fd, name) < 0)
+		r = ovl_whiteout_swap(ws, p->dirfd, p->name, ws->work_fd, name);
+	else if (renameat(p->dirfd, p->name, ws->work_fd, name) < 0)
 		r = -errno;
 	if (r == 0)
 		atomic_fetch_add_explicit(&ws->orphan_count, 1, memory_order_relaxed);
@@ -103,17 +103,18 @@ int ovl_linked_lost_name_locked(struct ovl_node *n)
 {
 	struct ovl_ws *ws = n->ws;
 	struct stat st;
-	char name[17];
+	char name[OVL_WORK_NAME], orphan[OVL_WORK_NAME];
 
-	ovl_id_name(n->id, name);
-	if (fstatat(ws->links_fd, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+	ovl_links_name(n->id, name);
+	if (fstatat(ws->work_fd, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
 		return -errno;
 	ovl_attr_set_locked(n, &st);
 	if (st.st_nlink > 1)
 		return 0;
 	ovl_crash_point(ws, "unlink:last-link");
 	if (ovl_node_in_use(n)) {
-		if (renameat(ws->links_fd, name, ws->orphan_fd, name) < 0)
+		ovl_orphan_name(n->id, orphan);
+		if (renameat(ws->work_fd, name, ws->work_fd, orphan) < 0)
 			return -errno;
 		atomic_fetch_add_explicit(&ws->orphan_count, 1, memory_order_relaxed);
 		/* ORPHAN first: a location is looked for in that order */
@@ -121,7 +122,7 @@ int ovl_linked_lost_name_locked(struct ovl_node *n)
 		ovl_flag_clear(n, OVL_LINKED);
 		return 0;
 	}
-	if (unlinkat(ws->links_fd, name, 0) < 0)
+	if (unlinkat(ws->work_fd, name, 0) < 0)
 		return -errno;
 	ovl_flag_clear(n, OVL_LINKED | OVL_UPPER);
 	ovl_charge_drop(n);
@@ -271,9 +272,9 @@ static int take_dir(struct ovl_place *p, struct ovl_node *n, char tmp[OVL_WORK_N
 	}
 	ovl_tmp_name(ws, tmp);
 	if (p->found.lower_exists)
-		r = ovl_whiteout_swap(ws, p->dirfd, p->name, ws->tmp_fd, tmp);
+		r = ovl_whiteout_swap(ws, p->dirfd, p->name, ws->work_fd, tmp);
 	else
-		r = renameat(p->dirfd, p->name, ws->tmp_fd, tmp) < 0 ? -errno : 0;
+		r = renameat(p->dirfd, p->name, ws->work_fd, tmp) < 0 ? -errno : 0;
 	if (r < 0)
 		tmp[0] = '\0';
 	return r;
@@ -381,7 +382,7 @@ int ovl_rmdir(struct overlay *o, struct ovl_req *rq, uint64_t parent, const char
 		ovl_dir_spare(n);
 	else if (*tmp)
 		(void)io_remove_tree(
-			p.dir->ws->tmp_fd, tmp); /* swept at the next start otherwise */
+			p.dir->ws->work_fd, tmp); /* swept at the next start otherwise */
 	return r;
 }
 
@@ -390,13 +391,13 @@ int ovl_rmdir(struct overlay *o, struct ovl_req *rq, uint64_t parent, const char
 void ovl_orphan_reap(struct ovl_node *node)
 {
 	struct ovl_ws *ws = node->ws;
-	char name[17];
+	char name[OVL_WORK_NAME];
 
 	if (!ovl_has(node, OVL_UPPER) || !ovl_has(node, OVL_ORPHAN) || S_ISDIR(node->type))
 		return;
-	ovl_id_name(node->id, name);
+	ovl_orphan_name(node->id, name);
 	(void)unlinkat(
-		ws->orphan_fd, name, 0); /* swept, and charged until, the next start otherwise */
+		ws->work_fd, name, 0); /* swept, and charged until, the next start otherwise */
 	ovl_flag_clear(node, OVL_UPPER);
 	ovl_charge_drop(node);
 	/* release: see ovl_quota_returns */

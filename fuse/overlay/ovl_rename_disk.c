@@ -64,10 +64,10 @@ static int clear_target_dir(struct ovl_moving *m)
 
 static int keep_target(struct ovl_moving *m)
 {
-	char name[17];
+	char name[OVL_WORK_NAME];
 
-	ovl_id_name(m->target->id, name);
-	if (linkat(m->to.dirfd, m->to.name, m->ws->orphan_fd, name, 0) < 0)
+	ovl_orphan_name(m->target->id, name);
+	if (linkat(m->to.dirfd, m->to.name, m->ws->work_fd, name, 0) < 0)
 		return -errno;
 	m->target_kept = true;
 	return 0;
@@ -104,12 +104,12 @@ int ovl_moving_prepare_locked(struct ovl_moving *m)
 
 void ovl_moving_abandon_locked(struct ovl_moving *m)
 {
-	char name[17];
+	char name[OVL_WORK_NAME];
 
 	if (!m->target_kept)
 		return;
-	ovl_id_name(m->target->id, name);
-	(void)unlinkat(m->ws->orphan_fd, name, 0); /* swept at the next start otherwise */
+	ovl_orphan_name(m->target->id, name);
+	(void)unlinkat(m->ws->work_fd, name, 0); /* swept at the next start otherwise */
 	m->target_kept = false;
 }
 

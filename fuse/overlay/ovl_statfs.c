@@ -82,7 +82,7 @@ int ovl_statfs(struct overlay *o, struct ovl_req *rq, uint64_t id, struct statvf
 	ws = ovl_ws_of(o, id);
 	if (!ws)
 		return -ESTALE;
-	if (fstatvfs(ws->dir_fd, &disk) < 0)
+	if (fstatvfs(ws->work_fd, &disk) < 0)
 		r = -errno;
 	else
 		fill(ws->quota, &disk, ret_stat);

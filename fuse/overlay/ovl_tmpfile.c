@@ -27,17 +27,17 @@ static int make_orphan(struct ovl_node *n, mode_t mode, uid_t uid, gid_t gid)
 	struct ovl_ws *ws = n->ws;
 	_cleanup_close_ int fd = -1;
 	struct stat st;
-	char name[17];
+	char name[OVL_WORK_NAME];
 
-	ovl_id_name(n->id, name);
-	fd = openat(ws->orphan_fd, name,
+	ovl_orphan_name(n->id, name);
+	fd = openat(ws->work_fd, name,
 		O_RDWR | O_NOATIME | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
 	if (fd < 0)
 		return -errno;
 	if (fchown(fd, uid, gid) < 0 || fchmod(fd, mode & 07777) < 0 || fstat(fd, &st) < 0) {
 		int r = -errno;
 
-		(void)unlinkat(ws->orphan_fd, name, 0); /* swept at the next start otherwise */
+		(void)unlinkat(ws->work_fd, name, 0); /* swept at the next start otherwise */
 		return r;
 	}
 	lock_acquire(&n->lock);

@@ -181,6 +181,13 @@ int ovl_walk(int dirfd, ovl_walk_visit visit, void *arg)
 	return r;
 }
 
+int ovl_work_open(struct ovl_ws *ws, const char *name, int *ret_fd)
+{
+	*ret_fd = openat(
+		ws->work_fd, name, O_RDONLY | O_NOATIME | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	return *ret_fd < 0 ? -errno : 0;
+}
+
 int ovl_empty_dir(int dirfd)
 {
 	_cleanup_close_ int fd = openat(dirfd, ".", O_RDONLY | O_NOATIME | O_DIRECTORY | O_CLOEXEC);

@@ -29,12 +29,12 @@ static int renew(struct ovl_ws *ws)
 	int r;
 
 	ovl_tmp_name(ws, tmp);
-	if (mknodat(ws->tmp_fd, tmp, S_IFCHR, makedev(0, 0)) < 0)
+	if (mknodat(ws->work_fd, tmp, S_IFCHR, makedev(0, 0)) < 0)
 		return -errno;
-	if (renameat(ws->tmp_fd, tmp, ws->work_fd, WHITEOUT_NAME) == 0)
+	if (renameat(ws->work_fd, tmp, ws->work_fd, WHITEOUT_NAME) == 0)
 		return 0;
 	r = -errno;
-	(void)unlinkat(ws->tmp_fd, tmp, 0); /* swept at the next start otherwise */
+	(void)unlinkat(ws->work_fd, tmp, 0); /* swept at the next start otherwise */
 	return r;
 }
 
@@ -78,10 +78,10 @@ int ovl_whiteout_replace(
 	struct ovl_ws *ws, const char *tmp, int dirfd, const char *name, bool is_dir)
 {
 	if (!is_dir)
-		return renameat(ws->tmp_fd, tmp, dirfd, name) < 0 ? -errno : 0;
-	if (renameat2(ws->tmp_fd, tmp, dirfd, name, RENAME_EXCHANGE) < 0)
+		return renameat(ws->work_fd, tmp, dirfd, name) < 0 ? -errno : 0;
+	if (renameat2(ws->work_fd, tmp, dirfd, name, RENAME_EXCHANGE) < 0)
 		return -errno;
 	ovl_crash_point(ws, "whiteout:exchanged");
-	(void)unlinkat(ws->tmp_fd, tmp, 0); /* the whiteout; swept at the next start otherwise */
+	(void)unlinkat(ws->work_fd, tmp, 0); /* the whiteout; swept at the next start otherwise */
 	return 0;
 }

@@ -99,32 +99,41 @@ int ovl_tree_view(
 
 /* ---- the directory on disk ---- */
 
+static int make_sub(int dirfd, const char *name)
+{
+	return mkdirat(dirfd, name, 0700) < 0 && errno != EEXIST ? -errno : 0;
+}
+
 static int open_sub(int dirfd, const char *name, int *ret_fd)
 {
-	if (mkdirat(dirfd, name, 0700) < 0 && errno != EEXIST)
-		return -errno;
+	int r = make_sub(dirfd, name);
+
+	if (r)
+		return r;
 	*ret_fd = openat(dirfd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	return *ret_fd < 0 ? -errno : 0;
 }
 
+/* Whatever else is in work/ is reached by its name from there. */
 static int open_skeleton(struct ovl_ws *ws, const char *dir)
 {
+	_cleanup_close_ int fd = -1;
 	int r = io_mkdirs(dir, 0700);
 
 	if (r)
 		return r;
-	ws->dir_fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (ws->dir_fd < 0)
+	fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0)
 		return -errno;
-	r = open_sub(ws->dir_fd, "work", &ws->work_fd);
+	r = open_sub(fd, "work", &ws->work_fd);
 	if (!r)
-		r = open_sub(ws->work_fd, "tmp", &ws->tmp_fd);
+		r = make_sub(ws->work_fd, "tmp");
 	if (!r)
-		r = open_sub(ws->work_fd, "orphan", &ws->orphan_fd);
+		r = make_sub(ws->work_fd, "orphan");
 	if (!r)
-		r = open_sub(ws->work_fd, "links", &ws->links_fd);
+		r = make_sub(ws->work_fd, "links");
 	if (!r)
-		r = open_sub(ws->dir_fd, "upper", &ws->upper_fd);
+		r = open_sub(fd, "upper", &ws->upper_fd);
 	return r;
 }
 
@@ -190,7 +199,7 @@ static struct ovl_ws *ws_new(struct overlay *o, const struct ovl_ws_config *conf
 	ws->gid = config->gid;
 	ws->read_only = config->read_only;
 	ws->quota = config->quota;
-	ws->dir_fd = ws->upper_fd = ws->work_fd = ws->tmp_fd = ws->orphan_fd = ws->links_fd = -1;
+	ws->upper_fd = ws->work_fd = -1;
 	ws->name = strdup(config->name);
 	if (!ws->name)
 		return ovl_ws_unref(ws);
@@ -258,11 +267,7 @@ void ovl_ws_close(struct ovl_ws *ws, bool clean)
 	ovl_blocks_close(ws);
 	ovl_refs_close(ws, clean);
 	close_fd(&ws->upper_fd);
-	close_fd(&ws->links_fd);
-	close_fd(&ws->orphan_fd);
-	close_fd(&ws->tmp_fd);
 	close_fd(&ws->work_fd);
-	close_fd(&ws->dir_fd);
 }
 
 uint64_t ovl_ws_root_id(const struct ovl_ws *ws)

@@ -35,14 +35,14 @@ static void whiteouts_share_an_inode_that_is_renewed_when_lost(void **state)
 	struct world *w = *state;
 	struct stat first, second, third;
 
-	assert_int_equal(ovl_whiteout_make(w->ws, w->ws->tmp_fd, "w1"), 0);
-	assert_int_equal(ovl_whiteout_make(w->ws, w->ws->tmp_fd, "w2"), 0);
-	assert_int_equal(ovl_whiteout_make(w->ws, w->ws->tmp_fd, "w1"), -EEXIST);
+	assert_int_equal(ovl_whiteout_make(w->ws, w->ws->work_fd, "tmp/w1"), 0);
+	assert_int_equal(ovl_whiteout_make(w->ws, w->ws->work_fd, "tmp/w2"), 0);
+	assert_int_equal(ovl_whiteout_make(w->ws, w->ws->work_fd, "tmp/w1"), -EEXIST);
 	(void)unlinkat(w->ws->work_fd, "whiteout", 0);
-	assert_int_equal(ovl_whiteout_make(w->ws, w->ws->tmp_fd, "w3"), 0);
-	assert_int_equal(fstatat(w->ws->tmp_fd, "w1", &first, AT_SYMLINK_NOFOLLOW), 0);
-	assert_int_equal(fstatat(w->ws->tmp_fd, "w2", &second, AT_SYMLINK_NOFOLLOW), 0);
-	assert_int_equal(fstatat(w->ws->tmp_fd, "w3", &third, AT_SYMLINK_NOFOLLOW), 0);
+	assert_int_equal(ovl_whiteout_make(w->ws, w->ws->work_fd, "tmp/w3"), 0);
+	assert_int_equal(fstatat(w->ws->work_fd, "tmp/w1", &first, AT_SYMLINK_NOFOLLOW), 0);
+	assert_int_equal(fstatat(w->ws->work_fd, "tmp/w2", &second, AT_SYMLINK_NOFOLLOW), 0);
+	assert_int_equal(fstatat(w->ws->work_fd, "tmp/w3", &third, AT_SYMLINK_NOFOLLOW), 0);
 	assert_true(ovl_is_whiteout(&first) && ovl_is_whiteout(&third));
 	assert_int_equal(first.st_ino, second.st_ino);
 	assert_int_not_equal(first.st_ino, third.st_ino);
@@ -54,16 +54,17 @@ static void a_swap_is_one_step(void **state)
 	struct stat st;
 
 	world_put(w, "f", "bytes");
-	assert_int_equal(ovl_whiteout_swap(w->ws, w->ws->upper_fd, "f", w->ws->tmp_fd, "t"), 0);
+	assert_int_equal(
+		ovl_whiteout_swap(w->ws, w->ws->upper_fd, "f", w->ws->work_fd, "tmp/t"), 0);
 	assert_int_equal(world_upper_stat(w, "f", &st), 0);
 	assert_true(ovl_is_whiteout(&st));
-	assert_int_equal(fstatat(w->ws->tmp_fd, "t", &st, AT_SYMLINK_NOFOLLOW), 0);
+	assert_int_equal(fstatat(w->ws->work_fd, "tmp/t", &st, AT_SYMLINK_NOFOLLOW), 0);
 	assert_int_equal(st.st_size, 5);
-	assert_int_equal(
-		ovl_whiteout_swap(w->ws, w->ws->upper_fd, "none", w->ws->tmp_fd, "u"), -ENOENT);
-	assert_int_equal(fstatat(w->ws->tmp_fd, "u", &st, AT_SYMLINK_NOFOLLOW), -1);
+	assert_int_equal(ovl_whiteout_swap(w->ws, w->ws->upper_fd, "none", w->ws->work_fd, "tmp/u"),
+		-ENOENT);
+	assert_int_equal(fstatat(w->ws->work_fd, "tmp/u", &st, AT_SYMLINK_NOFOLLOW), -1);
 	/* back, so that the workspace's tables are right again */
-	assert_int_equal(ovl_whiteout_replace(w->ws, "t", w->ws->upper_fd, "f", false), 0);
+	assert_int_equal(ovl_whiteout_replace(w->ws, "tmp/t", w->ws->upper_fd, "f", false), 0);
 }
 
 static void marks_are_read_as_they_were_written(void **state)

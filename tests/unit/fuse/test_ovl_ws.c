@@ -141,6 +141,33 @@ static void test_nothing_is_written_for_a_directory_that_goes(void **state)
 	}
 }
 
+static unsigned open_descriptors(void)
+{
+	DIR *d = opendir("/proc/self/fd");
+	unsigned count = 0;
+
+	assert_non_null(d);
+	while (readdir(d))
+		count++;
+	(void)closedir(d);
+	return count;
+}
+
+/* Hundreds of them lie idle on a node. */
+static void test_an_idle_workspace_holds_two_descriptors(void **state)
+{
+	struct world *w = *state;
+	unsigned before = open_descriptors();
+	struct ovl_ws *ws;
+	struct other x;
+
+	other_init(&x, w, "other", 3);
+	assert_int_equal(ovl_ws_add(w->o, &x.config, &ws, NULL), 0);
+	assert_int_equal(open_descriptors(), before + 2);
+	ovl_ws_remove(w->o, ws);
+	assert_int_equal(open_descriptors(), before);
+}
+
 static void never(void *arg, int result)
 {
 	(void)arg;
@@ -273,6 +300,7 @@ int main(void)
 		T(test_another_format),
 		T(test_two_are_apart),
 		T(test_nothing_is_written_for_a_directory_that_goes),
+		T(test_an_idle_workspace_holds_two_descriptors),
 		T(test_a_need_outlives_the_workspace),
 		T(test_removed_under_calls),
 		T(test_no_memory),
