@@ -1,8 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The fixed pool that reads requests of all sessions. One epoll set, level-triggered, one read per
- * event: the kernel's ready queue then goes round robin over the sessions that have something, so
- * that a flood in one cannot starve another.
+ * The fixed pool that reads requests of all sessions. One epoll set, one read per event: the
+ * kernel's ready queue then goes round robin over the sessions that have something, so that a flood
+ * in one cannot starve another.
+ *
+ * A session is armed for one event and armed again as soon as one request was read, before it is
+ * served: what else waits goes to the end of the ready queue and wakes the next worker. Without
+ * EPOLLONESHOT epoll would wake the next worker already when it hands out an event, because the
+ * request is still unread: two wake-ups for every request of a serial client, measured 2.2-2.6
+ * context switches a request against 1.0.
  *
  * Waking a sleeping CPU is what a request costs most, so a worker that has just served looks again
  * for up to 30 us before it sleeps. At most one worker does, it looks at all sessions (epoll_wait
@@ -28,6 +34,7 @@
 #define SPIN_MISS       8
 #define SPIN_PROBE_MASK 63u /* every 64th time it is tried although it did not pay */
 #define KEY_STOP        UINT64_MAX
+#define EVENTS          (EPOLLIN | EPOLLONESHOT)
 
 /* Only one at a time, only while it pays, only on a machine with room. */
 static bool may_spin(struct sess_thread *t)
@@ -76,12 +83,22 @@ static int next_event(struct sess_thread *t, struct epoll_event *ev)
 	return n;
 }
 
-/* The connection has ended, or its descriptor is unusable: level-triggered, it would be reported
- * for ever. */
+/* The connection has ended, or its descriptor is unusable: armed again, it would be reported for
+ * ever. */
 static void give_up(struct session *s)
 {
 	sess_workers_unwatch(s->farm, fuse_session_fd(s->se));
 	sess_ended(s);
+}
+
+/* ENOENT: another worker saw the end and took it out of the set. */
+static void arm(struct session *s)
+{
+	int fd = fuse_session_fd(s->se);
+	struct epoll_event ev = {.events = EVENTS, .data.u64 = s->key};
+
+	if (epoll_ctl(s->farm->epoll_fd, EPOLL_CTL_MOD, fd, &ev) < 0 && errno != ENOENT)
+		give_up(s);
 }
 
 static void serve(struct sess_thread *t, struct session *s)
@@ -91,7 +108,8 @@ static void serve(struct sess_thread *t, struct session *s)
 	int n = fuse_session_receive_buf(s->se, &buf);
 
 	if (n == -EAGAIN || n == -EINTR) {
-		/* Another worker took it; an interrupted read is reported again. */
+		/* An abandoned request went away before it was read. */
+		arm(s);
 		sess_count(&s->spurious, 1);
 		counter_add(t->farm->m.spurious, 1);
 		return;
@@ -100,6 +118,7 @@ static void serve(struct sess_thread *t, struct session *s)
 		give_up(s);
 		return;
 	}
+	arm(s);
 	if (sess_raw_inspect(s, &t->raw, t->in, (size_t)n))
 		fuse_session_process_buf(s->se, &buf);
 	sess_count(&s->busy_ns, clock_mono_ns(t->farm->clock) - start);
@@ -133,7 +152,7 @@ static void *worker_main(void *arg)
 
 int sess_workers_watch(struct sess_farm *farm, int fd, uint64_t key)
 {
-	struct epoll_event ev = {.events = EPOLLIN, .data.u64 = key};
+	struct epoll_event ev = {.events = EVENTS, .data.u64 = key};
 
 	return epoll_ctl(farm->epoll_fd, EPOLL_CTL_ADD, fd, &ev) < 0 ? -errno : 0;
 }
@@ -146,6 +165,7 @@ void sess_workers_unwatch(struct sess_farm *farm, int fd)
 
 int sess_workers_start(struct sess_farm *farm)
 {
+	struct epoll_event stop = {.events = EPOLLIN, .data.u64 = KEY_STOP};
 	char name[24];
 	int r;
 
@@ -155,9 +175,8 @@ int sess_workers_start(struct sess_farm *farm)
 	farm->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (farm->stop_fd < 0)
 		return -errno;
-	r = sess_workers_watch(farm, farm->stop_fd, KEY_STOP);
-	if (r < 0)
-		return r;
+	if (epoll_ctl(farm->epoll_fd, EPOLL_CTL_ADD, farm->stop_fd, &stop) < 0)
+		return -errno;
 	farm->workers = calloc(farm->worker_count, sizeof(*farm->workers));
 	if (!farm->workers)
 		return -ENOMEM;
