@@ -53,7 +53,11 @@ static int complete_request(const struct rpc_call *call, const Coppice__V1__Crea
 		rq->uid = call->peer.uid;
 		rq->gid = call->peer.gid;
 	}
-	return tenant_may_mount(tenant, rq->origin, rq->path, e);
+	r = tenant_may_mount(tenant, rq->origin, rq->path, e);
+	if (r < 0 || !rq->mountpoint || !rq->mountpoint[0])
+		return r;
+	return tenant_may_bind(tenant, call->admin,
+		call->peer.kind == PEER_IS_UNIX ? &call->peer.uid : NULL, rq->mountpoint, e);
 }
 
 int rpc_create_mount(struct rpc_call *call, const ProtobufCMessage *message, struct err *e)

@@ -186,6 +186,11 @@ void cfg_check_tenants(struct cfg *cfg, struct cfg_report *r)
 					"\"%.64s\" is already the name of tenants[%u]",
 					tenant->name, j);
 		check_limits(tenant, i, r);
+		for (unsigned j = 0; j < tenant->mountpoint_count; j++) {
+			(void)snprintf(field, sizeof(field), "tenants[%u].mountpoints[%u]", i, j);
+			if (!tenant->mountpoints[j] || tenant->mountpoints[j][0] != '/')
+				cfg_mistake(r, field, "must be an absolute path");
+		}
 		check_grants(cfg, i, r);
 		check_identities(cfg, i, r);
 	}

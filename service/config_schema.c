@@ -346,6 +346,7 @@ static const struct cfg_field tenant_fields[] = {
 	SCALAR("admin", type_bool, struct cfg_tenant, admin),
 	MAP("quota", quota_fields),
 	MAP("mount_quota", mount_quota_fields),
+	TEXTS("mountpoints", struct cfg_tenant, mountpoints, mountpoint_count),
 	LIST_OF("origins", grant_fields, struct cfg_tenant, origins, origin_count),
 	LIST_OF("identities", identity_fields, struct cfg_tenant, identities, identity_count,
 		.one_key = true),

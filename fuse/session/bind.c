@@ -19,9 +19,14 @@
 #include <base/path.h>
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
+#include <linux/openat2.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mount.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #define NOTIFY_WAIT_NS (1 * NS_PER_S)
 #define BIND_WAIT_NS   (30 * NS_PER_S)
@@ -87,13 +92,19 @@ static void close_dir(DIR **d)
 		(void)closedir(*d); /* it was only read */
 }
 
-static int require_empty(const char *path)
+static int require_empty(int fd)
 {
-	CLEANUP(close_dir) DIR *d = opendir(path);
+	int own = openat(fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	CLEANUP(close_dir) DIR *d = own >= 0 ? fdopendir(own) : NULL;
 	struct dirent *entry;
 
-	if (!d)
-		return -errno;
+	if (!d) {
+		int r = -errno;
+
+		if (own >= 0)
+			(void)close(own); /* it was only read */
+		return r;
+	}
 	errno = 0;
 	while ((entry = readdir(d)))
 		if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0)
@@ -101,10 +112,23 @@ static int require_empty(const char *path)
 	return -errno;
 }
 
+/* The target as an O_PATH descriptor, reached without any symbolic link: what lies on the way may
+ * belong to a tenant, who could otherwise lead the mount elsewhere after its path was checked. */
+static int open_target(const char *path)
+{
+	struct open_how how = {
+		.flags = O_PATH | O_DIRECTORY | O_CLOEXEC, .resolve = RESOLVE_NO_SYMLINKS};
+	long fd = syscall(SYS_openat2, AT_FDCWD, path, &how, sizeof(how));
+
+	return fd < 0 ? -errno : (int)fd;
+}
+
 static int bind_run(void *arg)
 {
 	struct bind_job *job = arg;
+	_cleanup_close_ int fd = -1;
 	unsigned major, minor;
+	char by_fd[32];
 	int r;
 
 	if (mountinfo_device(job->target, &major, &minor) == 0)
@@ -113,10 +137,14 @@ static int bind_run(void *arg)
 	r = io_mkdirs(job->target, 0755);
 	if (r < 0)
 		return err_wrap(&job->err, r, "create %s", job->target);
-	r = require_empty(job->target);
+	fd = open_target(job->target);
+	if (fd < 0)
+		return err_wrap(&job->err, fd, "open %s", job->target);
+	r = require_empty(fd);
 	if (r < 0)
 		return err_wrap(&job->err, r, "%s must be an empty directory", job->target);
-	if (mount(job->source, job->target, NULL, MS_BIND, NULL) < 0)
+	(void)snprintf(by_fd, sizeof(by_fd), "/proc/self/fd/%d", fd); /* fits */
+	if (mount(job->source, by_fd, NULL, MS_BIND, NULL) < 0)
 		return err_wrap(&job->err, -errno, "bind %s to %s", job->source, job->target);
 	job->bound = true;
 	return 0;

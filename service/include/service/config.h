@@ -33,7 +33,9 @@ struct cfg_tenant {
 	bool admin;
 	uint64_t bytes, inodes, mounts;     /* of all its mounts together; UINT64_MAX = unlimited */
 	uint64_t mount_bytes, mount_inodes; /* default quota of one mount */
-	struct cfg_origin_grant *origins;   /* none = all */
+	char **mountpoints; /* directories below which it may have workspaces bound */
+	unsigned mountpoint_count;
+	struct cfg_origin_grant *origins; /* none = all */
 	unsigned origin_count;
 	struct cfg_identity *identities;
 	unsigned identity_count;

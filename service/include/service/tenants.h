@@ -40,6 +40,13 @@ const char *tenant_name(const struct tenant *tn);
 struct quota *tenant_quota(struct tenant *tn);
 /* May it mount `path` of `origin`? -EACCES reason ORIGIN_NOT_ALLOWED or PATH_NOT_ALLOWED. */
 int tenant_may_mount(const struct tenant *tn, const char *origin, const char *path, struct err *e);
+/* May a caller have a workspace bound at `mountpoint` (absolute, normalised)? Admins anywhere;
+ * others below the configured `mountpoints`, or, when the caller is a known user of this machine
+ * (`uid` not NULL), on a directory that this user owns, or, if it is not there yet, in one. The
+ * daemon binds as root: without this rule a tenant could cover any empty directory of the host.
+ * -EACCES reason MOUNTPOINT_NOT_ALLOWED. Looks at the local disk. */
+int tenant_may_bind(const struct tenant *tn, bool admin, const uid_t *uid, const char *mountpoint,
+	struct err *e);
 /* The only origin it may use, or NULL. */
 const char *tenant_only_origin(const struct tenant *tn);
 void tenant_default_quota(const struct tenant *tn, uint64_t *ret_bytes, uint64_t *ret_inodes);

@@ -18,6 +18,8 @@
 #include <service/tenants.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 struct world {
 	struct tmpdir dir;
@@ -238,6 +240,40 @@ static void test_limits(void **state)
 	close_world(&w);
 }
 
+/* The daemon binds as root: a tenant must not cover a directory that its caller could not have. */
+static void test_a_tenant_cannot_cover_foreign_directories(void **state)
+{
+	const uid_t root = 0, user = 12345;
+	char made[300], inside[320], link[300];
+	struct err e = {0};
+	struct world w = {0};
+	struct tenant *t;
+
+	(void)state;
+	open_world(&w, "tenants: [{name: t, mountpoints: [/srv/jobs/], identities: [{unix_uid: "
+		       "12345}]}]\n");
+	t = tenants_find(w.tenants, "t");
+	(void)tmpdir_path(&w.dir, "own", made, sizeof(made));
+	(void)tmpdir_path(&w.dir, "link", link, sizeof(link));
+	(void)snprintf(inside, sizeof(inside), "%s/new", made);
+	assert_int_equal(mkdir(made, 0755), 0);
+	assert_int_equal(symlink(made, link), 0);
+
+	assert_int_equal(tenant_may_bind(t, true, NULL, "/etc/x", NULL), 0);
+	assert_int_equal(tenant_may_bind(t, false, NULL, "/srv/jobs/7", NULL), 0);
+	assert_int_equal(tenant_may_bind(t, false, NULL, "/srv/jobs2", &e), -EACCES);
+	assert_string_equal(e.reason, "MOUNTPOINT_NOT_ALLOWED");
+	assert_int_equal(tenant_may_bind(t, false, &root, made, NULL), 0);
+	assert_int_equal(tenant_may_bind(t, false, &user, made, NULL), -EACCES);
+	assert_int_equal(tenant_may_bind(t, false, NULL, made, NULL), -EACCES);
+	assert_int_equal(chown(made, user, user), 0);
+	assert_int_equal(tenant_may_bind(t, false, &user, made, NULL), 0);
+	assert_int_equal(tenant_may_bind(t, false, &user, inside, NULL), 0);
+	assert_int_equal(lchown(link, user, user), 0);
+	assert_int_equal(tenant_may_bind(t, false, &user, link, NULL), -EACCES);
+	close_world(&w);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -246,6 +282,7 @@ int main(void)
 		cmocka_unit_test(test_reload_changes_tokens_or_nothing),
 		cmocka_unit_test(test_grants),
 		cmocka_unit_test(test_only_origin),
+		cmocka_unit_test(test_a_tenant_cannot_cover_foreign_directories),
 		cmocka_unit_test(test_limits),
 	};
 
