@@ -52,6 +52,15 @@ void mount_put_locked(struct mount *mt, struct mount_record *next, enum mount_ev
 		&m->watch, kind, clock_wall_ns(m->config.clock), &event, &view);
 }
 
+int mount_journal_failed(const struct mounts *m, int err, struct err *e)
+{
+	if (err == -ENOSPC)
+		return err_set(e, err, "DISK_FULL",
+			"the journal of mounts cannot be written: the disk of %s is full",
+			m->workspaces_dir);
+	return err_set(e, err, "", "the journal of mounts cannot be written: %s", strerror(-err));
+}
+
 int mount_commit(struct mount *mt, struct mount_record *next, unsigned rows,
 	enum mount_event_kind kind, struct err *e)
 {
@@ -63,13 +72,8 @@ int mount_commit(struct mount *mt, struct mount_record *next, unsigned rows,
 			mt->rec.mount_id, mount_state_name(mt->rec.state),
 			mount_state_name(next->state));
 	err = mount_journal_put(m->journal, next, rows);
-	if (err == -ENOSPC)
-		return err_set(e, err, "DISK_FULL",
-			"the journal of mounts cannot be written: the disk of %s is full",
-			m->workspaces_dir);
 	if (err)
-		return err_set(
-			e, err, "", "the journal of mounts cannot be written: %s", strerror(-err));
+		return mount_journal_failed(m, err, e);
 	lock_acquire(&m->mu);
 	mount_put_locked(mt, next, kind);
 	lock_release(&m->mu);

@@ -198,8 +198,7 @@ static int journal_provisioning(struct creation *c, struct mount_record *next)
 	int err = mount_journal_put(c->m->journal, next, JOURNAL_JOB_SET | JOURNAL_SERIAL);
 
 	if (err)
-		return err_set(&c->e, err, err == -ENOSPC ? "DISK_FULL" : "",
-			"the journal of mounts cannot be written: %s", strerror(-err));
+		return mount_journal_failed(c->m, err, &c->e);
 	LOCK_GUARD(&c->m->mu);
 	c->mt->known = true;
 	mount_put_locked(c->mt, next, MOUNT_EVENT_CHANGED);

@@ -136,6 +136,8 @@ void mount_release(struct mount *mt);
 
 /* ---- mount_commit.c ---- */
 
+/* Says in `e` that the journal gave `err`; returns it. */
+int mount_journal_failed(const struct mounts *m, int err, struct err *e);
 /* Journal `next` (a changed copy of the record), then put it in place and publish; `kind` 0:
  * nothing to publish. On success `next` is taken over and empty; on failure nothing has changed.
  * Claimer only. */

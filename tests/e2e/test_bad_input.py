@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Everything that callers and operators get wrong: the exact code and reason, a message that says what and what to do, and nothing lost."""
+import errno
 import os
 import shutil
 import signal
@@ -212,6 +213,78 @@ class BadInput(unittest.TestCase):
                 self.assertIn('README', os.listdir(node.mount(f'job{i}').root))
                 node.delete(f'job{i}')
             wait_until(lambda: os.listdir(node.data + '/workspaces') == [], 20, 'nothing is left')
+
+
+class FullDisk(unittest.TestCase):
+    """A data_dir without room: writes fail with ENOSPC, creations with DISK_FULL, what is there stays, and room makes it well."""
+
+    def setUp(self):
+        self.folder = tempfile.mkdtemp(prefix='cop-disk-', dir=os.environ.get('COPPICE_TEST_DIR', '/var/tmp'))
+        self.addCleanup(shutil.rmtree, self.folder, ignore_errors=True)
+        self.repository = os.path.join(self.folder, 'repo.git')
+        repo_maker.make(self.repository, files=20, large_mb=8)
+        self.node = Node({'demo': self.repository})
+        os.makedirs(self.node.data)
+        subprocess.run(['mount', '-t', 'tmpfs', '-o', 'size=24m,mode=700', 'coppice-test', self.node.data], check=True)
+        self.addCleanup(self.end)
+
+    def end(self):
+        if self.node.process:
+            self.node.stop()
+        subprocess.run(['umount', self.node.data], check=True)
+        self.node.close()
+
+    def fill(self):
+        """Leaves not one block."""
+        with open(self.node.data + '/ballast', 'wb', buffering=0) as f:
+            for size in (1 << 20, 4096):
+                try:
+                    while True:
+                        f.write(b'x' * size)
+                except OSError as e:
+                    self.assertEqual(e.errno, errno.ENOSPC)
+
+    def assert_no_room(self, call, *args):
+        with self.assertRaises(OSError) as caught:
+            call(*args)
+        self.assertEqual(errno.errorcode[caught.exception.errno], 'ENOSPC')
+
+    def append(self, path, data):
+        with open(path, 'ab', buffering=0) as f:
+            while data:
+                data = data[f.write(data):]
+
+    def test_full_and_empty_again(self):
+        node = self.node
+        node.start()
+        root = node.mount('job').root
+        self.append(root + '/before', b'kept')
+        self.fill()
+        self.assertEqual(os.statvfs(root).f_bavail, 0, 'df in the workspace tells')
+        self.assert_no_room(self.append, root + '/new', b'x' * (1 << 20))
+        self.assert_no_room(self.append, root + '/large/file.bin', b'x')  # to be copied up: 8 MiB
+        with open(root + '/before', 'rb') as f:
+            self.assertEqual(f.read(), b'kept')
+        with open(root + '/README', 'rb') as f:
+            self.assertEqual(f.read(), b'made by repo_maker\n')
+        with self.assertRaises(CallError) as caught:
+            for i in range(100):  # the journal may have a few free pages
+                node.mount(f'more{i}')
+        self.assertEqual((caught.exception.code, caught.exception.reason), ('RESOURCE_EXHAUSTED', 'DISK_FULL'))
+        self.assertIn(node.data, caught.exception.message)
+        os.unlink(node.data + '/ballast')
+        self.append(root + '/large/file.bin', b'end')
+        self.assertEqual(os.stat(root + '/large/file.bin').st_size, (8 << 20) + 3)
+        node.mount('after')
+        with self.subTest('kill -9 on a full disk'):
+            self.fill()
+            node.kill()
+            node.start()
+            with open(root + '/before', 'rb') as f:
+                self.assertEqual(f.read(), b'kept')
+            os.unlink(node.data + '/ballast')
+        for m in node.client.ListMounts().mounts:
+            node.client.DeleteMount(mount_id=m.mount_id)
 
 
 class BadStart(unittest.TestCase):
