@@ -2,12 +2,12 @@
 /*
  * What the files that change a workspace share, and nobody else needs. A mutation goes
  *
- *	directory (entered, with an upper) → lock → what is there → quota → INTENT → syscall →
- *names, nodes → DONE → unlock → reply
+ *	directory (entered, with an upper) → lock → what is there → quota → INTENT → syscall
+ *	→ names, nodes → DONE → unlock → reply
  *
  * and each syscall in the middle is atomic by itself or leaves something that ovl_recover.c takes
- *back. What is taken out of the visible tree first moves to work/orphan (the kernel may still use
- *it) or work/tmp (garbage), never half-deleted in place.
+ * back. What is taken out of the visible tree first moves to work/orphan (the kernel may still use
+ * it) or work/tmp (garbage), never half-deleted in place.
  */
 #pragma once
 #include "overlay/ovl_internal.h"
@@ -92,7 +92,6 @@ int ovl_whiteout_replace(
 	struct ovl_ws *ws, const char *tmp, int dirfd, const char *name, bool is_dir);
 
 /* ---- ovl_marks.c ---- */
-int ovl_mark_set_fd(int fd, uint64_t local);
 int ovl_xattr_at_remove(int dirfd, const char *name, const char *attr);
 ssize_t ovl_xattr_at_list(int dirfd, const char *name, char *list, size_t cap);
 

@@ -1,16 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Copy-up of a lower file or symlink: once, whole, atomic. The copy is made in work/tmp with its
- *data, owner, mode, times and id mark, and renamed to its name; the inode number stays, so readers
- *that have it open go on. A crash leaves the old or the new state, so no intent is written (and the
- *unique of the request must stay free for the change that needed the copy).
+ * data, owner, mode, times and id mark, and renamed to its name; the inode number stays, so readers
+ * that have it open go on. A crash leaves the old or the new state, so no intent is written (and
+ * the unique of the request must stay free for the change that needed the copy).
  *
- *	entry of a lower directory ─► node (OVL_COPYING: one thread copies, others wait) ─► work/tmp
- *─► its name, or work/orphan
+ *	entry of a lower directory ─► node (OVL_COPYING: one thread copies, others wait)
+ *	  ─► work/tmp ─► its name, or work/orphan
  *
  * No directory lock is held while data is copied. So the name may have been removed meanwhile: the
- *copy then becomes an orphan, which serves those who have the file open. A lower file never moves
- *without an upper, so its home directory is that of its block.
+ * copy then becomes an orphan, which serves those who have the file open. A lower file never moves
+ * without an upper, so its home directory is that of its block.
  */
 #include "overlay/ovl_change.h"
 

@@ -87,7 +87,8 @@ static void evict_claimed(struct ovl_node *n)
 		destroy(n);
 }
 
-void ovl_evict_id(struct ovl_ws *ws, uint64_t id)
+/* The kernel's count of this id has become 0. */
+static void evict_id(struct ovl_ws *ws, uint64_t id)
 {
 	struct ovl_shard *shard = ovl_shard_of(ws, id);
 	struct ovl_node *n;
@@ -173,6 +174,6 @@ void ovl_forget(struct overlay *o, uint64_t id, uint64_t count)
 	if (!ws)
 		return;
 	if (ovl_refs_sub(ws, id & OVL_LOCAL_MASK, count) == 0)
-		ovl_evict_id(ws, id);
+		evict_id(ws, id);
 	ovl_ws_unref(ws);
 }

@@ -2,20 +2,20 @@
 /*
  * The overlay's own structures and the calls between its files. Read README.md (overlay law) first.
  *
- *   overlay ──► ovl_ws (by name, by serial)
- *                 ├── ids: next_local, ref counts (mmap'ed file), blocks (lower directory ↔ range
- * of ids) ├── nodes: id → ovl_node, for what has state of its own: directories that were entered,
- * upper objects the │          kernel knows, lower files that were changed or removed ├── journal
- * (mmap'ed file): BLOCK, NODE, DROP, INTENT, DONE └── upper/ (what the job wrote) and work/ (tmp/,
- * orphan/, links/, whiteout, journal, refs)
+ *	overlay ──► ovl_ws (by name, by serial)
+ *	             ├── ids: next one, lookup counts (mapped file), blocks (lower directory ↔ ids)
+ *	             ├── nodes: id → ovl_node, for what has state of its own: directories that were
+ *	             │   entered, upper objects the kernel knows, lower files that were changed
+ *	             ├── journal (mapped file): BLOCK, NODE, DROP, INTENT, DONE, VOID
+ *	             └── upper/ (what the job wrote) and work/ (tmp/, orphan/, links/, ...)
  *
  * An untouched lower file has no node: it is (directory, index), found by binary search over the
  * blocks. "obj" below is either.
  *
- * Lock order (base/lock.h): ws->rename_lock (OVL_WS) → dir->lock (OVL_DIR; two: by id, parent
- * before child is not required because pairs always go through ovl_dir_lock_pair) → node->lock
- * (OVL_NODE) → table shard (OVL_TABLE) → fds (OVL_FDS) → journal (OVL_JOURNAL). No lock is held
- * over a fetch. A directory lock may be held over syscalls on the local upper.
+ * Lock order (base/lock.h): ws->rename_lock (OVL_WS) → dir->lock (OVL_DIR; two of them only through
+ * ovl_dir_lock_pair) → node->lock (OVL_NODE) → table shard (OVL_TABLE) → fds (OVL_FDS) → journal
+ * (OVL_JOURNAL). No lock is held over a fetch. A directory lock may be held over syscalls on the
+ * local upper.
  */
 #pragma once
 #include "fuse/overlay.h"

@@ -1,20 +1,23 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Records of the workspace journal. Pure; a decoder of disk content, fuzzed. Numbers are
- *little-endian:
+ * little-endian:
  *
- *	u32 length (of all, a multiple of 8) | u32 CRC-32C of what follows | u8 type | u8 op | u8
- *name length | u8 new name length | u8 oid length | 3 zero bytes | u64 words (as many as the type
- *has) | oid | name | new name | zeros
+ *	u32 length (of all, a multiple of 8) | u32 CRC-32C of what follows
+ *	u8 type | u8 op | u8 name length | u8 new name length | u8 oid length | 3 zero bytes
+ *	u64 words (as many as the type has) | oid | name | new name | zeros
  *
- *	BLOCK  base, dir, count + tree oid     ids [base, base + count) are the entries of directory
- *`dir` NODE   id, parent, ino, mode, flags    an object in the upper and its place; the latest one
- *of an id holds DROP   id                              the kernel has forgotten it INTENT unique,
- *id, parent, new parent, ino DONE   unique                          it succeeded VOID   unique it
- *failed and changed nothing
+ *	BLOCK   base, dir, count + tree oid   ids [base, base + count) are the entries of `dir`
+ *	NODE    id, parent, ino, mode, flags  an object in the upper and its place; the latest one
+ *	                                      of an id holds
+ *	DROP    id                            the kernel has forgotten it
+ *	INTENT  unique, id, parent,           a change is going to be made
+ *	        new parent, ino
+ *	DONE    unique                        it succeeded
+ *	VOID    unique                        it failed and changed nothing
  *
  * Ids are local ones. A file is records back to back; a zero length, or a record that does not
- *check, is the end.
+ * check, is the end.
  */
 #pragma once
 #include "storage/digest.h"

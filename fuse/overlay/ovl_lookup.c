@@ -58,7 +58,9 @@ int ovl_find_locked(struct ovl_node *dir, struct ovl_req *rq, const char *name, 
 	return 0;
 }
 
-int ovl_lower_entry(struct ovl_node *dir, struct ovl_req *rq, const struct ovl_found *found,
+/* Id and attributes of a lower entry that was found in `dir`, not counted. -EAGAIN: its size is not
+ * known yet. */
+static int lower_entry(struct ovl_node *dir, struct ovl_req *rq, const struct ovl_found *found,
 	struct ovl_entry *ret_entry)
 {
 	struct ovl_ws *ws = dir->ws;
@@ -90,7 +92,7 @@ static int lookup_in_lower(struct ovl_node *dir, struct ovl_req *rq, const char 
 	if (!r && !found.lower_exists)
 		r = -ENOENT;
 	if (!r)
-		r = ovl_lower_entry(dir, rq, &found, ret_entry);
+		r = lower_entry(dir, rq, &found, ret_entry);
 	if (!r)
 		ovl_refs_add(dir->ws, ret_entry->id & OVL_LOCAL_MASK, 1);
 	return r;

@@ -152,13 +152,6 @@ int ovl_mark_set(int dirfd, const char *name, uint64_t local)
 	return ovl_xattr_at_set(dirfd, name, OVL_XATTR_NODE, &le, sizeof(le), 0);
 }
 
-int ovl_mark_set_fd(int fd, uint64_t local)
-{
-	uint64_t le = htole64(local);
-
-	return fsetxattr(fd, OVL_XATTR_NODE, &le, sizeof(le), 0) < 0 ? -errno : 0;
-}
-
 int ovl_node_persist_id(struct ovl_node *node)
 {
 	struct ovl_at at;

@@ -2,13 +2,14 @@
 /*
  * Listing. A position needs no handle and survives change and restart:
  *
- *	1 "."   2 ".."   3 + i  entry i of the lower directory, as it is now      2^62 | hash  names
- *that only the upper has, by hash
+ *	1 "."  2 ".."
+ *	3 + i        entry i of the lower directory, as it is now
+ *	2^62 | hash  names that only the upper has, by hash
  *
  * A name that the lower has is reported at its place there, with the upper's attributes if it is
- *overridden; so nothing is seen twice or missed when it is copied up in the middle of a listing. A
- *batch holds the directory's lock if there are names of the upper, and an index view only between
- *two entries that need a syscall.
+ * overridden; so nothing is seen twice or missed when it is copied up in the middle of a listing. A
+ * batch holds the directory's lock if there are names of the upper, and an index view only between
+ * two entries that need a syscall.
  */
 #include <dirent.h>
 #include <errno.h>

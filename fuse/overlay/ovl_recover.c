@@ -2,17 +2,18 @@
 /*
  * What a workspace does about its last process, before anybody sees it:
  *
- *	open intents     Did the change happen? Every change is one atomic step on disk, except that
- *an object made in place may lack its owner: it is taken away again (no reply was sent, so nobody
- *has seen it). What happened is DONE, what did not is void: a request that the kernel sends again
- *is then answered or done, exactly once. named nodes      get their id mark, so that the id is the
- *same when the name is looked up again. work/            tmp and orphan are emptied (a connection
- *that is gone has no open files); links without names go. quota            charged with what is
- *really there.
+ *	open intents  Did the change happen? Every change is one atomic step on disk, except that
+ *	              an object made in place may lack its owner: it is taken away again (no reply
+ *	              was sent, so nobody has seen it). What happened is DONE, what did not is void:
+ *	              a request that the kernel sends again is answered or done, exactly once.
+ *	named nodes   get their id mark, so that the id is the same at the next lookup.
+ *	work/         tmp and orphan are emptied (no connection is left that has files open);
+ *	              links without names go.
+ *	quota         charged with what is really there.
  *
- * One thread, blocking on the local disk. Nothing here depends on a remote or on room on
- *the disk: a lower directory that is not in the index any more, or a full disk, costs a mark (a new
- *id), never the start.
+ * One thread, blocking on the local disk. Nothing here depends on a remote or on room on the disk:
+ * a lower directory that is not in the index any more, or a full disk, costs a mark (a new id),
+ * never the start.
  */
 #include "overlay/ovl_change.h"
 

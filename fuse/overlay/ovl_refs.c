@@ -1,22 +1,22 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Ids of a workspace and how often the kernel knows each: a counter that only rises, and one u32
- *per id in a mapped file.
+ * per id in a mapped file.
  *
- *	work/refs:  header (4 KiB: magic, boot id, next id) | u32 count of id 0 | u32 count of id 1
- *| ...
+ *	work/refs:  header (4 KiB: magic, boot id, next id) | u32 count of id 0 | of id 1 | ...
  *
  * A count is bumped before its reply is sent and lowered when a FORGET arrives, both by plain
- *atomics in the page cache: a process that takes over finds counts that are right or too high,
- *never too low. At a fresh start nobody knows any id, so all begin at 0.
+ * atomics in the page cache: a process that takes over finds counts that are right or too high,
+ * never too low. At a fresh start nobody knows any id, so all begin at 0.
  *
  * Ids must never be given twice, or a mark in the upper would name two objects. The header has the
- *next id after a kill of the process. After a crash of the machine it may be old; then ids go on
- *from a limit kept in an xattr of work/, which is raised before ids above it are used: a journaling
- *filesystem keeps the order of metadata, so that no mark can be on disk without its limit.
+ * next id after a kill of the process. After a crash of the machine it may be old; then ids go on
+ * from a limit kept in an xattr of work/, which is raised before ids above it are used: a
+ * journaling filesystem keeps the order of metadata, so that no mark can be on disk without its
+ * limit.
  *
  * Threads: any. ids under `lock` (rank OVL_JOURNAL), counts lock-free: nothing moves when the file
- *grows.
+ * grows.
  */
 #include <endian.h>
 #include <errno.h>

@@ -1,18 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * unlink and rmdir. A name whose entry the lower has too gets a whiteout; the exchange of object
- *and whiteout is one syscall, so the lower never shines through. An object that the kernel still
- *knows (lookups not forgotten: it may be open, NO_OPEN does not tell) moves to work/orphan under
- *its id, keeps its charge, and is reaped by the last FORGET. One with several names lives in
- *work/links.
+ * and whiteout is one syscall, so the lower never shines through. An object that the kernel still
+ * knows (lookups not forgotten: it may be open, NO_OPEN does not tell) moves to work/orphan under
+ * its id, keeps its charge, and is reaped by the last FORGET. One with several names lives in
+ * work/links.
  *
- *	upper, not known:   unlink                          upper, known:   rename →
- *work/orphan/<id> over a lower entry: whiteout renamed over it        over a lower entry: exchanged
- *with a whiteout in work/orphan/<id> lower only:         link of the whiteout            directory
- *with whiteouts inside: → work/tmp, removed there
+ *	object                      without a lower entry       over a lower entry
+ *	upper, not known            unlink                      a whiteout renamed over it
+ *	upper, known                rename to work/orphan       exchanged with a whiteout there
+ *	lower only                  -                           link of the whiteout
+ *	directory, whiteouts in it  to work/tmp, removed there  exchanged with a whiteout there
  *
  * A directory is condemned before its parent is locked: from then on nothing can be made in it, and
- *the two locks are never held together.
+ * the two locks are never held together.
  */
 #include "overlay/ovl_change.h"
 

@@ -1,16 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * rename, with NOREPLACE and EXCHANGE. What is renamed is copied up first (a directory: only its
- *own upper directory, never its content; its lower tree goes with it as a redirect,
- *ovl_rename_disk.c). An empty directory that is replaced is condemned before any other lock is
- *taken, as by rmdir.
+ * own upper directory, never its content; its lower tree goes with it as a redirect,
+ * ovl_rename_disk.c). An empty directory that is replaced is condemned before any other lock is
+ * taken, as by rmdir.
  *
- *	enter both directories → copy up the source → condemn the target directory → rename_lock
- *(two directories, or a directory) → both locks → look again → prepare → INTENT → renameat2 → names
- *and nodes → DONE
+ *	enter both directories → copy up the source → condemn the target directory
+ *	→ rename_lock (two directories, or a directory) → both locks → look again → reserve memory
+ *	→ prepare → INTENT → renameat2 → names and nodes → DONE
  *
  * The kernel holds its own locks on all of this, so "look again" finds what was seen before; if
- *not, the rename starts over a few times.
+ * not, the rename starts over a few times.
  */
 #include "overlay/ovl_rename_internal.h"
 
@@ -178,8 +178,7 @@ static void follow(struct ovl_moving *m)
 		ovl_names_find(to, m->to.name, m->to.len)->node = NULL;
 		(void)ovl_names_put(from, m->from.name, m->from.len, dtype(m->target));
 		(void)ovl_names_put(to, m->to.name, m->to.len, dtype(m->source));
-		ovl_node_move_locked(
-			m->target, m->from.dir, TAKE_PTR(m->target_name), m->from.len);
+		ovl_node_move_locked(m->target, m->from.dir, TAKE_PTR(m->target_name), m->from.len);
 		ovl_attr_drop(m->target);
 	} else {
 		drop_target(m);

@@ -2,15 +2,18 @@
 /*
  * A rename on disk. Whatever is in the way, the visible change is one renameat2:
  *
- *	nothing, a file or an empty directory in the way   rename over it, with RENAME_WHITEOUT if
- *the lower has the old name a directory goes where a whiteout is               exchange: the
- *whiteout is then at the old name, where it stays if the lower has that name, and goes otherwise
- *	exchange                                           exchange
+ *	over nothing, a file or an empty directory: rename, with RENAME_WHITEOUT if the lower has
+ *	the old name
+ *
+ *	of a directory to where a whiteout is: exchange; the whiteout is then at the old name, where
+ *	it stays if the lower has that name, and goes otherwise
+ *
+ *	exchange: exchange
  *
  * Before it, without any visible effect: a directory that moves gets its id mark and a redirect to
- *its lower tree (or opaque, if it has none, so that the lower of its new name does not show); a
- *target directory that is empty but full of whiteouts becomes opaque and really empty; a target
- *file that is still in use gets a second link in work/orphan.
+ * its lower tree (or opaque, if it has none, so that the lower of its new name does not show); a
+ * target directory that is empty but full of whiteouts becomes opaque and really empty; a target
+ * file that is still in use gets a second link in work/orphan.
  */
 #include "overlay/ovl_rename_internal.h"
 

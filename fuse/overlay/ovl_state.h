@@ -55,8 +55,6 @@ void ovl_node_free(struct ovl_node *n);
 
 /* ---- eviction (ovl_evict.c): no lock held ---- */
 
-/* The kernel's count of this id has become 0. */
-void ovl_evict_id(struct ovl_ws *ws, uint64_t id);
 /* What unpin left. */
 void ovl_evict_pending(struct ovl_ws *ws);
 /* Every node: ids are made durable and orphans removed (if `clean`), descriptors closed, memory
@@ -85,10 +83,6 @@ uint32_t ovl_lower_subdirs(struct ovl_ws *ws, const struct oid *tree);
 /* -EAGAIN with an optional need for the tree, if the caller would rather wait than be told that the
  * links are not counted; else 0, and the tree is on its way. */
 int ovl_count_later(struct ovl_ws *ws, struct ovl_req *rq, const struct oid *tree);
-/* Id and attributes of a lower entry that was found in `dir`, not counted. -EAGAIN: its size is not
- * known yet. */
-int ovl_lower_entry(struct ovl_node *dir, struct ovl_req *rq, const struct ovl_found *found,
-	struct ovl_entry *ret_entry);
 
 /* What an untouched lower entry (obj->node is NULL) is. */
 struct ovl_lower_file {
@@ -108,7 +102,6 @@ int ovl_root_lookup(
 void ovl_root_attr(struct overlay *o, struct stat *ret_attr);
 int ovl_root_readdir(struct overlay *o, struct ovl_req *rq, uint64_t offset, bool plus,
 	ovl_fill fill, void *arg);
-void ovl_root_statfs(struct overlay *o, struct statvfs *ret_stat);
 
 /* ---- a workspace on its own (ovl_ws.c) ---- */
 

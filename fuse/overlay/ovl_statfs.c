@@ -56,7 +56,7 @@ static void fill(const struct quota *q, const struct statvfs *disk, struct statv
 	ret->f_favail = disk ? min_u64(ret->f_ffree, disk->f_favail) : ret->f_ffree;
 }
 
-void ovl_root_statfs(struct overlay *o, struct statvfs *ret_stat)
+static void root_statfs(struct overlay *o, struct statvfs *ret_stat)
 {
 	struct list *first;
 	struct quota *q = NULL;
@@ -76,7 +76,7 @@ int ovl_statfs(struct overlay *o, struct ovl_req *rq, uint64_t id, struct statvf
 
 	(void)rq; /* every call has one */
 	if (id == OVL_ROOT_ID) {
-		ovl_root_statfs(o, ret_stat);
+		root_statfs(o, ret_stat);
 		return 0;
 	}
 	ws = ovl_ws_of(o, id);

@@ -2,13 +2,14 @@
 /*
  * Extended attributes. By the name:
  *
- *	security.* system.*           there are none: answered at once, without looking at anything
- *	                              (the kernel asks for security.capability often)
- *	trusted.overlay.*             the overlay's own, as trusted.coppice.*: neither seen nor
- *settable trusted.*                     for root only user.coppice.oid              Git's id of the
- *file's bytes as a blob, hex user.sha256, user.sha1        of the file's bytes, hex
- *	user.coppice.sha256.raw       the same as 32 bytes
- *	user.*                        on regular files and directories only, as everywhere
+ *	security.* system.*        there are none: answered at once, without looking at anything
+ *	                           (the kernel asks for security.capability often)
+ *	trusted.overlay.*          the overlay's own, as trusted.coppice.*: neither seen nor set
+ *	trusted.*                  for root only
+ *	user.coppice.oid           Git's id of the file's bytes as a blob, hex
+ *	user.sha256, user.sha1     of the file's bytes, hex
+ *	user.coppice.sha256.raw    the same as 32 bytes
+ *	user.*                     on regular files and directories only, as everywhere
  *
  * The digests are facts: every regular file has them, nobody can set or remove them (-EPERM), or a
  * build tool could be made to believe a wrong one; and they are not listed, so that tools that copy

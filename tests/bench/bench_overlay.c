@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What the overlay itself costs per request, without the kernel: lookups, attributes and listings
- *of untouched lower files over a real index (LMDB), through lower_tree. Prints nanoseconds per
- *operation.
+ * of untouched lower files over a real index (LMDB), through lower_tree. Prints nanoseconds per
+ * operation.
  *
  *	bench_overlay [DIRECTORIES [FILES-IN-EACH [LOOKUPS]]]
  */
