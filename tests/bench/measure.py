@@ -22,6 +22,10 @@ def run(argv):
                                 stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
     try:
         _, status, usage = os.wait4(process.pid, 0)
+    except BaseException:
+        process.kill()  # interrupted: it would keep the place busy
+        process.wait()
+        raise
     finally:
         wall = time.perf_counter() - start
         os.killpg(watchdog.pid, 9)
@@ -32,15 +36,28 @@ def run(argv):
     return wall, usage.ru_utime + usage.ru_stime
 
 
+def cache_drops():
+    """How often anyone on this machine has dropped the kernel's caches, which makes every warm row cold."""
+    with open('/proc/vmstat', encoding='ascii') as f:
+        return sum(int(line.split()[1]) for line in f if line.startswith(('drop_pagecache ', 'drop_slab ')))
+
+
 class Results(dict):
-    """row name → column name → samples: dicts of wall, client, server (seconds) and messages."""
+    """row name → column name → samples: dicts of wall, client, server (seconds), messages, and whether caches were dropped since the
+    sample's place was made. Such samples count only where there is no other."""
 
     def add(self, row, column, sample):
         self.setdefault(row, {}).setdefault(column, []).append(sample)
 
+    def undisturbed(self, row, column):
+        return [s for s in self.get(row, {}).get(column, []) if not s['disturbed']]
+
+    def counted(self, row, column):
+        return self.undisturbed(row, column) or self.get(row, {}).get(column, [])
+
     def summary(self, row, column):
         """Minima and medians of a cell, None if it did not run."""
-        samples = self.get(row, {}).get(column)
+        samples = self.counted(row, column)
         if not samples:
             return None
         cpu = [s['client'] + s['server'] for s in samples]
@@ -51,7 +68,7 @@ class Results(dict):
 
     def messages(self, row, column):
         """The fewest of each operation over all rounds: a round may see what an earlier one left, such as FORGETs."""
-        samples = [s['messages'] for s in self[row][column]]
+        samples = [s['messages'] for s in self.counted(row, column)]
         names = {name for s in samples for name in s}
         fewest = {name: min(s.get(name, 0) for s in samples) for name in names}
         return {name: count for name, count in sorted(fewest.items(), key=lambda item: -item[1]) if count}
@@ -83,16 +100,17 @@ class Bench:
         order = self.columns[shift:] + self.columns[:shift]
         for group in groups:
             tree = self.corpus[group.tree]
-            places = {}
+            places, drops = {}, cache_drops()
             try:
                 for column in order:
                     places[column.name] = column.open(tree, group.changes)
                 for row in group.rows:
                     for column in order:
                         sample = self.sample(row, column, places[column.name])
+                        sample['disturbed'] = cache_drops() != drops
                         self.results.add(row.name, column.name, sample)
                         print(f'{number} {row.name:14} {column.name:15} wall {sample["wall"]:7.3f}  client {sample["client"]:7.3f}  '
-                              f'server {sample["server"]:7.3f}', file=sys.stderr, flush=True)
+                              f'server {sample["server"]:7.3f}{"  caches dropped" * sample["disturbed"]}', file=sys.stderr, flush=True)
             finally:
                 for place in places.values():
                     place.close()
