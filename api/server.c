@@ -35,6 +35,7 @@
 
 #define TICK_MS                1000
 #define GRACE_DEFAULT          (10 * NS_PER_S)
+#define IDLE_GRACE             (250 * NS_PER_MS) /* for connections without a call */
 #define GRPC_MEMORY            ((size_t)256 << 20)
 #define METADATA_MAX           16384
 #define STREAMS_PER_CONNECTION 1024
@@ -298,26 +299,36 @@ static void shut_down(struct rpc_tag *tag, bool ok)
 	cond_broadcast(&s->changed);
 }
 
-/* Until grpc has let go of every call. After the grace time it is told to; then it is a matter of
- * moments. */
+/* When to stop being patient: calls in flight have the grace time. Without any, a connection is
+ * only idle, and a peer that does not answer our GOAWAY must not hold up the stop. */
+static uint64_t patience_ns(const struct api_server *s, uint64_t start_ns)
+{
+	return start_ns + (s->call_count || s->grace_ns < IDLE_GRACE ? s->grace_ns : IDLE_GRACE);
+}
+
+/* Until grpc has let go of every call and connection. When patience is over it is told to; then it
+ * is a matter of moments. */
 static void wait_calls(struct api_server *s)
 {
-	uint64_t deadline_ns = clock_after(&clock_system, s->grace_ns);
+	uint64_t start_ns = clock_mono_ns(&clock_system);
 	bool forced = false;
 
 	LOCK_GUARD(&s->mu);
 	while (!s->shut_down || s->call_count) {
-		if (cond_wait_until(&s->changed, &s->mu, deadline_ns))
+		uint64_t end_ns = forced ? start_ns + GRACE_DEFAULT : patience_ns(s, start_ns);
+
+		if (cond_wait_until(&s->changed, &s->mu, end_ns))
 			continue;
-		log_warn("api_stop_waits", LOG_U("calls", s->call_count),
-			LOG_B("cancelled", forced));
+		if (s->call_count)
+			log_warn("api_stop_waits", LOG_U("calls", s->call_count),
+				LOG_B("cancelled", forced));
 		if (!forced) {
 			forced = true;
 			lock_release(&s->mu);
 			grpc_server_cancel_all_calls(s->grpc);
 			lock_acquire(&s->mu);
 		}
-		deadline_ns = clock_after(&clock_system, GRACE_DEFAULT);
+		start_ns = clock_mono_ns(&clock_system);
 	}
 }
 

@@ -33,6 +33,17 @@ class Lifecycle(unittest.TestCase):
         self.assertEqual(server.stop(), 0)
         self.assertFalse(os.path.exists(server.socket))
 
+    def test_silent_connection_does_not_delay_the_stop(self):
+        server = self.start()
+        with socket.socket(socket.AF_UNIX) as peer:
+            peer.connect(server.socket)
+            # The preface and an empty SETTINGS frame, then silence: it never answers the server's GOAWAY.
+            peer.sendall(b'PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n' + b'\0\0\0\4\0\0\0\0\0')
+            self.assertTrue(peer.recv(9))
+            start = time.monotonic()
+            self.assertEqual(server.stop(), 0)
+            self.assertLess(time.monotonic() - start, 5)
+
     def test_restart_after_kill(self):
         server = self.start()
         server.stop(signal.SIGKILL)
