@@ -161,6 +161,11 @@ int ovl_work_open(struct ovl_ws *ws, const char *name, int *ret_fd);
 /* Remove everything in a directory, not the directory. */
 int ovl_empty_dir(int dirfd);
 
+/* ---- ovl_recover_marks.c ---- */
+
+/* The nodes that the journal names get their id marks. One walk over the upper. */
+int ovl_recover_marks(struct ovl_ws *ws);
+
 /* ---- ovl_remove.c ---- */
 
 /* Nobody may enter the directory any more: it is empty and is about to lose its name. Between this

@@ -135,32 +135,6 @@ static int resolve(void *arg, const struct ovl_intent *it)
 	return 0;
 }
 
-/* ---- nodes ---- */
-
-static int mark(void *arg, const struct ovl_left_node *left)
-{
-	_cleanup_close_ int fd = -1;
-	struct ovl_ws *ws = arg;
-	uint64_t local;
-	struct stat st;
-	int r = ovl_journal_open_dir(ws, left->parent, &fd);
-
-	if (r == 0 && fstatat(fd, left->name, &st, AT_SYMLINK_NOFOLLOW) < 0)
-		r = -errno;
-	if (r == -ENOENT || r == -EAGAIN || r == -ELOOP)
-		return 0;
-	if (r < 0)
-		return r;
-	if ((st.st_mode & S_IFMT) != left->type || ovl_is_whiteout(&st) ||
-		(left->upper_ino && left->upper_ino != st.st_ino))
-		return 0; /* another object has the name */
-	r = ovl_mark_get(fd, left->name, &local);
-	if (r < 0 || local)
-		return r;
-	r = ovl_mark_set(fd, left->name, ovl_local(left->id));
-	return r == -ENOSPC || r == -EDQUOT ? 0 : r; /* a new id, then */
-}
-
 /* ---- work/ ---- */
 
 /* An object in work/links with no name besides is garbage; with one it is an ordinary file again.
@@ -195,7 +169,7 @@ int ovl_recover(struct ovl_ws *ws)
 	int r = ovl_journal_each_open(ws, resolve, ws);
 
 	if (r == 0)
-		r = ovl_journal_each_node(ws, mark, ws);
+		r = ovl_recover_marks(ws);
 	if (r == 0)
 		r = sweep(ws);
 	if (r == 0)
