@@ -17,6 +17,21 @@
 #include <string.h>
 #include <sys/stat.h>
 
+void ovl_ctime_moves(struct stat *attr)
+{
+	struct timespec now = ovl_now();
+
+	/* The filesystem below may have stamped a finer, later time within the same tick. */
+	if (now.tv_sec < attr->st_ctim.tv_sec ||
+		(now.tv_sec == attr->st_ctim.tv_sec && now.tv_nsec <= attr->st_ctim.tv_nsec)) {
+		now = attr->st_ctim;
+		now.tv_nsec++;
+		if (now.tv_nsec == 1000000000)
+			now = (struct timespec){.tv_sec = now.tv_sec + 1};
+	}
+	attr->st_ctim = now;
+}
+
 struct timespec ovl_now(void)
 {
 	struct timespec ts = {0};

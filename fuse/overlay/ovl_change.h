@@ -66,6 +66,8 @@ bool ovl_found_is_dir(const struct ovl_found *found);
 void ovl_place_touched(struct ovl_place *p);
 /* Time as the filesystem below stamps it. */
 struct timespec ovl_now(void);
+/* To now, and in any case to later than it was. */
+void ovl_ctime_moves(struct stat *attr);
 /* A fresh name below work/: tmp/ and a number. */
 void ovl_tmp_name(struct ovl_ws *ws, char name[OVL_WORK_NAME]);
 /* Does the kernel, or a call that runs now besides ours, still know the node? Caller holds the lock
@@ -145,9 +147,9 @@ int ovl_grip_stat(const struct ovl_grip *g, struct stat *ret_st);
 int ovl_grip_chmod(const struct ovl_grip *g, mode_t mode);
 int ovl_grip_chown(const struct ovl_grip *g, uid_t uid, gid_t gid);
 int ovl_grip_utimens(const struct ovl_grip *g, const struct timespec times[2]);
-/* The mode without the bits that a change by an unprivileged user takes away: set-uid, and set-gid
- * where it is not mandatory locking. */
-mode_t ovl_mode_killed(mode_t mode);
+/* The mode without the set-id bits that a change by this caller takes (ovl_privs.c). */
+mode_t ovl_mode_killed(const struct ovl_req *rq, const struct stat *now);
+int ovl_kill_bits_locked(struct ovl_node *n, struct ovl_req *rq, int fd);
 
 /* ---- ovl_walk.c ---- */
 

@@ -80,11 +80,3 @@ int ovl_grip_utimens(const struct ovl_grip *g, const struct timespec times[2])
 
 	return r < 0 ? -errno : 0;
 }
-
-mode_t ovl_mode_killed(mode_t mode)
-{
-	mode &= ~(mode_t)S_ISUID;
-	if (mode & S_IXGRP)
-		mode &= ~(mode_t)S_ISGID;
-	return mode;
-}

@@ -91,6 +91,7 @@ static int link_orphan(struct ovl_place *p, struct ovl_node *n, struct ovl_child
 static int link_named(struct ovl_place *p, struct ovl_req *rq, struct ovl_node *n)
 {
 	char name[OVL_WORK_NAME];
+	struct stat st;
 	int r;
 
 	ovl_links_name(n->id, name);
@@ -106,8 +107,12 @@ static int link_named(struct ovl_place *p, struct ovl_req *rq, struct ovl_node *
 	if (r < 0)
 		return r;
 	ovl_crash_point(n->ws, "link:after-syscall");
-	n->attr.st_nlink++;
-	n->attr.st_ctim = ovl_now();
+	/* ctime as the disk has it: it may be loaded from there again */
+	r = fstatat(n->ws->work_fd, name, &st, AT_SYMLINK_NOFOLLOW) < 0 ? -errno : 0;
+	if (r == 0)
+		ovl_attr_set_locked(n, &st);
+	else
+		ovl_flag_clear(n, OVL_ATTR); /* asked again when needed */
 	return 0;
 }
 

@@ -47,7 +47,7 @@ void ovl_node_gone_locked(struct ovl_node *n)
 	lock_acquire(&n->lock);
 	if (ovl_has(n, OVL_ATTR)) {
 		n->attr.st_nlink = 0;
-		n->attr.st_ctim = ovl_now();
+		ovl_ctime_moves(&n->attr);
 	}
 	lock_release(&n->lock);
 	if (S_ISDIR(n->type)) {

@@ -19,6 +19,7 @@
 #define SET_OWNER (OVL_SET_UID | OVL_SET_GID)
 
 struct setting {
+	const struct ovl_req *rq;
 	const struct stat *attr;
 	unsigned set;
 };
@@ -30,7 +31,7 @@ static mode_t wanted_mode(const struct setting *s, const struct stat *now)
 	mode_t mode = s->set & OVL_SET_MODE ? s->attr->st_mode : now->st_mode;
 
 	if ((s->set & OVL_SET_KILL_SUID) && !S_ISDIR(now->st_mode) && !(s->set & OVL_SET_MODE))
-		mode = ovl_mode_killed(mode);
+		mode = ovl_mode_killed(s->rq, now);
 	return mode & 07777;
 }
 
@@ -148,7 +149,7 @@ static int apply_dead_locked(struct ovl_node *n, const struct setting *s)
 		time_for(s->set, OVL_SET_ATIME, OVL_SET_ATIME_NOW, s->attr->st_atim), now);
 	set_time(&n->attr.st_mtim,
 		time_for(s->set, OVL_SET_MTIME, OVL_SET_MTIME_NOW, s->attr->st_mtim), now);
-	n->attr.st_ctim = now;
+	ovl_ctime_moves(&n->attr);
 	return 0;
 }
 
@@ -165,7 +166,7 @@ static int set_node(
 		if (r == 0 && changes_anything(s, &n->attr))
 			r = apply_locked(n, s);
 		else if (r == 0 && (s->set & (OVL_SET_MODE | SET_OWNER)))
-			n->attr.st_ctim = ovl_now();
+			ovl_ctime_moves(&n->attr);
 	}
 	if (r == 0)
 		*ret_attr = n->attr;
@@ -175,7 +176,7 @@ static int set_node(
 int ovl_setattr(struct overlay *o, struct ovl_req *rq, uint64_t id, const struct stat *attr,
 	unsigned set, struct stat *ret_attr)
 {
-	const struct setting s = {attr, set};
+	const struct setting s = {rq, attr, set};
 	struct ovl_obj obj = {0};
 	struct stat now;
 	int r;

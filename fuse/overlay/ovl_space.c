@@ -50,7 +50,9 @@ int ovl_fallocate(
 	if (r < 0)
 		return r;
 	lock_acquire(&obj.node->lock);
-	if (takes_space(mode))
+	if (rq->uid != 0) /* the request does not say whether set-id bits must go */
+		r = ovl_kill_bits_locked(obj.node, rq, fd);
+	if (r == 0 && takes_space(mode))
 		r = ovl_growth_reserve_locked(obj.node, fd, offset, len, &growth);
 	if (r == 0) {
 		r = fallocate(fd, mode, (off_t)offset, (off_t)len) < 0 ? -errno : 0;
@@ -118,7 +120,10 @@ ssize_t ovl_copy_range(struct overlay *o, struct ovl_req *rq, const struct ovl_c
 	n = open_writable(o, rq, copy->out_id, &out, &out_fd);
 	if (n == 0) {
 		lock_acquire(&out.node->lock);
-		n = copy_locked(out.node, in_fd, out_fd, copy);
+		if (rq->uid != 0)
+			n = ovl_kill_bits_locked(out.node, rq, out_fd);
+		if (n == 0)
+			n = copy_locked(out.node, in_fd, out_fd, copy);
 		lock_release(&out.node->lock);
 		ovl_fd_put(out.node);
 		ovl_obj_put(&out);

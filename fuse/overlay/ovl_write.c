@@ -30,19 +30,6 @@ static ssize_t write_some(int fd, const char *data, size_t len, uint64_t offset)
 	return (ssize_t)done;
 }
 
-static int kill_bits_locked(struct ovl_node *n, struct ovl_req *rq, int fd)
-{
-	mode_t mode;
-	int r = ovl_attr_load_locked(n, rq);
-
-	if (r < 0)
-		return r;
-	mode = ovl_mode_killed(n->attr.st_mode) & 07777;
-	if (mode == (n->attr.st_mode & 07777))
-		return 0;
-	return fchmod(fd, mode) < 0 ? -errno : 0;
-}
-
 struct writing {
 	const char *data;
 	size_t len;
@@ -57,7 +44,7 @@ static ssize_t write_node(struct ovl_node *n, struct ovl_req *rq, const struct w
 	int r;
 
 	LOCK_GUARD(&n->lock);
-	r = w->kill_suid ? kill_bits_locked(n, rq, fd) : 0;
+	r = w->kill_suid ? ovl_kill_bits_locked(n, rq, fd) : 0;
 	if (r == 0)
 		r = ovl_growth_reserve_locked(n, fd, w->offset, w->len, &growth);
 	if (r < 0)
