@@ -128,6 +128,10 @@ int ovl_attr_load_locked(struct ovl_node *node, struct ovl_req *rq)
 	int r;
 
 	(void)rq; /* nothing here is remote; part of the contract for lowers that are */
+	if ((flags & OVL_DEAD) && (flags & OVL_ATTR)) {
+		node->attr.st_nlink = 0; /* the rest is what it was when its name went */
+		return 0;
+	}
 	if (!(flags & OVL_UPPER)) {
 		set_lower_attr(node);
 		return 0;

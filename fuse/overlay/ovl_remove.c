@@ -56,6 +56,9 @@ void ovl_node_gone_locked(struct ovl_node *n)
 		ovl_flag_clear(n, OVL_UPPER);
 	}
 	ovl_node_detach_locked(n);
+	if (ovl_has(n, OVL_UPPER)) /* ctime is the disk's, which what comes later must not fall
+				      behind */
+		ovl_attr_drop(n);
 }
 
 /* Put a whiteout in the place of a file, which goes away with it. */

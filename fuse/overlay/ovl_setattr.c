@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * SETATTR: truncate, chown, chmod, utimens. What changes nothing costs no syscall (tar sets the
- * mode and owner that files already have), and no copy-up of a lower file; it only moves ctime, in
- * memory. O_TRUNC arrives here as size 0 and copies up without data. The daemon is root, so set-id
- * bits that a caller's change must clear are cleared here (OVL_SET_KILL_SUID).
+ * mode and owner that files already have), no copy-up of a lower file, and no ctime: one in memory
+ * would be ahead of what the disk stamps next. O_TRUNC arrives here as size 0 and copies up without
+ * data. The daemon is root, so set-id bits that a caller's change must clear are cleared here
+ * (OVL_SET_KILL_SUID).
  *
  * A removed directory that somebody still has open has nothing on disk: its attributes change in
  * memory.
@@ -165,8 +166,6 @@ static int set_node(
 		r = ovl_attr_load_locked(n, rq);
 		if (r == 0 && changes_anything(s, &n->attr))
 			r = apply_locked(n, s);
-		else if (r == 0 && (s->set & (OVL_SET_MODE | SET_OWNER)))
-			ovl_ctime_moves(&n->attr);
 	}
 	if (r == 0)
 		*ret_attr = n->attr;

@@ -50,12 +50,12 @@ int ovl_fallocate(
 	if (r < 0)
 		return r;
 	lock_acquire(&obj.node->lock);
-	if (rq->uid != 0) /* the request does not say whether set-id bits must go */
-		r = ovl_kill_bits_locked(obj.node, rq, fd);
-	if (r == 0 && takes_space(mode))
+	if (takes_space(mode))
 		r = ovl_growth_reserve_locked(obj.node, fd, offset, len, &growth);
 	if (r == 0) {
 		r = fallocate(fd, mode, (off_t)offset, (off_t)len) < 0 ? -errno : 0;
+		if (r == 0 && rq->uid != 0) /* the request does not say whether set-id bits go */
+			r = ovl_kill_bits_locked(obj.node, rq, fd);
 		r2 = ovl_growth_settle_locked(obj.node, fd, &growth);
 		r = r < 0 ? r : r2;
 	}
@@ -81,14 +81,15 @@ static int open_source(struct overlay *o, uint64_t id, struct ovl_obj *obj, int 
 	return r;
 }
 
-static ssize_t copy_locked(struct ovl_node *out, int in_fd, int out_fd, const struct ovl_copy *copy)
+static ssize_t copy_locked(struct ovl_node *out, struct ovl_req *rq, int in_fd, int out_fd,
+	const struct ovl_copy *copy)
 {
 	off_t in_off = (off_t)copy->in_offset, out_off = (off_t)copy->out_offset;
 	struct ovl_growth growth;
 	uint64_t len = copy->len;
 	struct stat st;
 	ssize_t n;
-	int r;
+	int r, bits = 0;
 
 	if (fstat(in_fd, &st) < 0)
 		return -errno;
@@ -102,8 +103,12 @@ static ssize_t copy_locked(struct ovl_node *out, int in_fd, int out_fd, const st
 	n = copy_file_range(in_fd, &in_off, out_fd, &out_off, len, 0);
 	if (n < 0)
 		n = errno == EXDEV || errno == EINVAL ? -EOPNOTSUPP : -errno;
+	else if (n > 0 && rq->uid != 0) /* the request does not say whether set-id bits go */
+		bits = ovl_kill_bits_locked(out, rq, out_fd);
 	r = ovl_growth_settle_locked(out, out_fd, &growth);
-	return r < 0 && n >= 0 ? r : n;
+	if (n < 0)
+		return n;
+	return bits < 0 ? bits : r < 0 ? r : n;
 }
 
 ssize_t ovl_copy_range(struct overlay *o, struct ovl_req *rq, const struct ovl_copy *copy)
@@ -120,10 +125,7 @@ ssize_t ovl_copy_range(struct overlay *o, struct ovl_req *rq, const struct ovl_c
 	n = open_writable(o, rq, copy->out_id, &out, &out_fd);
 	if (n == 0) {
 		lock_acquire(&out.node->lock);
-		if (rq->uid != 0)
-			n = ovl_kill_bits_locked(out.node, rq, out_fd);
-		if (n == 0)
-			n = copy_locked(out.node, in_fd, out_fd, copy);
+		n = copy_locked(out.node, rq, in_fd, out_fd, copy);
 		lock_release(&out.node->lock);
 		ovl_fd_put(out.node);
 		ovl_obj_put(&out);

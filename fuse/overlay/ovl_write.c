@@ -41,17 +41,20 @@ static ssize_t write_node(struct ovl_node *n, struct ovl_req *rq, const struct w
 {
 	struct ovl_growth growth;
 	ssize_t done;
-	int r;
+	int r, bits = 0;
 
 	LOCK_GUARD(&n->lock);
-	r = w->kill_suid ? ovl_kill_bits_locked(n, rq, fd) : 0;
-	if (r == 0)
-		r = ovl_growth_reserve_locked(n, fd, w->offset, w->len, &growth);
+	r = ovl_growth_reserve_locked(n, fd, w->offset, w->len, &growth);
 	if (r < 0)
 		return r;
 	done = write_some(fd, w->data, w->len, w->offset);
+	/* not before: a write that fails changes nothing */
+	if (done > 0 && w->kill_suid)
+		bits = ovl_kill_bits_locked(n, rq, fd);
 	r = ovl_growth_settle_locked(n, fd, &growth);
-	return r < 0 && done >= 0 ? r : done;
+	if (done < 0)
+		return done;
+	return bits < 0 ? bits : r < 0 ? r : done;
 }
 
 ssize_t ovl_write(struct overlay *o, struct ovl_req *rq, uint64_t id, const void *data, size_t len,

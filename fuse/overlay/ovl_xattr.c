@@ -73,6 +73,8 @@ static int check_name(const char *name)
 {
 	size_t len = strlen(name);
 
+	if (strcmp(name, USER) == 0 || strcmp(name, TRUSTED) == 0)
+		return -EINVAL; /* nothing but the prefix */
 	return len == 0 || len > XATTR_NAME_MAX ? -ERANGE : 0;
 }
 
@@ -409,7 +411,7 @@ int ovl_removexattr(struct overlay *o, struct ovl_req *rq, uint64_t id, const ch
 	int r = check_write(rq, name);
 
 	if (r < 0)
-		return r == -EOPNOTSUPP ? -ENODATA : r;
+		return r == -EOPNOTSUPP && check_read(rq, name) == -ENODATA ? -ENODATA : r;
 	if (id == OVL_ROOT_ID)
 		return -EPERM;
 	r = ovl_obj_get(o, id, &obj);

@@ -153,6 +153,9 @@ static void other_namespaces_have_nothing(void **state)
 	assert_int_equal(set(w, "tool", "system.posix_acl_access", "x", 0), -EOPNOTSUPP);
 	assert_int_equal(take(w, "tool", "security.capability"), -ENODATA);
 	assert_int_equal(set(w, "tool", "unknown.a", "x", 0), -EOPNOTSUPP);
+	assert_int_equal(take(w, "tool", "unknown.a"), -EOPNOTSUPP);
+	assert_int_equal(take(w, "tool", "user."), -EINVAL);
+	assert_int_equal(set(w, "tool", "user.", "x", 0), -EINVAL);
 	assert_int_equal(set(w, "tool", "trusted.a", "x", 0), 0);
 	assert_int_equal(get(w, "tool", "trusted.a", value, sizeof(value)), 1);
 	w->rq.uid = 1000;
