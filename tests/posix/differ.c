@@ -33,6 +33,13 @@ struct run {
 	unsigned char *only; /* a flag per step; NULL: all */
 };
 
+#define EXCUSES_MAX (1u << 20)
+
+/* By class (ids.h): how often ctime has moved on the right only. */
+struct excuses {
+	uint8_t count[EXCUSES_MAX];
+};
+
 struct text {
 	char *bytes;
 	uint32_t len;
@@ -111,6 +118,7 @@ static void make_all(const struct run *run, struct side *side, int to_parent)
 		side->out = open_memstream(&text.bytes, &len);
 		if (!side->out)
 			return;
+		side->no_change = side->no_times = false;
 		if (!last) {
 			gen_step(run->seed, i, &step);
 			make_step(side, &step);
@@ -176,6 +184,43 @@ static bool receive(int fd, struct text *text)
 	return true;
 }
 
+/*
+ * What ctime may do in a workspace (docs/posix.md), at a place where the texts differ:
+ *	it moves where nothing seems to happen, "c=" and "c>": of a directory, when something in it is
+ *	copied up; of anything else once or twice, when the kernel forgets it and its number is written down;
+ *	it stays, "c>" and "c=", when an untouched lower file that is open loses its only name.
+ */
+static bool excused(struct excuses *excuses, const char *left, const char *right, size_t at)
+{
+	size_t line = at;
+	unsigned long class;
+	const char *number;
+	unsigned mode, links;
+
+	if (at < 1 || left[at - 1] != 'c')
+		return false;
+	while (line > 0 && left[line - 1] != '\n')
+		line--;
+	number = memrchr(left + line, '#', at - line); /* a name may have one too */
+	if (!number || sscanf(number, "#%lu %o %*u:%*u n%u", &class, &mode, &links) != 3 || class >= EXCUSES_MAX)
+		return false;
+	if (left[at] == '>' && right[at] == '=')
+		return links == 0;
+	return left[at] == '=' && right[at] == '>' && (S_ISDIR(mode) || excuses->count[class]++ < 2);
+}
+
+static bool equal(struct excuses *excuses, const struct text *left, const struct text *right)
+{
+	if (left->len != right->len)
+		return false;
+	if (memcmp(left->bytes, right->bytes, left->len) == 0)
+		return true;
+	for (size_t i = 0; i < left->len; i++)
+		if (left->bytes[i] != right->bytes[i] && !excused(excuses, left->bytes, right->bytes, i))
+			return false;
+	return true;
+}
+
 /* The lines that differ, the line before the first of them, and no more than a page. */
 static void show_difference(const char *left, const char *right)
 {
@@ -210,7 +255,7 @@ static void show_recent(const struct run *run, unsigned failed)
 	}
 }
 
-static int compare_all(const struct run *run, const int from[2])
+static int compare_all(const struct run *run, const int from[2], struct excuses *excuses)
 {
 	struct text texts[2] = {0};
 
@@ -226,7 +271,7 @@ static int compare_all(const struct run *run, const int from[2])
 				show_recent(run, i);
 				return 2;
 			}
-		differ = texts[0].len != texts[1].len || memcmp(texts[0].bytes, texts[1].bytes, texts[0].len) != 0;
+		differ = !equal(excuses, &texts[0], &texts[1]);
 		if (differ) {
 			(void)printf("seed %llu: a difference at step %u\n", (unsigned long long)run->seed, i);
 			show_recent(run, i);
@@ -242,6 +287,7 @@ static int compare_all(const struct run *run, const int from[2])
 
 static int run_both(const struct run *run)
 {
+	struct excuses *excuses;
 	int from[2], r;
 	pid_t pids[2];
 
@@ -257,7 +303,9 @@ static int run_both(const struct run *run)
 		(void)close(ends[1]);
 		from[side] = ends[0];
 	}
-	r = compare_all(run, from);
+	excuses = calloc(1, sizeof(*excuses));
+	r = excuses ? compare_all(run, from, excuses) : 2;
+	free(excuses);
 	for (size_t side = 0; side < 2; side++) {
 		(void)close(from[side]);
 		if (r != 0)

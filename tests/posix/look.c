@@ -6,7 +6,8 @@
  *	the blocks of files, except that data takes some;
  *	atime of symlinks;
  *	ctime as a number: lower files have the commit's;
- *	that ctime of a directory moves, too, when it is copied up for something below it.
+ *	that ctime moves by a chmod or chown that changes nothing;
+ *	that mtime and ctime move by an fallocate that fails.
  */
 #include "ids.h"
 
@@ -40,11 +41,10 @@ static void put_time(struct side *side, char tag, const struct statx_timestamp *
 	*last = *now;
 }
 
-/* Of a directory only a ctime that must have moved, or has moved back, counts. */
-static bool dir_changed(const struct statx *st, const struct seen *seen)
+/* A chmod or chown that changed something, or a ctime that has moved back. */
+static bool has_changed(const struct statx *st, const struct seen *seen)
 {
-	return !seen->looked || seen->mode != st->stx_mode || seen->uid != st->stx_uid ||
-	       seen->gid != st->stx_gid || compare_times(&seen->mtime, &st->stx_mtime) != 0 ||
+	return seen->mode != st->stx_mode || seen->uid != st->stx_uid || seen->gid != st->stx_gid ||
 	       compare_times(&seen->ctime, &st->stx_ctime) > 0;
 }
 
@@ -58,7 +58,7 @@ static void put_statx(struct side *side, const struct statx *st)
 		return;
 	}
 	looked = seen->looked;
-	show_ctime = !S_ISDIR(st->stx_mode) || dir_changed(st, seen);
+	show_ctime = !side->no_times && (!side->no_change || has_changed(st, seen));
 	seen->looked = true;
 	(void)fprintf(side->out, " #%u %06o %u:%u n%u", seen->class, st->stx_mode, st->stx_uid, st->stx_gid,
 		st->stx_nlink);
@@ -71,9 +71,11 @@ static void put_statx(struct side *side, const struct statx *st)
 	(void)fprintf(side->out, " k%u", st->stx_blksize);
 	if (!S_ISLNK(st->stx_mode))
 		put_time(side, 'a', &st->stx_atime, &seen->atime, looked);
-	put_time(side, 'm', &st->stx_mtime, &seen->mtime, looked);
+	if (!side->no_times)
+		put_time(side, 'm', &st->stx_mtime, &seen->mtime, looked);
 	if (show_ctime)
 		put_time(side, 'c', &st->stx_ctime, &seen->ctime, looked);
+	seen->mtime = st->stx_mtime;
 	seen->ctime = st->stx_ctime;
 	seen->mode = st->stx_mode;
 	seen->uid = st->stx_uid;
@@ -82,15 +84,22 @@ static void put_statx(struct side *side, const struct statx *st)
 
 void put_stat_at(struct side *side, const char *label, int dirfd, const char *path)
 {
+	const unsigned mask = STATX_BASIC_STATS | STATX_BTIME;
 	int flags = AT_SYMLINK_NOFOLLOW | (*path ? 0 : AT_EMPTY_PATH);
 	struct statx st;
 
 	(void)fprintf(side->out, "%s", label);
-	if (statx(dirfd, path, flags, STATX_BASIC_STATS | STATX_BTIME, &st) < 0)
-		(void)fprintf(side->out, " errno %d", errno);
-	else
-		put_statx(side, &st);
+	if (statx(dirfd, path, flags, mask, &st) < 0) {
+		(void)fprintf(side->out, " errno %d\n", errno);
+		return;
+	}
+	put_statx(side, &st);
 	(void)fputc('\n', side->out);
+	if (S_ISLNK(st.stx_mode) && *path && statx(dirfd, path, 0, mask, &st) == 0) {
+		(void)fputs("->", side->out);
+		put_statx(side, &st);
+		(void)fputc('\n', side->out);
+	}
 }
 
 static int by_text(const void *a, const void *b)

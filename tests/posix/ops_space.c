@@ -48,12 +48,15 @@ static long op_fallocate(struct side *side, const struct step *step)
 		FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, FALLOC_FL_ZERO_RANGE,
 		FALLOC_FL_ZERO_RANGE | FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE};
 	off_t offset = choose_length(step->n[1]), len = choose_length(step->n[2]);
+	long r;
 
 	if (step->n[3] & 1) { /* whole blocks */
 		offset &= ~4095;
 		len &= ~4095;
 	}
-	return result_of(fallocate(side->slots[step->s], modes[step->n[0] % 8], offset, len));
+	r = result_of(fallocate(side->slots[step->s], modes[step->n[0] % 8], offset, len));
+	side->no_times = r < 0; /* ext4 moves them before it looks */
+	return r;
 }
 
 static long op_seek_hole(struct side *side, const struct step *step)
@@ -110,6 +113,7 @@ static long op_limited(struct side *side, const struct step *step)
 		break;
 	case 1:
 		r = result_of(fallocate(side->slots[step->s], 0, offset, 5000));
+		side->no_times = r < 0;
 		break;
 	default:
 		r = result_of(pwrite(side->slots[step->s], data, sizeof(data), offset));

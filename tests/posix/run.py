@@ -51,7 +51,7 @@ class Runs:
             local.close()
             self.node.delete(job)
 
-    def shrink(self, seed, last, rounds=200):
+    def shrink(self, seed, last, rounds=80):
         """Fewer steps that still differ, and what they print."""
         steps, size, text = list(range(last + 1)), (last + 2) // 2, ''
         while size >= 1 and rounds > 0:
@@ -90,6 +90,8 @@ def one(runs, args):
     status, output = runs.run(args.seed, args.steps, only, args.whole_every, timeout=3600)
     if status != 0:
         report(runs, args.seed, args.steps, output, args.shrink)
+    else:
+        print(f'seed {args.seed}: {args.steps} steps without a difference')
     return status
 
 

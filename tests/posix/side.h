@@ -34,6 +34,9 @@ struct side {
 	int slots[SLOTS];
 	struct ids *ids;
 	int64_t start; /* seconds; what is later is "now" and not compared as a number */
+	/* of this step: */
+	bool no_change; /* a chmod or chown, which may have changed nothing */
+	bool no_times;  /* one after which mtime and ctime may differ */
 	int caches;    /* /proc/sys/vm/drop_caches, or -1 */
 };
 
@@ -76,7 +79,7 @@ void side_become(unsigned who);
 /* A child process as the same user: its exit status, 0..255, or -errno. `fn` runs in the child. */
 long side_in_child(struct side *side, const struct step *step, long (*fn)(struct side *, const struct step *));
 
-/* What lstat or fstat show, as text. */
+/* What lstat or fstat show, as text; what a symlink leads to is shown too. */
 void put_stat_at(struct side *side, const char *label, int dirfd, const char *path);
 /* Everything below the root: names, attributes, bytes, xattrs. */
 void put_everything(struct side *side);
