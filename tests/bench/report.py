@@ -27,7 +27,8 @@ def machine():
     return {'cpu': f'{os.cpu_count()} × {model}', 'memory': f'{memory} GiB', 'kernel': platform.release(),
             'libfuse': first_line('pkg-config', '--modversion', 'fuse3'),
             'fuse-overlayfs': first_line('dpkg-query', '-W', '-f', '${Version}', 'fuse-overlayfs'),
-            'compiler': first_line('cc', '--version'), 'date': time.strftime('%Y-%m-%d', time.gmtime())}
+            'compiler': first_line('cc', '--version'), 'date': time.strftime('%Y-%m-%d', time.gmtime()),
+            'load': f'{os.getloadavg()[2]:.1f}'}
 
 
 def silent(messages, allowed):
@@ -37,7 +38,7 @@ def silent(messages, allowed):
 
 
 def judge(bench, row, target):
-    """(what was promised, what was measured, met?) or None if a column is missing."""
+    """(what was promised, what was measured, met?) or None if a column is missing; met is None if nobody can say."""
     us = bench.results.summary(row.name, 'coppice')
     other = bench.results.summary(row.name, 'native' if target.kind == 'native' else 'fuse-overlayfs')
     if not us:
@@ -48,6 +49,8 @@ def judge(bench, row, target):
     if target.kind == 'silent':
         tree = next(bench.corpus[g.tree] for g in bench.groups if row in g.rows)
         allowed = int(target.limit * (tree.files + tree.directories))
+        if not bench.results.undisturbed(row.name, 'coppice'):
+            return 'silent', "others dropped the kernel's caches", None
         met = silent(us['messages'], allowed)
         return 'silent', 'silent' if met else 'messages', met
     if not other or not other['cpu']:
@@ -67,15 +70,17 @@ def cell(bench, row, column):
 
 
 def verdicts(bench, row):
+    words = {True: '{0}: met', False: '{0}: **not met** ({1})', None: '{0}: not judged ({1})'}
     judged = [j for j in (judge(bench, row, t) for t in row.targets) if j]
-    return '; '.join(f'{promise}: {"met" if met else f"**not met** ({figure})"}' for promise, figure, met in judged) or '–'
+    return '; '.join(words[met].format(promise, figure) for promise, figure, met in judged) or '–'
 
 
 def messages_text(bench, row):
     summary = bench.results.summary(row.name, 'coppice')
     if not summary:
         return '–'
-    return ', '.join(f'{count:,} {name}' for name, count in summary['messages'].items()) or 'none'
+    text = ', '.join(f'{count:,} {name}' for name, count in summary['messages'].items()) or 'none'
+    return text if bench.results.undisturbed(row.name, 'coppice') else text + ' (caches dropped)'
 
 
 def cpu_table(bench):
@@ -113,11 +118,16 @@ def live_table(figures):
     return lines
 
 
-def page(bench, command, rounds, live):
-    facts = machine()
+def busy(facts):
+    """The benchmark itself is a load of 1 to 2."""
+    return f' Load average {facts["load"]}: others were at work on this machine.' if float(facts.get('load', 0)) > 2.5 else ''
+
+
+def page(bench, command, rounds, live, facts=None):
+    facts = facts or machine()
     lines = ['# Benchmarks', '',
              f'Written by `{command}` on {facts["date"]}. {facts["cpu"]}, {facts["memory"]}; Linux {facts["kernel"]}, libfuse '
-             f'{facts["libfuse"]}, fuse-overlayfs {facts["fuse-overlayfs"]}, {facts["compiler"]}.', '',
+             f'{facts["libfuse"]}, fuse-overlayfs {facts["fuse-overlayfs"]}, {facts["compiler"]}.' + busy(facts), '',
              f'All columns of a row run interleaved, {rounds} rounds, scale {bench.corpus.scale:g}. CPU is that of the client and of the '
              'process that serves it, in seconds; a cell is the minimum, in brackets as a multiple of native (ext4, always warm). Cold '
              'means a fresh mount; blobs are on the local disk, the index is warm. Warm rows make 3 passes (negative lookups 12). Below '

@@ -37,6 +37,7 @@ def arguments():
     p.add_argument('--columns', default=','.join(kind.name for kind in columns.KINDS))
     p.add_argument('--json', metavar='FILE')
     p.add_argument('--markdown', metavar='FILE')
+    p.add_argument('--again', metavar='FILE', help='measure nothing: the page once more, from what --json saved')
     p.add_argument('--list', action='store_true')
     p.add_argument('--quick', action='store_true')
     a = p.parse_args()
@@ -89,6 +90,21 @@ def run(a, bench):
     print(report.page(bench, command(), number + 1, figures))
 
 
+def again(a):
+    """The page from saved samples, as if they had just been taken."""
+    with open(a.again, encoding='utf-8') as f:
+        saved = json.load(f)
+    names = {name for cells in saved['samples'].values() for name in cells}
+    groups = chosen_groups(set(saved['samples']))
+    bench = measure.Bench(Corpus(saved['scale']), None, [kind for kind in columns.KINDS if kind.name in names], groups)
+    bench.results = measure.Results(saved['samples'])
+    text = report.page(bench, saved['command'], saved['rounds'], saved['live'], saved['machine'])
+    print(text)
+    if a.markdown:
+        report.write(a.markdown, text)
+    return 0
+
+
 def disturbed(bench):
     """Rows whose messages cannot be judged, because others dropped the kernel's caches in each of their samples."""
     return [row.name for row in bench.rows() if not bench.results.undisturbed(row.name, 'coppice')]
@@ -126,6 +142,8 @@ def main():
                 print(f'{row.name:15} {row.title}')
         print(f'{"live":15} 200 idle workspaces')
         return 0
+    if a.again:
+        return again(a)
     groups = chosen_groups(set(filter(None, a.rows.split(','))))
     corpus = Corpus(a.scale)
     folder = tempfile.mkdtemp(prefix='run-', dir=corpus.folder)
