@@ -13,6 +13,13 @@
 #include "overlay/ovl_internal.h"
 #include "overlay/ovl_state.h"
 
+static bool still_unwanted(struct ovl_node *n)
+{
+	/* acquire: all that others did to it before they unpinned */
+	return atomic_load_explicit(&n->pins, memory_order_acquire) == 1 &&
+	       ovl_refs_get(n->ws, n->id & OVL_LOCAL_MASK) == 0;
+}
+
 /* Whether only our claim keeps the node; then it is out of the table. Otherwise the claim is given
  * back. */
 static bool leave_table(struct ovl_node *n)
@@ -21,20 +28,15 @@ static bool leave_table(struct ovl_node *n)
 	struct ovl_shard *shard = ovl_shard_of(ws, n->id);
 
 	LOCK_GUARD(&shard->lock);
-	/* acquire: all that others did to it before they unpinned */
-	if (atomic_load_explicit(&n->pins, memory_order_acquire) > 1 ||
-		ovl_refs_get(ws, n->id & OVL_LOCAL_MASK) > 0) {
-		atomic_fetch_sub_explicit(&n->pins, 1, memory_order_acq_rel);
-		return false;
+	while (!still_unwanted(n)) {
+		if (atomic_fetch_sub_explicit(&n->pins, 1, memory_order_acq_rel) > 1 ||
+			ovl_refs_get(ws, n->id & OVL_LOCAL_MASK) > 0)
+			return false;
+		/* whoever else had it let go in between, and left it to us */
+		atomic_fetch_add_explicit(&n->pins, 1, memory_order_relaxed);
 	}
 	(void)hashmap_remove(&shard->map, n->id);
 	return true;
-}
-
-static bool still_unwanted(struct ovl_node *n)
-{
-	return atomic_load_explicit(&n->pins, memory_order_acquire) == 1 &&
-	       ovl_refs_get(n->ws, n->id & OVL_LOCAL_MASK) == 0;
 }
 
 /* Without a mark the object gets another id when it is next seen; that is no reason to keep it in

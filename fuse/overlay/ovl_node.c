@@ -66,7 +66,9 @@ void ovl_unpin_raw(struct ovl_node *n)
 	/* FORGET lowers the count first and looks at the pins under this lock after, so one of us
 	 * sees both at 0. */
 	if (ovl_refs_get(ws, n->id & OVL_LOCAL_MASK) == 0) {
-		atomic_store_explicit(&n->pins, 1, memory_order_relaxed); /* the list's own */
+		/* The list's own. Added, not set: whoever has the directory locked may pin the node
+		 * by its name just now. */
+		atomic_fetch_add_explicit(&n->pins, 1, memory_order_relaxed);
 		push_evict(ws, n);
 	}
 }
