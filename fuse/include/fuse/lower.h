@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The read-only layer below a workspace, as the overlay sees it: trees and blobs by oid. Local
- * answers come at once; -EAGAIN says that something must be fetched (or computed) first. lower_tree.c implements
- * it over storage/; tests implement it in memory.
+ * answers come at once; -EAGAIN says that something must be fetched (or computed) first.
+ * lower_tree.c implements it over storage/; tests implement it in memory.
  */
 #pragma once
 #include "storage/tree.h"
