@@ -13,7 +13,7 @@ import unittest
 
 import repo_maker
 from crowd import crowd
-from node import SANITIZE, SLOW, Node, release_build, wait_until
+from node import SLOW, Node, release_build, wait_until
 
 MIB = 1 << 20
 USER = 61001
@@ -130,7 +130,7 @@ class Hostile(unittest.TestCase):
 
     def test_deep(self):
         """3,000 levels, deeper than any path is long; a crash and the removal of all of it."""
-        depth = 3000 if not SANITIZE else 1000
+        depth = 3000
 
         def work():
             for _ in range(depth):
@@ -139,9 +139,8 @@ class Hostile(unittest.TestCase):
             touch('bottom')
             os.rename('bottom', 'still here')
             os.setxattr('.', 'user.a', b'b')
-            here = os.getcwd() if depth < 500 else ''
-            return [os.listdir('.'), here]
-        self.assertEqual(self.as_user(work), [['still here'], ''])
+            return os.listdir('.')
+        self.assertEqual(self.as_user(work), ['still here'])
         self.assert_usage(0, depth + 1)
         self.node.kill()
         self.node.start()
@@ -328,24 +327,21 @@ class Hostile(unittest.TestCase):
 
     def test_hard_links(self):
         """As many as the disk below allows, one inode to pay for, and all gone in the end."""
-        count = 65000 if not SANITIZE else 5000
 
         def work():
             os.mkdir('links')
             with open('file', 'wb') as f:
                 f.write(b'z' * 5000)
             made = 1
-            while made < count and not (last := error_of(os.link, 'file', f'links/l{made}')):
+            while made < 70000 and not (last := error_of(os.link, 'file', f'links/l{made}')):
                 made += 1
-            else:
-                last = error_of(os.link, 'file', 'links/one more') if made == count else last
             return [made, last, os.stat('file').st_nlink]
         made, last, links = self.as_user(work)
         self.assertEqual(made, links)
-        if not SANITIZE:
-            self.assertGreater(made, 64000)
+        if last:  # ext4's limit is 65,000; other filesystems have more
             self.assertEqual(last, 'EMLINK')
-        self.assertEqual(len(os.listdir(self.root + '/links')), made - 1 + (last == ''))
+            self.assertGreater(made, 64000)
+        self.assertEqual(len(os.listdir(self.root + '/links')), made - 1)
         self.assert_usage(8192, 2)
         self.assertEqual(read(f'{self.root}/links/l{made // 2}'), b'z' * 5000)
         shutil.rmtree(self.root + '/links')

@@ -33,6 +33,17 @@ static void build(struct world *w)
 	assert_int_equal(world_link(w, "plain", "second"), 0);
 }
 
+/* By the process after that one: directories at their own place have no mark, but
+ * that of the first process. */
+static void build_more(struct world *w)
+{
+	assert_int_equal(world_remove(w, "low/new", false), 0);
+	world_put(w, "low/new", "newer");
+	assert_int_equal(world_remove(w, "low/sub/made/below", false), 0);
+	world_put(w, "low/sub/made/below", "newer");
+	assert_int_equal(world_write(w, "top", "x", 1, 0), 1);
+}
+
 /* Depth levels below one another; the deepest stays known, and so does all above it. */
 static void descend(struct world *w, unsigned depth, uint64_t *ret_id)
 {
@@ -55,7 +66,7 @@ struct ids {
 };
 
 /* In a process of its own, which ends without a word and with everything known to its kernel. */
-static void crash(struct world *w, struct ids *ret_ids)
+static void crash(struct world *w, void (*change)(struct world *w), struct ids *ret_ids)
 {
 	int answer[2], status;
 	pid_t pid;
@@ -69,7 +80,7 @@ static void crash(struct world *w, struct ids *ret_ids)
 		struct world_at at;
 
 		world_open(w);
-		build(w);
+		change(w);
 		for (size_t i = 0; i < COUNT; i++) {
 			assert_int_equal(world_walk(w, paths[i], &at), 0);
 			ids.id[i] = at.e.id; /* never forgotten */
@@ -84,27 +95,56 @@ static void crash(struct world *w, struct ids *ret_ids)
 	assert_int_equal(status, 0);
 }
 
-static void ids_stay_after_a_crash(void **state)
+static void open_lower(struct world *w)
+{
+	world_init(w);
+	fake_lower_add(w->fake, "low/file", S_IFREG | 0644, "file", 4);
+	fake_lower_add(w->fake, "low/sub/deep", S_IFREG | 0644, "deep", 4);
+	fake_lower_add(w->fake, "tree/inside/leaf", S_IFREG | 0644, "leaf", 4);
+	fake_lower_add(w->fake, "top", S_IFREG | 0644, "top", 3);
+	w->root = fake_lower_seal(w->fake);
+}
+
+static void assert_ids(struct world *w, const struct ids *ids)
 {
 	uint64_t bottom;
+
+	world_open(w);
+	for (size_t i = 0; i < COUNT; i++)
+		if (world_id(w, paths[i]) != ids->id[i])
+			fail_msg("%s has another id", paths[i]);
+	descend(w, DEEP, &bottom);
+	assert_int_equal(bottom, ids->bottom);
+	world_check_usage(w);
+	world_close(w);
+}
+
+static void ids_stay_after_a_crash(void **state)
+{
 	struct world w;
 	struct ids ids;
 
 	(void)state;
-	world_init(&w);
-	fake_lower_add(w.fake, "low/file", S_IFREG | 0644, "file", 4);
-	fake_lower_add(w.fake, "low/sub/deep", S_IFREG | 0644, "deep", 4);
-	fake_lower_add(w.fake, "tree/inside/leaf", S_IFREG | 0644, "leaf", 4);
-	fake_lower_add(w.fake, "top", S_IFREG | 0644, "top", 3);
-	w.root = fake_lower_seal(w.fake);
-	crash(&w, &ids);
+	open_lower(&w);
+	crash(&w, build, &ids);
+	assert_ids(&w, &ids);
+	crash(&w, build_more, &ids);
+	assert_ids(&w, &ids);
+	world_fini(&w);
+}
+
+static void ids_stay_after_an_orderly_end_and_a_crash(void **state)
+{
+	struct world w;
+	struct ids ids;
+
+	(void)state;
+	open_lower(&w);
 	world_open(&w);
-	for (size_t i = 0; i < COUNT; i++)
-		if (world_id(&w, paths[i]) != ids.id[i])
-			fail_msg("%s has another id", paths[i]);
-	descend(&w, DEEP, &bottom);
-	assert_int_equal(bottom, ids.bottom);
-	world_check_usage(&w);
+	build(&w);
+	world_close(&w);
+	crash(&w, build_more, &ids);
+	assert_ids(&w, &ids);
 	world_fini(&w);
 }
 
@@ -116,13 +156,8 @@ static void an_id_is_not_given_to_another(void **state)
 	struct ids ids;
 
 	(void)state;
-	world_init(&w);
-	fake_lower_add(w.fake, "low/file", S_IFREG | 0644, "file", 4);
-	fake_lower_add(w.fake, "low/sub/deep", S_IFREG | 0644, "deep", 4);
-	fake_lower_add(w.fake, "tree/inside/leaf", S_IFREG | 0644, "leaf", 4);
-	fake_lower_add(w.fake, "top", S_IFREG | 0644, "top", 3);
-	w.root = fake_lower_seal(w.fake);
-	crash(&w, &ids);
+	open_lower(&w);
+	crash(&w, build, &ids);
 	assert_int_equal(mkdir(tmpdir_path(&w.tmp, "ws/upper/other", to, sizeof(to)), 0755), 0);
 	(void)tmpdir_path(&w.tmp, "ws/upper/low/new", from, sizeof(from));
 	assert_int_equal(unlink(from), 0);
@@ -138,6 +173,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(ids_stay_after_a_crash),
+		cmocka_unit_test(ids_stay_after_an_orderly_end_and_a_crash),
 		cmocka_unit_test(an_id_is_not_given_to_another),
 	};
 
