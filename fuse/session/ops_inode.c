@@ -95,8 +95,8 @@ static unsigned set_of(unsigned to_set, bool kill_suid)
 	if (set & OVL_SET_MTIME_NOW)
 		set &= ~(unsigned)OVL_SET_MTIME;
 	/* HANDLE_KILLPRIV_V2: a change of owner always drops set-id bits, and the kernel leaves
-	 * that to us. */
-	if (kill_suid || (set & (OVL_SET_UID | OVL_SET_GID)))
+	 * that to us; chown(-1, -1) does too, and comes as a request that sets nothing. */
+	if (kill_suid || !set || (set & (OVL_SET_UID | OVL_SET_GID)))
 		set |= OVL_SET_KILL_SUID;
 	return set;
 }
