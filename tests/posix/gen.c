@@ -113,7 +113,7 @@ void gen_step(uint64_t seed, unsigned number, struct step *step)
 	who = below(&r, 10);
 	step->who = who < 6 || (gen_op(step->op)->uses & AS_ROOT) ? 0 : who - 6 + 1;
 	step->umask = umasks[below(&r, COUNT(umasks))];
-	step->watch = below(&r, 16) == 0;
+	step->watch = below(&r, 16) == 0 && !(gen_op(step->op)->uses & UNWATCHED);
 	step->s = below(&r, SLOTS);
 	step->t = below(&r, SLOTS);
 	for (size_t i = 0; i < COUNT(step->n); i++)

@@ -5,6 +5,7 @@
  *	the size and the blocks of directories, which no program can rely on;
  *	the blocks of files, except that data takes some;
  *	atime of symlinks;
+ *	times of fifos, whose data the kernel moves without asking the filesystem;
  *	ctime as a number: lower files have the commit's;
  *	that ctime moves by a chmod or chown that changes nothing;
  *	that mtime and ctime move by an fallocate that fails.
@@ -51,14 +52,15 @@ static bool has_changed(const struct statx *st, const struct seen *seen)
 static void put_statx(struct side *side, const struct statx *st)
 {
 	struct seen *seen = ids_meet(side->ids, st);
-	bool is_reg = S_ISREG(st->stx_mode), looked, show_ctime;
+	bool is_reg = S_ISREG(st->stx_mode), looked, show_mtime, show_ctime;
 
 	if (!seen) {
 		(void)fputs(" no memory", side->out);
 		return;
 	}
 	looked = seen->looked;
-	show_ctime = !side->no_times && (!side->no_change || has_changed(st, seen));
+	show_mtime = !side->no_times && !S_ISFIFO(st->stx_mode);
+	show_ctime = show_mtime && (!side->no_change || has_changed(st, seen));
 	seen->looked = true;
 	(void)fprintf(side->out, " #%u %06o %u:%u n%u", seen->class, st->stx_mode, st->stx_uid, st->stx_gid,
 		st->stx_nlink);
@@ -71,7 +73,7 @@ static void put_statx(struct side *side, const struct statx *st)
 	(void)fprintf(side->out, " k%u", st->stx_blksize);
 	if (!S_ISLNK(st->stx_mode))
 		put_time(side, 'a', &st->stx_atime, &seen->atime, looked);
-	if (!side->no_times)
+	if (show_mtime)
 		put_time(side, 'm', &st->stx_mtime, &seen->mtime, looked);
 	if (show_ctime)
 		put_time(side, 'c', &st->stx_ctime, &seen->ctime, looked);

@@ -199,7 +199,7 @@ static const struct op ops[] = {
 	{"open_read", 25, USES_A | USES_S, op_open_read},
 	{"open_write", 50, USES_A | USES_S, op_open_write},
 	{"open_below", 10, USES_A | USES_S | USES_T, op_open_below},
-	{"tmpfile", 12, USES_A | USES_S, op_tmpfile},
+	{"tmpfile", 12, USES_A | USES_S | UNWATCHED, op_tmpfile},
 	{"link_open_file", 16, USES_A | USES_S, op_link_open_file},
 	{"close", 20, USES_S, op_close},
 	{"dup", 4, USES_S | USES_T, op_dup},

@@ -59,14 +59,72 @@ static long op_fallocate(struct side *side, const struct step *step)
 	return r;
 }
 
+/* Are all bytes from here to there zero? */
+static bool is_zero(int fd, off_t from, off_t to)
+{
+	static uint8_t data[1 << 16];
+
+	while (from < to) {
+		size_t want = to - from > (off_t)sizeof(data) ? sizeof(data) : (size_t)(to - from);
+		ssize_t n = pread(fd, data, want, from);
+
+		if (n <= 0)
+			return n == 0;
+		for (ssize_t i = 0; i < n; i++)
+			if (data[i])
+				return false;
+		from += n;
+	}
+	return true;
+}
+
+/* Where ext4 sees data in space that is allocated but not written depends on what it has in its page
+ * cache. So: only that nothing but zeros is skipped. */
 static long op_seek_hole(struct side *side, const struct step *step)
 {
-	off_t offset = (off_t)(step->n[0] >> 8) % (100 << 10);
+	int fd = side->slots[step->s];
+	off_t offset = (off_t)(step->n[0] >> 8) % (100 << 10), at;
 	struct stat st;
+	bool can_read;
 
-	if (fstat(side->slots[step->s], &st) == 0 && !S_ISREG(st.st_mode))
+	if (fstat(fd, &st) < 0)
+		return -errno;
+	can_read = (fcntl(fd, F_GETFL) & (O_ACCMODE | O_PATH)) != O_WRONLY;
+	if (!S_ISREG(st.st_mode) || !can_read)
 		return 0;
-	return result_of(lseek(side->slots[step->s], offset, step->n[0] & 1 ? SEEK_DATA : SEEK_HOLE));
+	at = lseek(fd, offset, SEEK_HOLE);
+	if (at < 0 && offset >= st.st_size)
+		return -errno;
+	(void)fprintf(side->out, " hole %d", at >= offset && at <= st.st_size);
+	at = lseek(fd, offset, SEEK_DATA);
+	(void)fprintf(side->out, " skipped zeros %d", is_zero(fd, offset, at < 0 ? st.st_size : at));
+	return result_of(lseek(fd, 0, SEEK_SET));
+}
+
+/* A new file of pieces and holes: exactly where they are. */
+static long op_seek_fresh(struct side *side, const struct step *step)
+{
+	int fd = open(step->a, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
+	uint8_t piece[5000];
+	off_t at = 0;
+	long r = 0;
+
+	if (fd < 0)
+		return -errno;
+	fill_bytes(step, piece, sizeof(piece));
+	for (size_t i = 0; i < 4 && r >= 0; i++) {
+		off_t offset = (off_t)(step->n[i] >> 8) % (200 << 10);
+
+		r = result_of(pwrite(fd, piece, 1 + (size_t)(step->n[i] % sizeof(piece)), offset));
+	}
+	if (r >= 0)
+		r = result_of(ftruncate(fd, 220 << 10));
+	for (unsigned i = 0; i < 12 && at >= 0 && r == 0; i++) {
+		at = lseek(fd, at, i % 2 ? SEEK_HOLE : SEEK_DATA);
+		(void)fprintf(side->out, " %lld", (long long)at);
+	}
+	(void)close(fd);
+	return r;
 }
 
 static long op_copy_range(struct side *side, const struct step *step)
@@ -107,7 +165,8 @@ static long op_limited(struct side *side, const struct step *step)
 	if (setrlimit(RLIMIT_FSIZE, &low) < 0)
 		return -errno;
 	fill_bytes(step, data, sizeof(data));
-	switch (step->n[2] % 4) {
+	/* An fallocate that fails has taken set-id bits on ext4: only root, who keeps them. */
+	switch (step->n[2] % 4 == 1 && step->who != 0 ? 2 : step->n[2] % 4) {
 	case 0:
 		r = result_of(ftruncate(side->slots[step->s], offset));
 		break;
@@ -128,6 +187,7 @@ static const struct op ops[] = {
 	{"ftruncate", 25, USES_S, op_ftruncate},
 	{"fallocate", 35, USES_S, op_fallocate},
 	{"seek_hole", 20, USES_S, op_seek_hole},
+	{"seek_fresh", 10, USES_A, op_seek_fresh},
 	{"copy_range", 20, USES_S | USES_T, op_copy_range},
 	{"sendfile", 8, USES_S | USES_T, op_sendfile},
 	{"fsync", 2, USES_S, op_fsync},

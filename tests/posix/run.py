@@ -34,8 +34,8 @@ class Runs:
             pass
         self.node.delete('first')
 
-    def run(self, seed, steps, only=None, whole_every=100, timeout=60):
-        """(status, output) of one run."""
+    def run(self, seed, steps, only=None, whole_every=100, timeout=60, meanwhile=None):
+        """(status, output) of one run. meanwhile: (begin, end), called around the steps."""
         self.count += 1
         job = f'run{self.count}'
         mount = self.node.mount(job)
@@ -44,10 +44,13 @@ class Runs:
                    '--whole-every', str(whole_every)]
         if only is not None:
             command += ['--only', ','.join(map(str, only))]
+        begin, end = meanwhile or (lambda: None, lambda: None)
+        begin()
         try:
             done = subprocess.run(command, capture_output=True, timeout=timeout, check=False)
             return done.returncode, done.stdout.decode('utf-8', 'backslashreplace') + done.stderr.decode('utf-8', 'replace')
         finally:
+            end()
             local.close()
             self.node.delete(job)
 

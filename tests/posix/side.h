@@ -48,7 +48,8 @@ enum op_uses {
 	USES_B = 2,
 	USES_S = 4,
 	USES_T = 8,
-	AS_ROOT = 16, /* only root: it would leave the two sides in states that differ by intent */
+	AS_ROOT = 16, /* only as root */
+	UNWATCHED = 32, /* its events carry a name that the kernel makes up */
 };
 
 struct op {

@@ -1,0 +1,118 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: Apache-2.0
+"""The rows of docs/posix.md: what differs from a local filesystem by intent does differ, and exactly so."""
+import ctypes
+import errno
+import fcntl
+import os
+import shutil
+import stat
+import tempfile
+import unittest
+
+from node import Node
+from tree import TIME, make_repository
+
+_libc = ctypes.CDLL(None, use_errno=True)
+AT_FDCWD, RENAME_WHITEOUT = -100, 4
+FALLOC_COLLAPSE, FALLOC_INSERT = 8, 32
+FS_IOC_GETFLAGS = 0x80086601
+
+
+def errno_of(call, *args, **options):
+    try:
+        call(*args, **options)
+    except OSError as e:
+        return e.errno
+    return 0
+
+
+def libc(name, *args):
+    return ctypes.get_errno() if getattr(_libc, name)(*args) != 0 else 0
+
+
+class Intended(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.folder = tempfile.mkdtemp(prefix='cop-posix-', dir=os.environ.get('COPPICE_TEST_DIR', '/var/tmp'))
+        cls.addClassCleanup(shutil.rmtree, cls.folder, ignore_errors=True)
+        make_repository(cls.folder + '/repo.git')
+        cls.node = Node({'demo': cls.folder + '/repo.git'})
+        cls.node.start()
+        cls.addClassCleanup(cls.node.close)
+
+    def setUp(self):
+        self.root = self.node.mount(self.id().rsplit('.', 1)[1]).root
+
+    def path(self, name):
+        return os.path.join(self.root, name)
+
+    def write(self, name, data=b'data'):
+        with open(self.path(name), 'wb') as f:
+            f.write(data)
+        return self.path(name)
+
+    def test_atime_stays_when_a_file_is_read(self):
+        for path in (self.path('f1'), self.write('made')):
+            before = os.stat(path).st_atime_ns
+            with open(path, 'rb') as f:
+                f.read()
+            self.assertEqual(os.stat(path).st_atime_ns, before)
+
+    def test_whiteouts_cannot_be_made(self):
+        here, there = os.fsencode(self.path('f1')), os.fsencode(self.path('new'))
+        self.assertEqual(libc('renameat2', AT_FDCWD, here, AT_FDCWD, there, RENAME_WHITEOUT), errno.EINVAL)
+        self.assertEqual(errno_of(os.mknod, self.path('new'), stat.S_IFCHR | 0o600, os.makedev(0, 0)), errno.EPERM)
+        self.assertTrue(os.path.exists(self.path('f1')))
+        self.assertFalse(os.path.lexists(self.path('new')))
+
+    def test_ranges_cannot_be_collapsed_or_inserted(self):
+        fd = os.open(self.write('made', b'x' * 16384), os.O_RDWR)
+        try:
+            for mode in (FALLOC_COLLAPSE, FALLOC_INSERT):
+                self.assertEqual(libc('fallocate', fd, mode, ctypes.c_long(4096), ctypes.c_long(4096)), errno.EOPNOTSUPP)
+            self.assertEqual(os.fstat(fd).st_size, 16384)
+        finally:
+            os.close(fd)
+
+    def test_no_acls_no_security_attributes_no_flags(self):
+        path = self.write('made')
+        acl = b'\2\0\0\0' + b''.join(bytes((tag, 0, 6, 0)) + b'\xff' * 4 for tag in (1, 4, 32))
+        for name, value in (('security.note', b'x'), ('system.posix_acl_access', acl)):
+            self.assertEqual(errno_of(os.setxattr, path, name, value), errno.EOPNOTSUPP)
+            self.assertIn(errno_of(os.getxattr, path, name), (errno.ENODATA, errno.EOPNOTSUPP))
+        with open(path, 'rb') as f:
+            self.assertIn(errno_of(fcntl.ioctl, f, FS_IOC_GETFLAGS, b'\0' * 8), (errno.ENOTTY, errno.ENOSYS, errno.EOPNOTSUPP))
+
+    def test_facts_about_content_are_read_only_attributes(self):
+        for name in ('user.coppice.oid', 'user.sha256'):
+            self.assertEqual(errno_of(os.setxattr, self.path('f1'), name, b'x'), errno.EPERM)
+        self.assertEqual(len(os.getxattr(self.path('f1'), 'user.coppice.oid')), 40)
+
+    def test_a_change_of_nothing_moves_no_ctime(self):
+        for path in (self.path('f1'), self.write('made')):
+            before = os.stat(path)
+            os.chmod(path, stat.S_IMODE(before.st_mode))
+            os.chown(path, before.st_uid, before.st_gid)
+            self.assertEqual(os.stat(path).st_ctime_ns, before.st_ctime_ns)
+
+    def test_ctime_of_the_sources_is_the_commits(self):
+        self.assertEqual(os.stat(self.path('f1')).st_ctime_ns, TIME * 10**9)
+
+    def test_ctime_of_an_open_source_file_stays_when_its_name_goes(self):
+        with open(self.path('f1'), 'rb') as f:
+            os.unlink(self.path('f1'))
+            after = os.fstat(f.fileno())
+        self.assertEqual((after.st_nlink, after.st_ctime_ns), (0, TIME * 10**9))
+
+    def test_size_of_a_directory_says_nothing(self):
+        self.assertEqual(os.stat(self.path('d1')).st_size, 4096)
+
+    def test_workspaces_are_filesystems_of_their_own_for_rename_and_link(self):
+        other = self.node.mount('other').root
+        for call in (os.rename, os.link):
+            self.assertEqual(errno_of(call, self.path('f1'), os.path.join(other, 'new')), errno.EXDEV)
+
+
+if __name__ == '__main__':
+    unittest.main()
