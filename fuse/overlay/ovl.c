@@ -45,6 +45,7 @@ int ovl_new(struct overlay **ret_overlay, const struct ovl_config *config)
 	lock_init(&o->fds.lock, LOCK_RANK_OVL_FDS);
 	list_init(&o->fds.lru);
 	o->fds.max = max < FDS_MAX_LEAST ? FDS_MAX_LEAST : max;
+	ovl_metrics_add(o);
 	*ret_overlay = o;
 	return 0;
 }
@@ -53,6 +54,7 @@ struct overlay *ovl_free(struct overlay *o)
 {
 	if (!o)
 		return NULL;
+	ovl_metrics_drop(o);
 	ovl_digester_free(o->digester);
 	hashmap_fini(&o->by_serial);
 	lock_fini(&o->fds.lock);

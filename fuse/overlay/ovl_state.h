@@ -110,3 +110,8 @@ int ovl_ws_open(struct overlay *o, const struct ovl_ws_config *config, struct ov
 /* Visible to none. `clean`: ids are made durable and orphans removed; the workspace's memory lives
  * until the last reference is dropped. */
 void ovl_ws_close(struct ovl_ws *ws, bool clean);
+
+/* Register and drop the metrics of the overlay [ovl_metrics.c]. */
+#define OVL_METRIC_LABEL 80 /* overlay="<tenant>" */
+void ovl_metrics_add(struct overlay *o);
+void ovl_metrics_drop(struct overlay *o);

@@ -1,0 +1,186 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Memory has budgets that hold: a crawl of a large tree, what is left after the kernel forgot it, many workspaces on one tree, files that
+are rewritten for hours. With COPPICE_TEST_LONG=1 the tree has 1,000,000 files."""
+import os
+import random
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+import unittest
+import urllib.request
+
+import repo_maker
+from node import SANITIZE, SLOW, Node, release_build, wait_until
+
+LONG = bool(os.environ.get('COPPICE_TEST_LONG'))
+FILES = 1_000_000 if LONG else 12_000 if SANITIZE else 60_000
+PER_DIRECTORY = 50
+CACHE_MIB = 64
+# What a directory that the kernel knows may cost beside the caches, all its files included: a node, a block of ids, its names.
+# Measured: see fuse/overlay/README.md.
+DIRECTORY_BYTES = 1024
+BASE_KIB = 96 << 10  # the process by itself: code, threads' stacks, request buffers, gRPC
+WORKSPACES = 40 if SANITIZE else 200
+
+
+def drop_caches():
+    for _ in range(2):  # inodes go once their pages are gone
+        with open('/proc/sys/vm/drop_caches', 'w', encoding='ascii') as f:
+            f.write('3')
+
+
+class MeasuredNode(Node):
+    """Serves its metrics too."""
+
+    def __init__(self, *args, **options):
+        with socket.socket() as s:
+            s.bind(('127.0.0.1', 0))
+            self.port = s.getsockname()[1]
+        super().__init__(*args, extra=f'cache: {{memory: {CACHE_MIB}MiB}}', **options)
+
+    def command(self, *args):
+        return super().command('--set', f'http.listen=127.0.0.1:{self.port}', *args)
+
+    def metric(self, name):
+        with urllib.request.urlopen(f'http://127.0.0.1:{self.port}/metrics', timeout=20 * SLOW) as answer:
+            text = answer.read().decode()
+        values = [float(line.rsplit(' ', 1)[1]) for line in text.splitlines() if line.startswith((name + '{', name + ' '))]
+        if not values:
+            raise AssertionError(f'no metric {name}')
+        return int(sum(values))
+
+    def anonymous_kib(self):
+        """Memory of its own: RSS without the pages of mapped files, which are the kernel's cache."""
+        return self.status('RssAnon')
+
+
+def make_repository(path):
+    """Small files, PER_DIRECTORY in each directory, three levels."""
+    repo = repo_maker.Repo(path)
+    repo.begin()
+    for i in range(FILES):
+        d = i // PER_DIRECTORY
+        repo.add(b'a%d/b%d/d%d/file-%d.c' % (d // 1000, d // 30 % 100, d, i), b'%d\n' % i)
+    return repo.finish()
+
+
+class Scale(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.folder = tempfile.mkdtemp(prefix='cop-scale-', dir=os.environ.get('COPPICE_TEST_DIR', '/var/tmp'))
+        cls.addClassCleanup(shutil.rmtree, cls.folder, ignore_errors=True)
+        cls.repository = os.path.join(cls.folder, 'repo.git')
+        make_repository(cls.repository)
+
+    def crawl(self, root):
+        """Sizes of all files as find sees them; how many, and their sum."""
+        done = subprocess.run(['find', root, '-type', 'f', '-printf', '%s\n'], stdout=subprocess.PIPE, check=True, timeout=1500 * SLOW)
+        sizes = done.stdout.split()
+        return len(sizes), sum(map(int, sizes))
+
+    def test_crawl_of_a_large_tree(self):
+        want = (FILES, sum(len(b'%d\n' % i) for i in range(FILES)))
+        limit = 2400 if LONG else 280
+        with MeasuredNode({'demo': self.repository}, limit=limit) as node:
+            root = node.mount('crawl').root
+            before, start = node.anonymous_kib(), time.monotonic()
+            self.assertEqual(self.crawl(root), want)
+            took = time.monotonic() - start
+            after, nodes = node.anonymous_kib(), node.metric('coppice_overlay_nodes')
+            directories = node.metric('coppice_overlay_directories')
+            per_directory = (after - before) * 1024 / directories
+            print(f'\n{FILES} files in {directories} directories in {took:.1f} s: RssAnon {before >> 10} -> {after >> 10} MiB, '
+                  f'{per_directory:.0f} bytes per directory, {per_directory / PER_DIRECTORY:.1f} per file; {nodes} nodes; '
+                  f'journal {node.metric("coppice_overlay_journal_bytes") >> 10} KiB')
+            self.assertLessEqual(nodes, directories + 1, 'a file that nobody touched has a node')
+            if not SANITIZE:
+                self.assertLess(after, BASE_KIB + (CACHE_MIB << 10) + directories * DIRECTORY_BYTES // 1024)
+            with self.subTest('FORGET'):
+                drop_caches()
+                wait_until(lambda: node.metric('coppice_overlay_nodes') < max(64, directories // 20), 60, 'nodes follow FORGET')
+            with self.subTest('again, no more than before'):
+                for _ in range(2):
+                    self.assertEqual(self.crawl(root), want)
+                    drop_caches()
+                wait_until(lambda: node.metric('coppice_overlay_nodes') < max(64, directories // 20), 60, 'nodes follow FORGET')
+                if release_build():
+                    self.assertLess(node.anonymous_kib(), after + after // 4)
+            with self.subTest('journal and refs'):
+                work = self.only_work(node)
+                self.assertLess(os.stat(work + '/journal').st_blocks * 512, (1 << 20) + directories * 256)
+                # 4 bytes for each id, which is each entry that was listed
+                self.assertLess(os.stat(work + '/refs').st_blocks * 512, (1 << 20) + 8 * (FILES + directories))
+            node.delete('crawl')
+
+    def only_work(self, node):
+        folders = os.listdir(node.data + '/workspaces')
+        self.assertEqual(len(folders), 1)
+        return os.path.join(node.data, 'workspaces', folders[0], 'work')
+
+    def test_files_that_are_rewritten_for_hours(self):
+        """Made, written, renamed, removed: the journal is rewritten, nodes and orphans go, the quota comes back."""
+        rounds = 300 if SANITIZE else 3000
+        with MeasuredNode({'demo': self.repository}) as node:
+            root = node.mount('churn').root
+            rng = random.Random(5)
+            peak = 0
+            for i in range(rounds):
+                for k in range(6):
+                    with open(f'{root}/tmp-{k}', 'wb') as f:
+                        f.write(b'x' * rng.randrange(5000))
+                    os.rename(f'{root}/tmp-{k}', f'{root}/kept-{k}')
+                os.mkdir(root + '/folder')
+                os.rename(root + '/kept-5', root + '/folder/file')
+                shutil.rmtree(root + '/folder')
+                if i % 50 == 0:
+                    peak = max(peak, node.metric('coppice_overlay_journal_bytes'))
+            peak = max(peak, node.metric('coppice_overlay_journal_bytes'))
+            self.assertLess(peak, 4 << 20, 'the journal grows with the work that was done')
+            wait_until(lambda: node.metric('coppice_overlay_nodes') < 200, 20, 'nodes of removed files go')
+            wait_until(lambda: node.metric('coppice_overlay_orphans') == 0, 20, 'orphans go')
+            self.assertEqual(sorted(n for n in os.listdir(root) if not n.startswith('a')), [f'kept-{k}' for k in range(5)])
+            self.assertEqual(node.client.GetMount(job_id='churn').usage.inodes, 5)
+            work = self.only_work(node)
+            disk = {n: os.stat(os.path.join(work, n)).st_blocks * 512 for n in ('journal', 'refs')}
+            print(f'\n{rounds * 8} changes: journal at most {peak >> 10} KiB; on disk {disk}')
+            self.assertLess(disk['journal'], 8 << 20)
+            self.assertLess(disk['refs'], (1 << 20) + 8 * 10 * rounds + 8 * FILES)
+            node.delete('churn')
+
+    def test_workspaces_share_one_copy(self):
+        """The tree and what is read of it are fetched once, however many workspaces show it."""
+        with MeasuredNode({'demo': self.repository}) as node:
+            first = node.mount('first').root
+            part = os.path.join(first, 'a0')
+            count = self.crawl(part)
+            contents = {}
+            for folder, _, files in os.walk(part):
+                for name in files[:4]:
+                    with open(os.path.join(folder, name), 'rb') as f:
+                        contents[os.path.relpath(os.path.join(folder, name), first)] = f.read()
+            stored, calls = node.metric('coppice_index_stored_total'), node.metric('coppice_origin_calls_total')
+            before = node.anonymous_kib()
+            sample = sorted(contents)[:20]
+            for i in range(WORKSPACES):
+                root = node.mount(f'job-{i}').root
+                os.listdir(root + '/a0')
+                for path in sample:
+                    with open(os.path.join(root, path), 'rb') as f:
+                        self.assertEqual(f.read(), contents[path])
+            self.assertEqual(self.crawl(os.path.join(root, 'a0')), count)
+            grown = node.anonymous_kib() - before
+            print(f'\n{WORKSPACES} workspaces: {grown / WORKSPACES:.1f} KiB each')
+            self.assertEqual(node.metric('coppice_index_stored_total'), stored, 'a directory was fetched twice')
+            # each creation may ask the origin for the revision; nothing else
+            self.assertLessEqual(node.metric('coppice_origin_calls_total') - calls, 4 * WORKSPACES)
+            if not SANITIZE:
+                self.assertLess(grown / WORKSPACES, 200)
+            for i in range(WORKSPACES):
+                node.delete(f'job-{i}')
+            node.delete('first')
+
+
+if __name__ == '__main__':
+    unittest.main()
