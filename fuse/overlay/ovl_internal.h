@@ -421,9 +421,6 @@ int ovl_journal_each_node(struct ovl_ws *ws, ovl_left_visit fn, void *arg); /* n
 /* O_PATH descriptor of the upper directory of an id, to be closed by the caller. -ENOENT: it has
  * none. */
 int ovl_journal_open_dir(struct ovl_ws *ws, uint64_t dir_id, int *ret_fd);
-/* Parent (local id) and name (malloc'ed) of a local id, as the journal or else the lower tree has
- * them; -ENOENT, -EAGAIN. */
-int ovl_journal_place(struct ovl_ws *ws, uint64_t local, uint64_t *ret_parent, char **ret_name);
 
 /* ================= part "change" ================= */
 

@@ -5,15 +5,14 @@
  *
  * One walk over the upper, matched with the journal's places, and not a way from the root for each
  * node: a job decides how deep its tree is, and the start of all its neighbours must not depend on
- * the square of that. A directory's id, which the places below it name, comes from its own place in
- * the journal, from its mark, or from its place in the lower tree, where it needs no mark. What has
- * none of them (the disk was full) costs the ids below it.
+ * the square of that. A directory's id, which the places below it name, comes from its own place: a
+ * node pins its parents, so they are in the journal too. What is missing there because the disk was
+ * full costs the ids below it.
  *
  * One thread, before anybody sees the workspace; blocks on the local disk.
  */
 #include "overlay/ovl_change.h"
 
-#include <base/cleanup.h>
 #include <base/hashmap.h>
 #include <base/io.h>
 #include <errno.h>
@@ -22,8 +21,6 @@
 #include <sys/stat.h>
 
 struct left {
-	struct left *next;
-	bool by_place; /* a directory whose place in the lower says its id: needs no mark */
 	uint64_t local, parent;
 	mode_t type;
 	uint64_t upper_ino; /* 0: not known when it was written */
@@ -32,10 +29,8 @@ struct left {
 };
 
 struct marking {
-	struct left *first, **last; /* all, owned */
-	struct hashmap places;      /* hash of (parent, name) → struct left */
-	struct hashmap ids;         /* local id → struct left */
-	struct hashmap dirs;        /* inode number → local id of an upper directory */
+	struct hashmap places; /* hash of (parent, name) → struct left, owned */
+	struct hashmap dirs;   /* inode number → local id of an upper directory */
 };
 
 static uint64_t place_hash(uint64_t parent, const char *name, size_t len)
@@ -46,56 +41,24 @@ static uint64_t place_hash(uint64_t parent, const char *name, size_t len)
 }
 
 /* Two places with one hash: the second costs its id. */
-static int keep(struct marking *m, const struct left *from, const char *name)
+static int keep(void *arg, const struct ovl_left_node *node)
 {
-	struct left *left = malloc(sizeof(*left) + from->len);
+	struct marking *m = arg;
+	struct left *left = malloc(sizeof(*left) + node->name_len);
 	int r;
 
 	if (!left)
 		return -ENOMEM;
-	*left = *from;
-	memcpy(left->name, name, left->len);
-	*m->last = left;
-	m->last = &left->next;
-	r = hashmap_insert(&m->places, place_hash(left->parent, name, left->len), left);
-	if (r == 0 || r == -EEXIST)
-		r = hashmap_insert(&m->ids, left->local, left);
-	return r == -EEXIST ? 0 : r;
-}
-
-static int keep_node(void *arg, const struct ovl_left_node *node)
-{
-	const struct left left = {.local = ovl_local(node->id),
+	*left = (struct left){.local = ovl_local(node->id),
 		.parent = ovl_local(node->parent),
 		.type = node->type,
 		.upper_ino = node->upper_ino,
 		.len = node->name_len};
-
-	return keep(arg, &left, node->name);
-}
-
-/* The directories above, which have neither record nor mark if they are at their place in the
- * lower. What is kept here comes to its turn later in the same list. */
-static int keep_parents(struct ovl_ws *ws, struct marking *m)
-{
-	for (const struct left *at = m->first; at; at = at->next) {
-		_cleanup_free_ char *name = NULL;
-		struct left dir = {.by_place = true, .local = at->parent, .type = S_IFDIR};
-		int r;
-
-		if (dir.local == OVL_LOCAL_ROOT || hashmap_find(&m->ids, dir.local))
-			continue;
-		r = ovl_journal_place(ws, dir.local, &dir.parent, &name);
-		if (r == -ENOMEM)
-			return r;
-		if (r < 0)
-			continue; /* a mark tells, or nothing */
-		dir.len = strlen(name);
-		r = keep(m, &dir, name);
-		if (r < 0)
-			return r;
-	}
-	return 0;
+	memcpy(left->name, node->name, node->name_len);
+	r = hashmap_insert(&m->places, place_hash(left->parent, left->name, left->len), left);
+	if (r < 0)
+		free(left);
+	return r == -EEXIST ? 0 : r;
 }
 
 static int know_dir(struct marking *m, const struct stat *st, uint64_t local)
@@ -138,7 +101,7 @@ static int visit(void *arg, int dirfd, const char *name, const struct stat *st)
 	r = ovl_mark_get(dirfd, name, &local);
 	if (r == 0 && !local && left) {
 		local = left->local;
-		r = left->by_place ? 0 : ovl_mark_set(dirfd, name, local);
+		r = ovl_mark_set(dirfd, name, local);
 		if (r == -ENOSPC || r == -EDQUOT)
 			r = 0; /* a new id, then */
 	}
@@ -160,24 +123,17 @@ static int walk(struct ovl_ws *ws, struct marking *m)
 
 int ovl_recover_marks(struct ovl_ws *ws)
 {
-	struct marking m = {.last = &m.first};
-	struct left *next;
+	struct marking m;
 	int r;
 
 	hashmap_init(&m.places);
-	hashmap_init(&m.ids);
 	hashmap_init(&m.dirs);
-	r = ovl_journal_each_node(ws, keep_node, &m);
-	if (r == 0)
-		r = keep_parents(ws, &m);
+	r = ovl_journal_each_node(ws, keep, &m);
 	if (r == 0)
 		r = walk(ws, &m);
-	for (; m.first; m.first = next) {
-		next = m.first->next;
-		free(m.first);
-	}
+	for (struct hashmap_cursor it = {0}; hashmap_next(&m.places, &it);)
+		free(it.value);
 	hashmap_fini(&m.places);
-	hashmap_fini(&m.ids);
 	hashmap_fini(&m.dirs);
 	return r;
 }

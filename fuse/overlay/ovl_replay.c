@@ -118,7 +118,7 @@ static int place_in_lower(struct ovl_ws *ws, uint64_t local, uint64_t *ret_paren
 	return *ret_name ? 0 : -ENOMEM;
 }
 
-int ovl_journal_place(struct ovl_ws *ws, uint64_t local, uint64_t *ret_parent, char **ret_name)
+static int place_of(struct ovl_ws *ws, uint64_t local, uint64_t *ret_parent, char **ret_name)
 {
 	const struct ovl_scan *left = ws->journal->left;
 	const void *bytes = left ? hashmap_find(&left->nodes, local) : NULL;
@@ -161,7 +161,7 @@ static int way_up(struct ovl_ws *ws, uint64_t local, struct way *w)
 				return -ENOMEM;
 			w->name = more;
 		}
-		r = ovl_journal_place(ws, local, &local, &w->name[w->count]);
+		r = place_of(ws, local, &local, &w->name[w->count]);
 		if (r)
 			return r;
 		w->count++;
