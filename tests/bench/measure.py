@@ -43,8 +43,8 @@ def cache_drops():
 
 
 class Results(dict):
-    """row name → column name → samples: dicts of wall, client, server (seconds), messages, and whether caches were dropped since the
-    sample's place was made. Such samples count only where there is no other."""
+    """row name → column name → samples: dicts of wall, client, server (seconds), messages, and whether caches were dropped while the
+    sample's group ran. Such samples count only where there is no other."""
 
     def add(self, row, column, sample):
         self.setdefault(row, {}).setdefault(column, []).append(sample)
@@ -100,17 +100,23 @@ class Bench:
         order = self.columns[shift:] + self.columns[:shift]
         for group in groups:
             tree = self.corpus[group.tree]
-            places, drops = {}, cache_drops()
+            places, samples, drops = {}, [], cache_drops()
             try:
                 for column in order:
                     places[column.name] = column.open(tree, group.changes)
                 for row in group.rows:
                     for column in order:
                         sample = self.sample(row, column, places[column.name])
-                        sample['disturbed'] = cache_drops() != drops
+                        samples.append(sample)
                         self.results.add(row.name, column.name, sample)
                         print(f'{number} {row.name:14} {column.name:15} wall {sample["wall"]:7.3f}  client {sample["client"]:7.3f}  '
-                              f'server {sample["server"]:7.3f}{"  caches dropped" * sample["disturbed"]}', file=sys.stderr, flush=True)
+                              f'server {sample["server"]:7.3f}', file=sys.stderr, flush=True)
             finally:
                 for place in places.values():
                     place.close()
+                # The kernel counts a drop when it is complete: it may have begun in any of them.
+                dropped = cache_drops() != drops
+                for sample in samples:
+                    sample['disturbed'] = dropped
+                if dropped:
+                    print(f'{number} {group.name}: someone dropped the caches meanwhile', file=sys.stderr, flush=True)
