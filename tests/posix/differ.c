@@ -2,7 +2,8 @@
 /*
  * The same random steps in two directories that begin equal; what they show must stay equal.
  *
- *	differ --seed N --steps M --left DIR --right DIR [--only 3,17,40] [--whole-every N]
+ *	differ --seed N --steps M --left DIR --right DIR [--only 3,17,40] [--first N] [--whole-every
+ *N]
  *
  * Two children make the steps, each in its directory (side.h), and send a text after each step:
  * length, then bytes. This process compares. Exit status: 0 equal, 1 a difference (the step, the
@@ -23,12 +24,15 @@
 #include <time.h>
 #include <unistd.h>
 
-#define RECENT   40
+#define RECENT 40
+#define OLDEST_NOW                                                                               \
+	1750000000 /* later than all times that are set and the commit's; earlier than any clock \
+		    */
 #define TEXT_MAX (64u << 20)
 
 struct run {
 	uint64_t seed;
-	unsigned steps, whole_every;
+	unsigned first, steps, whole_every; /* steps: the number after the last one */
 	const char *dirs[2];
 	unsigned char *only; /* a flag per step; NULL: all */
 };
@@ -78,7 +82,8 @@ static void make_step(struct side *side, const struct step *step)
 	side_become(step->who);
 	r = gen_op(step->op)->run(side, step);
 	side_become(0);
-	(void)fprintf(side->out, " -> %ld%s%s", r, r < 0 ? " " : "", r < 0 ? strerror((int)-r) : "");
+	(void)fprintf(
+		side->out, " -> %ld%s%s", r, r < 0 ? " " : "", r < 0 ? strerror((int)-r) : "");
 	watch_end(side, watch);
 	(void)fputc('\n', side->out);
 	look_after(side, step);
@@ -101,7 +106,7 @@ static bool send_all(int fd, const void *data, size_t len)
 
 static bool wanted(const struct run *run, unsigned step)
 {
-	return !run->only || run->only[step];
+	return step >= run->first && (!run->only || run->only[step]);
 }
 
 /* Returns when the parent has heard enough. */
@@ -128,7 +133,8 @@ static void make_all(const struct run *run, struct side *side, int to_parent)
 		if (fclose(side->out) != 0)
 			return;
 		text.len = (uint32_t)len;
-		if (!send_all(to_parent, &text.len, sizeof(text.len)) || !send_all(to_parent, text.bytes, len))
+		if (!send_all(to_parent, &text.len, sizeof(text.len)) ||
+			!send_all(to_parent, text.bytes, len))
 			return;
 		free(text.bytes);
 	}
@@ -136,7 +142,7 @@ static void make_all(const struct run *run, struct side *side, int to_parent)
 
 static _Noreturn void child(const struct run *run, const char *dir, int to_parent)
 {
-	struct side side = {.ids = ids_new(), .start = time(NULL) - 60};
+	struct side side = {.ids = ids_new(), .start = OLDEST_NOW};
 
 	for (size_t i = 0; i < SLOTS; i++)
 		side.slots[i] = -1;
@@ -149,7 +155,8 @@ static _Noreturn void child(const struct run *run, const char *dir, int to_paren
 		_exit(2);
 	}
 	make_all(run, &side, to_parent);
-	_exit(0); /* no library has anything to write, and there is no /proc here for a leak checker */
+	_exit(0); /* no library has anything to write, and there is no /proc here for a leak checker
+		   */
 }
 
 /* ---- in the parent ---- */
@@ -186,9 +193,9 @@ static bool receive(int fd, struct text *text)
 
 /*
  * What ctime may do in a workspace (docs/posix.md), at a place where the texts differ:
- *	it moves where nothing seems to happen, "c=" and "c>": of a directory, when something in it is
- *	copied up; of anything else once or twice, when the kernel forgets it and its number is written down;
- *	it stays, "c>" and "c=", when an untouched lower file that is open loses its only name.
+ *	it moves where nothing seems to happen, "c=" and "c>": of a directory, when something in it
+ *is copied up; of anything else once or twice, when the kernel forgets it and its number is written
+ *down; it stays, "c>" and "c=", when an untouched lower file that is open loses its only name.
  */
 static bool excused(struct excuses *excuses, const char *left, const char *right, size_t at)
 {
@@ -202,11 +209,13 @@ static bool excused(struct excuses *excuses, const char *left, const char *right
 	while (line > 0 && left[line - 1] != '\n')
 		line--;
 	number = memrchr(left + line, '#', at - line); /* a name may have one too */
-	if (!number || sscanf(number, "#%lu %o %*u:%*u n%u", &class, &mode, &links) != 3 || class >= EXCUSES_MAX)
+	if (!number || sscanf(number, "#%lu %o %*u:%*u n%u", &class, &mode, &links) != 3 ||
+		class >= EXCUSES_MAX)
 		return false;
 	if (left[at] == '>' && right[at] == '=')
 		return links == 0;
-	return left[at] == '=' && right[at] == '>' && (S_ISDIR(mode) || excuses->count[class]++ < 2);
+	return left[at] == '=' && right[at] == '>' &&
+	       (S_ISDIR(mode) || excuses->count[class]++ < 2);
 }
 
 static bool equal(struct excuses *excuses, const struct text *left, const struct text *right)
@@ -216,7 +225,8 @@ static bool equal(struct excuses *excuses, const struct text *left, const struct
 	if (memcmp(left->bytes, right->bytes, left->len) == 0)
 		return true;
 	for (size_t i = 0; i < left->len; i++)
-		if (left->bytes[i] != right->bytes[i] && !excused(excuses, left->bytes, right->bytes, i))
+		if (left->bytes[i] != right->bytes[i] &&
+			!excused(excuses, left->bytes, right->bytes, i))
 			return false;
 	return true;
 }
@@ -266,14 +276,15 @@ static int compare_all(const struct run *run, const int from[2], struct excuses 
 			continue;
 		for (size_t side = 0; side < 2; side++)
 			if (!receive(from[side], &texts[side])) {
-				(void)printf("seed %llu: %s ended at step %u\n", (unsigned long long)run->seed,
-					run->dirs[side], i);
+				(void)printf("seed %llu: %s ended at step %u\n",
+					(unsigned long long)run->seed, run->dirs[side], i);
 				show_recent(run, i);
 				return 2;
 			}
 		differ = !equal(excuses, &texts[0], &texts[1]);
 		if (differ) {
-			(void)printf("seed %llu: a difference at step %u\n", (unsigned long long)run->seed, i);
+			(void)printf("seed %llu: a difference at step %u\n",
+				(unsigned long long)run->seed, i);
 			show_recent(run, i);
 			show_difference(texts[0].bytes, texts[1].bytes);
 		}
@@ -336,8 +347,9 @@ static unsigned char *parse_only(const char *list, unsigned steps)
 
 int main(int argc, char **argv)
 {
-	static const struct option options[] = {{"seed", 1, NULL, 's'}, {"steps", 1, NULL, 'n'}, {"left", 1, NULL, 'l'},
-		{"right", 1, NULL, 'r'}, {"only", 1, NULL, 'o'}, {"whole-every", 1, NULL, 'w'}, {0}};
+	static const struct option options[] = {{"seed", 1, NULL, 's'}, {"steps", 1, NULL, 'n'},
+		{"left", 1, NULL, 'l'}, {"right", 1, NULL, 'r'}, {"only", 1, NULL, 'o'},
+		{"whole-every", 1, NULL, 'w'}, {"first", 1, NULL, 'f'}, {0}};
 	struct run run = {.seed = 1, .steps = 1000, .whole_every = 100};
 	const char *only = NULL;
 	int c, r;
@@ -349,6 +361,9 @@ int main(int argc, char **argv)
 			break;
 		case 'n':
 			run.steps = (unsigned)strtoul(optarg, NULL, 10);
+			break;
+		case 'f':
+			run.first = (unsigned)strtoul(optarg, NULL, 10);
 			break;
 		case 'w':
 			run.whole_every = (unsigned)strtoul(optarg, NULL, 10);

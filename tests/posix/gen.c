@@ -12,11 +12,11 @@
 
 static const char *const dir_names[] = {"d0", "d1", "d2", "d3"};
 static const char *const leaf_names[] = {"f0", "f1", "f2", "f3", "f4", "l0", "l1", "p0", "s0"};
-static const char *const odd_names[] = {".wh.f0", ".wh..wh..opq", "with space", "\xff\xfe\n", "#", "f0/", "d0/",
-	"l0/", ".", "..", "f0/.", "LONG", "TOO LONG"};
+static const char *const odd_names[] = {".wh.f0", ".wh..wh..opq", "with space", "\xff\xfe\n", "#",
+	"f0/", "d0/", "l0/", ".", "..", "f0/.", "LONG", "TOO LONG"};
 
-static const struct op_table *const tables[] = {&file_ops, &space_ops, &name_ops, &attr_ops, &xattr_ops, &dir_ops,
-	&lock_ops, &map_ops, &special_ops};
+static const struct op_table *const tables[] = {&file_ops, &space_ops, &name_ops, &attr_ops,
+	&xattr_ops, &dir_ops, &lock_ops, &map_ops, &special_ops};
 
 struct rng {
 	uint64_t state;
@@ -113,7 +113,7 @@ void gen_step(uint64_t seed, unsigned number, struct step *step)
 	who = below(&r, 10);
 	step->who = who < 6 || (gen_op(step->op)->uses & AS_ROOT) ? 0 : who - 6 + 1;
 	step->umask = umasks[below(&r, COUNT(umasks))];
-	step->watch = below(&r, 16) == 0 && !(gen_op(step->op)->uses & UNWATCHED);
+	step->watch = below(&r, 16) == 0;
 	step->s = below(&r, SLOTS);
 	step->t = below(&r, SLOTS);
 	for (size_t i = 0; i < COUNT(step->n); i++)
@@ -131,8 +131,8 @@ static void quote(const char *path, char *out, size_t cap)
 		return;
 	}
 	for (; *path && at + 5 < cap; path++)
-		at += (size_t)snprintf(out + at, cap - at, *path >= ' ' && *path < 127 ? "%c" : "\\x%02x",
-			(unsigned char)*path);
+		at += (size_t)snprintf(out + at, cap - at,
+			*path >= ' ' && *path < 127 ? "%c" : "\\x%02x", (unsigned char)*path);
 	out[at] = '\0';
 }
 
@@ -149,8 +149,8 @@ void gen_describe(const struct step *step, char *text, size_t cap)
 		(void)snprintf(s, sizeof(s), " slot %u", step->s);
 	if (op->uses & USES_T)
 		(void)snprintf(t, sizeof(t), " slot %u", step->t);
-	(void)snprintf(text, cap, "%u: %s %s %s%s%s (user %u, umask %03o, n %llx %llx %llx %llx)", step->number,
-		op->name, a, b, s, t, step->who, step->umask, (unsigned long long)step->n[0],
-		(unsigned long long)step->n[1], (unsigned long long)step->n[2],
-		(unsigned long long)step->n[3]);
+	(void)snprintf(text, cap, "%u: %s %s %s%s%s (user %u, umask %03o, n %llx %llx %llx %llx)",
+		step->number, op->name, a, b, s, t, step->who, step->umask,
+		(unsigned long long)step->n[0], (unsigned long long)step->n[1],
+		(unsigned long long)step->n[2], (unsigned long long)step->n[3]);
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Inode numbers as classes. If an object changes its number, or two objects share one, or a number is
- * given to another object, the two sides count differently from there on.
+ * Inode numbers as classes. If an object changes its number, or two objects share one, or a number
+ * is given to another object, the two sides count differently from there on.
  */
 #include "ids.h"
 
@@ -52,7 +52,8 @@ static bool grow(struct ids *ids)
 		return false;
 	for (size_t i = 0; i < ids->size; i++)
 		if (ids->table[i].ino)
-			*find(table, ids->size * 2, ids->table[i].ino, ids->table[i].btime) = ids->table[i];
+			*find(table, ids->size * 2, ids->table[i].ino, ids->table[i].btime) =
+				ids->table[i];
 	free(ids->table);
 	ids->table = table;
 	ids->size *= 2;
@@ -61,15 +62,16 @@ static bool grow(struct ids *ids)
 
 struct seen *ids_meet(struct ids *ids, const struct statx *st)
 {
-	uint64_t btime = st->stx_mask & STATX_BTIME
-				 ? (uint64_t)st->stx_btime.tv_sec * 1000000000u + st->stx_btime.tv_nsec
-				 : 0;
+	uint64_t btime = st->stx_mask & STATX_BTIME ? (uint64_t)st->stx_btime.tv_sec * 1000000000u +
+							      st->stx_btime.tv_nsec
+						    : 0;
 	struct seen *seen;
 
 	if (ids->used * 2 >= ids->size && !grow(ids))
 		return NULL;
 	seen = find(ids->table, ids->size, st->stx_ino, btime);
 	if (!seen->ino)
-		*seen = (struct seen){.ino = st->stx_ino, .btime = btime, .class = (unsigned)++ids->used};
+		*seen = (struct seen){
+			.ino = st->stx_ino, .btime = btime, .class = (unsigned)++ids->used};
 	return seen;
 }

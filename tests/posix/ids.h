@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Objects that a side has met: a class per object in the order of the first meeting, and its times at the last
- * look. */
+/* Objects that a side has met: a class per object in the order of the first meeting, and its times
+ * at the last look. */
 #pragma once
 #include "side.h"
 
 #include <sys/stat.h>
 
 struct seen {
-	uint64_t ino, btime; /* ext4 gives numbers out again: with the time of birth they are unique */
+	uint64_t ino,
+		btime; /* ext4 gives numbers out again: with the time of birth they are unique */
 	unsigned class;
 	bool looked; /* what follows is valid */
 	struct statx_timestamp atime, mtime, ctime;

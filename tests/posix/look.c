@@ -30,15 +30,19 @@ static int compare_times(const struct statx_timestamp *a, const struct statx_tim
 	return a->tv_nsec == b->tv_nsec ? 0 : a->tv_nsec < b->tv_nsec ? -1 : 1;
 }
 
-static void put_time(struct side *side, char tag, const struct statx_timestamp *now, struct statx_timestamp *last,
-	bool looked)
+static void put_time(struct side *side, char tag, const struct statx_timestamp *now,
+	struct statx_timestamp *last, bool looked)
 {
 	int moved = looked ? compare_times(now, last) : 2;
 
 	if (tag != 'c' && now->tv_sec < side->start)
 		(void)fprintf(side->out, " %c%lld.%09u", tag, (long long)now->tv_sec, now->tv_nsec);
 	else
-		(void)fprintf(side->out, " %c%s", tag, moved == 2 ? "." : moved < 0 ? "<" : moved ? ">" : "=");
+		(void)fprintf(side->out, " %c%s", tag,
+			moved == 2  ? "."
+			: moved < 0 ? "<"
+			: moved     ? ">"
+				    : "=");
 	*last = *now;
 }
 
@@ -62,12 +66,13 @@ static void put_statx(struct side *side, const struct statx *st)
 	show_mtime = !side->no_times && !S_ISFIFO(st->stx_mode);
 	show_ctime = show_mtime && (!side->no_change || has_changed(st, seen));
 	seen->looked = true;
-	(void)fprintf(side->out, " #%u %06o %u:%u n%u", seen->class, st->stx_mode, st->stx_uid, st->stx_gid,
-		st->stx_nlink);
+	(void)fprintf(side->out, " #%u %06o %u:%u n%u", seen->class, st->stx_mode, st->stx_uid,
+		st->stx_gid, st->stx_nlink);
 	if (!S_ISDIR(st->stx_mode))
 		(void)fprintf(side->out, " s%llu", (unsigned long long)st->stx_size);
 	if (is_reg && st->stx_size == 0)
-		(void)fprintf(side->out, " b%d", st->stx_blocks > 8); /* more than a block of xattrs */
+		(void)fprintf(
+			side->out, " b%d", st->stx_blocks > 8); /* more than a block of xattrs */
 	if (S_ISCHR(st->stx_mode) || S_ISBLK(st->stx_mode))
 		(void)fprintf(side->out, " r%u/%u", st->stx_rdev_major, st->stx_rdev_minor);
 	(void)fprintf(side->out, " k%u", st->stx_blksize);
@@ -135,7 +140,8 @@ void put_xattrs(struct side *side, const char *path)
 		ssize_t size = lgetxattr(path, names[i], value, sizeof(value));
 
 		(void)fprintf(side->out, " %s=%zd/%llx", names[i], size,
-			(unsigned long long)hash_bytes(HASH_START, value, size < 0 ? 0 : (size_t)size));
+			(unsigned long long)hash_bytes(
+				HASH_START, value, size < 0 ? 0 : (size_t)size));
 	}
 }
 

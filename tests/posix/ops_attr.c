@@ -8,8 +8,8 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
-static const mode_t modes[] = {0755, 0777, 01777, 02775, 04755, 06755, 0644, 0600, 0, 0444, 02644, 06777, 0711, 0666, 07777,
-	0755};
+static const mode_t modes[] = {0755, 0777, 01777, 02775, 04755, 06755, 0644, 0600, 0, 0444, 02644,
+	06777, 0711, 0666, 07777, 0755};
 static const uid_t uids[] = {0, 1000, 1001, (uid_t)-1, 1000, 0};
 static const gid_t gids[] = {0, 1000, 2000, (gid_t)-1, 1001, 0};
 
@@ -44,7 +44,8 @@ static void choose_times(const struct step *step, struct timespec times[2])
 	for (size_t i = 0; i < 2; i++) {
 		uint64_t n = step->n[i];
 
-		times[i].tv_sec = n & 64 ? (time_t)(n >> 32) % 1000000000 : -(time_t)((n >> 32) % 100000);
+		times[i].tv_sec =
+			n & 64 ? (time_t)(n >> 32) % 1000000000 : -(time_t)((n >> 32) % 100000);
 		times[i].tv_nsec = (long)((n >> 8) % 1000000000);
 		if (n % 8 == 1)
 			times[i].tv_nsec = UTIME_NOW;
@@ -91,9 +92,10 @@ static long op_statvfs(struct side *side, const struct step *step)
 
 	if (statvfs(step->a, &st) < 0)
 		return -errno;
-	(void)fprintf(side->out, " bsize %lu frsize %lu namemax %lu sane %d", st.f_bsize, st.f_frsize, st.f_namemax,
-		st.f_blocks > 0 && st.f_bfree <= st.f_blocks && st.f_bavail <= st.f_bfree && st.f_files > 0 &&
-			st.f_ffree <= st.f_files && st.f_favail <= st.f_ffree);
+	(void)fprintf(side->out, " bsize %lu frsize %lu namemax %lu sane %d", st.f_bsize,
+		st.f_frsize, st.f_namemax,
+		st.f_blocks > 0 && st.f_bfree <= st.f_blocks && st.f_bavail <= st.f_bfree &&
+			st.f_files > 0 && st.f_ffree <= st.f_files && st.f_favail <= st.f_ffree);
 	return 0;
 }
 

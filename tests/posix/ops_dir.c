@@ -49,8 +49,9 @@ static size_t rest(DIR *d, char **names, size_t count)
 	return count;
 }
 
-/* A stream that is left at telldir, wound back, and taken up there again by seekdir: the names before
- * and after are all names, each once; in between a name comes and goes, which may be seen or not. */
+/* A stream that is left at telldir, wound back, and taken up there again by seekdir: the names
+ * before and after are all names, each once; in between a name comes and goes, which may be seen or
+ * not. */
 static long op_seekdir(struct side *side, const struct step *step)
 {
 	DIR *d = opendir(step->a);
@@ -104,13 +105,14 @@ static long op_mkdir_below(struct side *side, const struct step *step)
 
 static long op_unlink_below(struct side *side, const struct step *step)
 {
-	return result_of(unlinkat(side->slots[step->s], strrchr(step->a, '/') + 1, step->n[0] & 1 ? AT_REMOVEDIR : 0));
+	return result_of(unlinkat(side->slots[step->s], strrchr(step->a, '/') + 1,
+		step->n[0] & 1 ? AT_REMOVEDIR : 0));
 }
 
 static long op_rename_between(struct side *side, const struct step *step)
 {
-	return result_of(renameat(side->slots[step->s], strrchr(step->a, '/') + 1, side->slots[step->t],
-		strrchr(step->b, '/') + 1));
+	return result_of(renameat(side->slots[step->s], strrchr(step->a, '/') + 1,
+		side->slots[step->t], strrchr(step->b, '/') + 1));
 }
 
 static long op_up(struct side *side, const struct step *step)

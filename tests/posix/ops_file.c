@@ -65,8 +65,8 @@ static int choose_flags(uint64_t n)
 
 static long op_open(struct side *side, const struct step *step)
 {
-	return put_in_slot(side, step,
-		open(step->a, choose_flags(step->n[0]), modes[step->n[1] % 8]));
+	return put_in_slot(
+		side, step, open(step->a, choose_flags(step->n[0]), modes[step->n[1] % 8]));
 }
 
 static long op_open_read(struct side *side, const struct step *step)
@@ -121,7 +121,8 @@ static long op_read(struct side *side, const struct step *step)
 	static uint8_t data[IO_MAX];
 	long r = result_of(read(side->slots[step->s], data, choose_size(step->n[0])));
 
-	(void)fprintf(side->out, " %llx", (unsigned long long)hash_bytes(HASH_START, data, r < 0 ? 0 : (size_t)r));
+	(void)fprintf(side->out, " %llx",
+		(unsigned long long)hash_bytes(HASH_START, data, r < 0 ? 0 : (size_t)r));
 	return r;
 }
 
@@ -131,7 +132,8 @@ static long op_pread(struct side *side, const struct step *step)
 	long r = result_of(pread(
 		side->slots[step->s], data, choose_size(step->n[0]), choose_offset(step->n[1])));
 
-	(void)fprintf(side->out, " %llx", (unsigned long long)hash_bytes(HASH_START, data, r < 0 ? 0 : (size_t)r));
+	(void)fprintf(side->out, " %llx",
+		(unsigned long long)hash_bytes(HASH_START, data, r < 0 ? 0 : (size_t)r));
 	return r;
 }
 
@@ -169,7 +171,8 @@ static long op_write_path(struct side *side, const struct step *step)
 {
 	static uint8_t data[IO_MAX];
 	size_t len = choose_size(step->n[0]);
-	int flags = O_WRONLY | O_CREAT | O_CLOEXEC | O_NONBLOCK | (step->n[1] & 1 ? O_TRUNC : O_APPEND);
+	int flags =
+		O_WRONLY | O_CREAT | O_CLOEXEC | O_NONBLOCK | (step->n[1] & 1 ? O_TRUNC : O_APPEND);
 	int fd = open(step->a, flags, modes[step->n[2] % 8]);
 	long r;
 
@@ -199,7 +202,7 @@ static const struct op ops[] = {
 	{"open_read", 25, USES_A | USES_S, op_open_read},
 	{"open_write", 50, USES_A | USES_S, op_open_write},
 	{"open_below", 10, USES_A | USES_S | USES_T, op_open_below},
-	{"tmpfile", 12, USES_A | USES_S | UNWATCHED, op_tmpfile},
+	{"tmpfile", 12, USES_A | USES_S, op_tmpfile},
 	{"link_open_file", 16, USES_A | USES_S, op_link_open_file},
 	{"close", 20, USES_S, op_close},
 	{"dup", 4, USES_S | USES_T, op_dup},

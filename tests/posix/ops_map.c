@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Mapped files: shared and private, also with a truncate under the mapping. No mapping lives longer than its step. */
+/* Mapped files: shared and private, also with a truncate under the mapping. No mapping lives longer
+ * than its step. */
 #include "side.h"
 
 #include <errno.h>
@@ -11,7 +12,8 @@
 
 #define MAP_MAX (64 << 10)
 
-static long map_slot(struct side *side, const struct step *step, int prot, int flags, uint8_t **ret_map, size_t *ret_len)
+static long map_slot(struct side *side, const struct step *step, int prot, int flags,
+	uint8_t **ret_map, size_t *ret_len)
 {
 	struct stat st;
 	void *map;
@@ -34,7 +36,8 @@ static long op_read(struct side *side, const struct step *step)
 {
 	uint8_t *map;
 	size_t len;
-	long r = map_slot(side, step, PROT_READ, step->n[0] & 1 ? MAP_SHARED : MAP_PRIVATE, &map, &len);
+	long r = map_slot(
+		side, step, PROT_READ, step->n[0] & 1 ? MAP_SHARED : MAP_PRIVATE, &map, &len);
 
 	if (r < 0)
 		return r;
@@ -48,7 +51,8 @@ static long op_write(struct side *side, const struct step *step)
 {
 	uint8_t *map, back[256] = {0};
 	size_t len, at, count;
-	long r = map_slot(side, step, PROT_READ | PROT_WRITE, step->n[0] % 4 ? MAP_SHARED : MAP_PRIVATE, &map, &len);
+	long r = map_slot(side, step, PROT_READ | PROT_WRITE,
+		step->n[0] % 4 ? MAP_SHARED : MAP_PRIVATE, &map, &len);
 
 	if (r < 0)
 		return r;
@@ -78,7 +82,8 @@ static long op_truncate(struct side *side, const struct step *step)
 	if (r == 0)
 		r = result_of(ftruncate(side->slots[step->s], (off_t)len));
 	if (r == 0)
-		(void)fprintf(side->out, " %llx", (unsigned long long)hash_bytes(HASH_START, map, len));
+		(void)fprintf(
+			side->out, " %llx", (unsigned long long)hash_bytes(HASH_START, map, len));
 	(void)munmap(map, len);
 	return r;
 }

@@ -42,8 +42,9 @@ static long op_rename(struct side *side, const struct step *step)
  * both. */
 static long op_rename2(struct side *side, const struct step *step)
 {
-	static const unsigned flags[] = {RENAME_EXCHANGE, RENAME_EXCHANGE, RENAME_EXCHANGE, RENAME_NOREPLACE,
-		RENAME_NOREPLACE, RENAME_EXCHANGE | RENAME_NOREPLACE, RENAME_WHITEOUT | RENAME_EXCHANGE, 64};
+	static const unsigned flags[] = {RENAME_EXCHANGE, RENAME_EXCHANGE, RENAME_EXCHANGE,
+		RENAME_NOREPLACE, RENAME_NOREPLACE, RENAME_EXCHANGE | RENAME_NOREPLACE,
+		RENAME_WHITEOUT | RENAME_EXCHANGE, 64};
 
 	(void)side;
 	return result_of(renameat2(AT_FDCWD, step->a, AT_FDCWD, step->b, flags[step->n[0] % 8]));
@@ -63,13 +64,14 @@ static long op_rename_beside(struct side *side, const struct step *step)
 static long op_link(struct side *side, const struct step *step)
 {
 	(void)side;
-	return result_of(
-		linkat(AT_FDCWD, step->a, AT_FDCWD, step->b, step->n[0] % 4 ? 0 : AT_SYMLINK_FOLLOW));
+	return result_of(linkat(
+		AT_FDCWD, step->a, AT_FDCWD, step->b, step->n[0] % 4 ? 0 : AT_SYMLINK_FOLLOW));
 }
 
 static long op_symlink(struct side *side, const struct step *step)
 {
-	static const char *const targets[] = {"f0", "d1", "../f1", "d0/d1/f2", "/d0", "l0", "absent", "../../../../etc"};
+	static const char *const targets[] = {
+		"f0", "d1", "../f1", "d0/d1/f2", "/d0", "l0", "absent", "../../../../etc"};
 	char target[PATH_MAX + 1];
 	size_t len = strlen(targets[step->n[0] % 8]);
 
@@ -88,7 +90,8 @@ static long op_readlink(struct side *side, const struct step *step)
 	char target[PATH_MAX + 1];
 	long r = result_of(readlink(step->a, target, step->n[0] % 4 ? sizeof(target) : 3));
 
-	(void)fprintf(side->out, " %llx", (unsigned long long)hash_bytes(HASH_START, target, r < 0 ? 0 : (size_t)r));
+	(void)fprintf(side->out, " %llx",
+		(unsigned long long)hash_bytes(HASH_START, target, r < 0 ? 0 : (size_t)r));
 	return r;
 }
 
@@ -97,12 +100,14 @@ static long op_mknod(struct side *side, const struct step *step)
 	static const struct {
 		mode_t mode;
 		unsigned major, minor;
-	} kinds[] = {{S_IFIFO | 0644, 0, 0}, {S_IFREG | 0600, 0, 0}, {S_IFSOCK | 0755, 0, 0}, {S_IFCHR | 0666, 1, 3},
-		{S_IFBLK | 0600, 7, 99}, {S_IFIFO | 0666, 0, 0}, {S_IFREG | 0, 0, 0}, {S_IFDIR | 0755, 0, 0}};
+	} kinds[] = {{S_IFIFO | 0644, 0, 0}, {S_IFREG | 0600, 0, 0}, {S_IFSOCK | 0755, 0, 0},
+		{S_IFCHR | 0666, 1, 3}, {S_IFBLK | 0600, 7, 99}, {S_IFIFO | 0666, 0, 0},
+		{S_IFREG | 0, 0, 0}, {S_IFDIR | 0755, 0, 0}};
 	size_t kind = step->n[0] % 8;
 
 	(void)side;
-	return result_of(mknod(step->a, kinds[kind].mode, makedev(kinds[kind].major, kinds[kind].minor)));
+	return result_of(
+		mknod(step->a, kinds[kind].mode, makedev(kinds[kind].major, kinds[kind].minor)));
 }
 
 static long remove_tree(int dirfd, const char *name, unsigned depth)
@@ -131,7 +136,8 @@ static long op_remove_tree(struct side *side, const struct step *step)
 	return remove_tree(AT_FDCWD, step->a, 0);
 }
 
-/* Whiteouts for all, then the directory itself, then another in its place: nothing may show through. */
+/* Whiteouts for all, then the directory itself, then another in its place: nothing may show
+ * through. */
 static long op_replace_tree(struct side *side, const struct step *step)
 {
 	long removed = remove_tree(AT_FDCWD, step->a, 0);

@@ -44,7 +44,8 @@ static long op_ftruncate(struct side *side, const struct step *step)
 
 static long op_fallocate(struct side *side, const struct step *step)
 {
-	static const int modes[] = {0, 0, FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+	static const int modes[] = {0, 0, FALLOC_FL_KEEP_SIZE,
+		FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
 		FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, FALLOC_FL_ZERO_RANGE,
 		FALLOC_FL_ZERO_RANGE | FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE};
 	off_t offset = choose_length(step->n[1]), len = choose_length(step->n[2]);
@@ -78,8 +79,8 @@ static bool is_zero(int fd, off_t from, off_t to)
 	return true;
 }
 
-/* Where ext4 sees data in space that is allocated but not written depends on what it has in its page
- * cache. So: only that nothing but zeros is skipped. */
+/* Where ext4 sees data in space that is allocated but not written depends on what it has in its
+ * page cache. So: only that nothing but zeros is skipped. */
 static long op_seek_hole(struct side *side, const struct step *step)
 {
 	int fd = side->slots[step->s];
@@ -97,7 +98,8 @@ static long op_seek_hole(struct side *side, const struct step *step)
 		return -errno;
 	(void)fprintf(side->out, " hole %d", at >= offset && at <= st.st_size);
 	at = lseek(fd, offset, SEEK_DATA);
-	(void)fprintf(side->out, " skipped zeros %d", is_zero(fd, offset, at < 0 ? st.st_size : at));
+	(void)fprintf(
+		side->out, " skipped zeros %d", is_zero(fd, offset, at < 0 ? st.st_size : at));
 	return result_of(lseek(fd, 0, SEEK_SET));
 }
 
@@ -129,7 +131,8 @@ static long op_seek_fresh(struct side *side, const struct step *step)
 
 static long op_copy_range(struct side *side, const struct step *step)
 {
-	loff_t from = (loff_t)(step->n[0] >> 8) % (64 << 10), to = (loff_t)(step->n[1] >> 8) % (64 << 10);
+	loff_t from = (loff_t)(step->n[0] >> 8) % (64 << 10),
+	       to = (loff_t)(step->n[1] >> 8) % (64 << 10);
 	size_t len = (size_t)(step->n[2] >> 8) % (64 << 10);
 
 	return result_of(copy_file_range(

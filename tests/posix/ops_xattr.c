@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Extended attributes. Sizes either fit beside the marks of the overlay or would fit nowhere: at the
- * edge the marks count (docs/posix.md). Of the namespaces only user and trusted are the same.
+ * Extended attributes. Sizes either fit beside the marks of the overlay or would fit nowhere: at
+ * the edge the marks count (docs/posix.md). Of the namespaces only user and trusted are the same.
  */
 #include "side.h"
 
@@ -9,7 +9,8 @@
 #include <string.h>
 #include <sys/xattr.h>
 
-static const char *const names[] = {"user.a", "user.b", "user.c", "trusted.t", "user.big", "user.", "bogus.x", "user.a"};
+static const char *const names[] = {
+	"user.a", "user.b", "user.c", "trusted.t", "user.big", "user.", "bogus.x", "user.a"};
 
 static char long_name[300];
 
@@ -40,7 +41,8 @@ static long op_set(struct side *side, const struct step *step)
 
 	fill_bytes(step, value, len);
 	if (step->n[2] & 1)
-		return result_of(fsetxattr(side->slots[step->s], name, value, len, flags[step->n[3] % 4]));
+		return result_of(
+			fsetxattr(side->slots[step->s], name, value, len, flags[step->n[3] % 4]));
 	return result_of(lsetxattr(step->a, name, value, len, flags[step->n[3] % 4]));
 }
 
@@ -54,7 +56,8 @@ static long op_get(struct side *side, const struct step *step)
 					  : lgetxattr(step->a, name, value, cap));
 
 	(void)fprintf(side->out, " %llx",
-		(unsigned long long)hash_bytes(HASH_START, value, r < 0 || cap == 0 ? 0 : (size_t)r));
+		(unsigned long long)hash_bytes(
+			HASH_START, value, r < 0 || cap == 0 ? 0 : (size_t)r));
 	return r;
 }
 

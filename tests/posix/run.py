@@ -34,25 +34,25 @@ class Runs:
             pass
         self.node.delete('first')
 
-    def run(self, seed, steps, only=None, whole_every=100, timeout=60, meanwhile=None):
-        """(status, output) of one run. meanwhile: (begin, end), called around the steps."""
+    def run(self, seed, steps, only=None, whole_every=100, timeout=60):
+        """(status, output) of one run."""
         self.count += 1
         job = f'run{self.count}'
         mount = self.node.mount(job)
         local = LocalTree(self.repository, os.path.join(self.folder, job))
-        command = [DIFFER, '--seed', str(seed), '--steps', str(steps), '--left', local.path, '--right', mount.root,
+        try:
+            return self.steps_between(seed, 0, steps, local.path, mount.root, only, whole_every, timeout)
+        finally:
+            local.close()
+            self.node.delete(job)
+
+    def steps_between(self, seed, first, end, left, right, only=None, whole_every=100, timeout=60 * SLOW):
+        command = [DIFFER, '--seed', str(seed), '--first', str(first), '--steps', str(end), '--left', left, '--right', right,
                    '--whole-every', str(whole_every)]
         if only is not None:
             command += ['--only', ','.join(map(str, only))]
-        begin, end = meanwhile or (lambda: None, lambda: None)
-        begin()
-        try:
-            done = subprocess.run(command, capture_output=True, timeout=timeout, check=False)
-            return done.returncode, done.stdout.decode('utf-8', 'backslashreplace') + done.stderr.decode('utf-8', 'replace')
-        finally:
-            end()
-            local.close()
-            self.node.delete(job)
+        done = subprocess.run(command, capture_output=True, timeout=timeout, check=False)
+        return done.returncode, done.stdout.decode('utf-8', 'backslashreplace') + done.stderr.decode('utf-8', 'replace')
 
     def shrink(self, seed, last, rounds=80):
         """Fewer steps that still differ, and what they print."""

@@ -1,44 +1,53 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
-"""As run.py, but the daemon is killed and started again all the time, under the keeper: no step may notice."""
+"""As run.py, but now and then the daemon is killed between two steps and started again: what was there is there, under the same inode
+number, and the steps go on without a difference."""
 import os
 import shutil
 import sys
 import tempfile
-import threading
 
-from node import SLOW, Node
+from node import Node
 from run import LONG, Runs, report
-from tree import make_repository
+from tree import LocalTree, make_repository
 
-SEEDS, STEPS = (20, 20_000) if LONG else (3, 3000)
+SEEDS, PARTS, STEPS = (20, 20, 2000) if LONG else (4, 4, 500)
 
 
-def restart_until(stop, node, failures):
-    """Kills in the middle of whatever is under way, with a breath between two."""
-    count = 0
-    while not stop.wait(0.5 * SLOW):
-        try:
-            node.kill()
-            node.start()
-            count += 1
-        except Exception as e:  # whatever it was, the main thread must know
-            failures.append(f'after {count} restarts: {e}')
-            return
-    node.restarts = count
+def numbers(root):
+    """Inode numbers and change-proof facts by path."""
+    found = {}
+    for folder, dirs, files in os.walk(os.fsencode(root)):
+        for name in dirs + files:
+            path = os.path.join(folder, name)
+            st = os.lstat(path)
+            found[path] = (st.st_ino, st.st_mode, st.st_uid, st.st_gid, st.st_mtime_ns)
+    return found
 
 
 def run_one(runs, seed):
-    stop, failures = threading.Event(), []
-    thread = threading.Thread(target=restart_until, args=(stop, runs.node, failures))
-    status, output = runs.run(seed, STEPS, timeout=600 * SLOW, meanwhile=(thread.start, lambda: (stop.set(), thread.join())))
-    if status != 0:
-        report(runs, seed, STEPS, output, False)
-    for failure in failures:
-        print(failure)
-    if status != 0 or failures:
-        return 1
-    print(f'seed {seed}: {STEPS} steps over {runs.node.restarts} restarts without a difference', flush=True)
+    node, job = runs.node, f'restart{seed}'
+    mount = node.mount(job)
+    local = LocalTree(runs.repository, os.path.join(runs.folder, job))
+    try:
+        for part in range(PARTS):
+            status, output = runs.steps_between(seed, part * STEPS, (part + 1) * STEPS, local.path, mount.root)
+            if status != 0:
+                report(runs, seed, (part + 1) * STEPS, output, False)
+                return 1
+            before = numbers(mount.root)
+            node.kill()
+            node.start()
+            after = numbers(mount.root)
+            if before != after:
+                wrong = [(path, before.get(path), after.get(path)) for path in set(before) | set(after)
+                         if before.get(path) != after.get(path)]
+                print(f'seed {seed}: after step {(part + 1) * STEPS - 1} and a crash other files are there: {wrong[:10]}')
+                return 1
+    finally:
+        local.close()
+        node.delete(job)
+    print(f'seed {seed}: {PARTS} times {STEPS} steps and a crash without a difference', flush=True)
     return 0
 
 
@@ -47,7 +56,7 @@ def main():
     os.chmod(folder, 0o755)
     try:
         make_repository(os.path.join(folder, 'repo.git'))
-        with Node({'demo': os.path.join(folder, 'repo.git')}, keeper=True, limit=100_000 if LONG else 280) as node:
+        with Node({'demo': os.path.join(folder, 'repo.git')}, limit=100_000 if LONG else 280) as node:
             runs = Runs(node, folder)
             runs.know_all_trees()
             return max(run_one(runs, 100 + seed) for seed in range(SEEDS))

@@ -63,15 +63,16 @@ void side_become(unsigned who)
 		{1001, 1000, 1, {0}},
 	};
 
-	/* Only this thread: the calls of libc change all of them. Back to root first, which may do it.
-	 * A failure shows as a difference. */
+	/* Only this thread: the calls of libc change all of them. Back to root first, which may do
+	 * it. A failure shows as a difference. */
 	(void)syscall(SYS_setresuid, -1, 0, -1);
 	(void)syscall(SYS_setgroups, users[who].group_count, users[who].groups);
 	(void)syscall(SYS_setresgid, -1, users[who].gid, -1);
 	(void)syscall(SYS_setresuid, -1, users[who].uid, -1);
 }
 
-long side_in_child(struct side *side, const struct step *step, long (*fn)(struct side *, const struct step *))
+long side_in_child(
+	struct side *side, const struct step *step, long (*fn)(struct side *, const struct step *))
 {
 	pid_t pid = fork();
 	int status;

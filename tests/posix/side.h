@@ -2,8 +2,8 @@
 /*
  * One side of the comparison. Two processes, each shut into its directory by chroot, make the same
  * steps; what each of them sees of a step is written as text in which nothing is left that may
- * differ (inode numbers become classes in the order in which they are met, times become "older, same,
- * newer than at the last look"). The two texts must be equal, byte for byte.
+ * differ (inode numbers become classes in the order in which they are met, times become "older,
+ * same, newer than at the last look"). The two texts must be equal, byte for byte.
  */
 #pragma once
 #include <stdbool.h>
@@ -19,11 +19,11 @@
  * subset of the steps of a run is a run. */
 struct step {
 	unsigned number, op;
-	unsigned who;   /* as which user, an index for side_become */
-	unsigned s, t;  /* slots of open descriptors */
-	uint64_t n[4];  /* each operation takes of them what it needs */
+	unsigned who;  /* as which user, an index for side_become */
+	unsigned s, t; /* slots of open descriptors */
+	uint64_t n[4]; /* each operation takes of them what it needs */
 	mode_t umask;
-	bool watch;     /* with inotify on the directory of `a` */
+	bool watch; /* with inotify on the directory of `a` */
 	char a[PATH_CAP], b[PATH_CAP];
 };
 
@@ -37,7 +37,7 @@ struct side {
 	/* of this step: */
 	bool no_change; /* a chmod or chown, which may have changed nothing */
 	bool no_times;  /* one after which mtime and ctime may differ */
-	int caches;    /* /proc/sys/vm/drop_caches, or -1 */
+	int caches;     /* /proc/sys/vm/drop_caches, or -1 */
 };
 
 /* Result of the call, or -errno. What else is to be compared goes to side->out. */
@@ -49,7 +49,6 @@ enum op_uses {
 	USES_S = 4,
 	USES_T = 8,
 	AS_ROOT = 16, /* only as root */
-	UNWATCHED = 32, /* its events carry a name that the kernel makes up */
 };
 
 struct op {
@@ -63,8 +62,8 @@ struct op_table {
 	const struct op *ops;
 	size_t count;
 };
-extern const struct op_table file_ops, space_ops, name_ops, attr_ops, xattr_ops, dir_ops, lock_ops, map_ops,
-	special_ops;
+extern const struct op_table file_ops, space_ops, name_ops, attr_ops, xattr_ops, dir_ops, lock_ops,
+	map_ops, special_ops;
 
 /* r, or -errno if it is -1. */
 long result_of(long r);
@@ -78,7 +77,8 @@ void parent_of(const char *path, char *ret);
 
 void side_become(unsigned who);
 /* A child process as the same user: its exit status, 0..255, or -errno. `fn` runs in the child. */
-long side_in_child(struct side *side, const struct step *step, long (*fn)(struct side *, const struct step *));
+long side_in_child(
+	struct side *side, const struct step *step, long (*fn)(struct side *, const struct step *));
 
 /* What lstat or fstat show, as text; what a symlink leads to is shown too. */
 void put_stat_at(struct side *side, const char *label, int dirfd, const char *path);

@@ -2,6 +2,8 @@
 /* Events are compared in their order; cookies only as "there is one". */
 #include "watch.h"
 
+#include <ctype.h>
+#include <string.h>
 #include <sys/inotify.h>
 #include <unistd.h>
 
@@ -18,6 +20,17 @@ int watch_begin(const struct step *step)
 	return fd;
 }
 
+/* A file without a name has one in events, which the kernel makes up: "#" and a number on ext4, "/"
+ * on FUSE. */
+static const char *name_of(const struct inotify_event *e)
+{
+	const char *name = e->len ? e->name : "";
+
+	if (strcmp(name, "/") == 0 || (name[0] == '#' && isdigit((unsigned char)name[1])))
+		return "(none)";
+	return name;
+}
+
 void watch_end(struct side *side, int fd)
 {
 	static char buf[1 << 16] __attribute__((aligned(8)));
@@ -27,9 +40,11 @@ void watch_end(struct side *side, int fd)
 		return;
 	while ((n = read(fd, buf, sizeof(buf))) > 0) {
 		for (ssize_t at = 0; at < n;) {
-			const struct inotify_event *e = (const struct inotify_event *)(const void *)(buf + at);
+			const struct inotify_event *e =
+				(const struct inotify_event *)(const void *)(buf + at);
 
-			(void)fprintf(side->out, " [%x %s%s]", e->mask, e->len ? e->name : "", e->cookie ? " cookie" : "");
+			(void)fprintf(side->out, " [%x %s%s]", e->mask, name_of(e),
+				e->cookie ? " cookie" : "");
 			at += (ssize_t)(sizeof(*e) + e->len);
 		}
 	}
