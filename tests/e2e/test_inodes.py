@@ -232,7 +232,6 @@ class Inodes(unittest.TestCase):
                 changes = {
                     'write': lambda p=path: write(p, 'more', 'a'),
                     'chmod': lambda p=path: os.chmod(p, 0o640),
-                    'chmod to what it is': lambda p=path: os.chmod(p, 0o640),
                     'chown': lambda p=path: os.chown(p, 12, 34),
                     'utimensat': lambda p=path: os.utime(p, ns=(1, 2)),
                     'truncate': lambda p=path: os.truncate(p, 2),
