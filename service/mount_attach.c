@@ -39,6 +39,7 @@ static int add_workspace(struct mount *mt, const struct mount_attach *how, struc
 		.gid = r->gid,
 		.read_only = r->read_only,
 		.quota = &mt->quota,
+		.adopt = how->adopt && mt->host->adopted,
 	};
 	int err;
 
@@ -67,6 +68,9 @@ static int bind_mountpoint(struct mount *mt, struct err *e)
 
 	if (!mt->rec.mountpoint)
 		return 0;
+	mt->bound = mt->host->adopted && sess_bound(mt->host->session, mt->rec.mountpoint);
+	if (mt->bound || mt->host->adopted)
+		return 0; /* it outlived us too; or mount_adopt.c does it: nothing is served yet */
 	err = sess_bind(mt->host->session, mt->rec.job_id, mt->rec.mountpoint, e);
 	if (err)
 		return err_wrap(e, err, "mountpoint %s", mt->rec.mountpoint);
@@ -96,7 +100,8 @@ int mount_attach(struct mount *mt, const struct mount_attach *how, struct err *e
 	err = add_workspace(mt, how, e);
 	if (err)
 		goto no_workspace;
-	sess_workspace_added(mt->host->session, mt->rec.job_id);
+	if (!mt->host->adopted) /* the kernel knows it, and has jobs in it */
+		sess_workspace_added(mt->host->session, mt->rec.job_id);
 	lock_acquire(&m->mu);
 	mt->attached = true;
 	lock_release(&m->mu);

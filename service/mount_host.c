@@ -47,12 +47,14 @@ static int open_session(struct mounts *m, struct mount_host *host, struct err *e
 	config = (struct sess_config){.tenant = host->tenant,
 		.mountpoint = mountpoint,
 		.state_dir = state_dir,
-		.overlay = host->overlay};
+		.overlay = host->overlay,
+		.adopt = m->recovering};
 	err = sess_open(m->config.farm, &host->session, &config, e);
 	if (err) {
 		host->overlay = ovl_free(host->overlay);
 		return err_wrap(e, err, "cannot mount the file system of tenant %s", host->tenant);
 	}
+	host->adopted = sess_adopted(host->session);
 	return 0;
 }
 
@@ -115,6 +117,15 @@ int mount_host_acquire(struct mounts *m, struct tenant *tn, uint64_t deadline_ns
 	}
 	lock_release(&m->mu);
 	return err;
+}
+
+struct mount_host *mount_host_find(struct mounts *m, const char *tenant)
+{
+	struct mount_host *host;
+
+	LOCK_GUARD(&m->mu);
+	host = find_locked(m, tenant);
+	return host && host->state == HOST_OPEN && !host->dead ? host : NULL;
 }
 
 void mount_host_release(struct mounts *m, struct mount_host *host)

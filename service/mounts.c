@@ -229,6 +229,14 @@ static void register_metrics(struct mounts *m)
 			x, "coppice_mounts_deleted_total", "Mounts that were deleted.", ""),
 		.expired = metrics_counter(
 			x, "coppice_leases_expired_total", "Mounts whose lease ran out.", ""),
+		.adopted_sessions = metrics_counter(x, "coppice_takeover_sessions_total",
+			"Sessions of a dead process that were gone on with.", ""),
+		.revived_nodes = metrics_counter(x, "coppice_takeover_nodes_total",
+			"Nodes that came back in a takeover.", ""),
+		.resolved_intents = metrics_counter(x, "coppice_takeover_intents_total",
+			"Changes that were found unfinished in a takeover.", ""),
+		.takeover_time = metrics_histogram(x, "coppice_takeover_seconds",
+			"From the begin of recovery until adopted sessions were served.", ""),
 		.recovered = metrics_counter(
 			x, "coppice_mounts_recovered_total", "Mounts brought back at start.", ""),
 		.recover_failed = metrics_counter(x, "coppice_mount_recovery_failures_total",

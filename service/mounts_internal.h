@@ -68,6 +68,8 @@ struct mounts_metrics {
 	struct counter *created, *create_failed, *deleted, *expired, *recovered, *recover_failed;
 	struct histogram *create_time;
 	struct gauge *ready;
+	struct counter *adopted_sessions, *revived_nodes, *resolved_intents;
+	struct histogram *takeover_time;
 };
 
 /* Workspace serials, by tenant. */
@@ -101,6 +103,8 @@ struct mounts {
 	size_t count, ready_count, ended_count;
 	uint64_t closed_fuse_counts[64]; /* of sessions that were closed */
 	bool draining;
+	uint64_t recovery_ns, recovery_wall_ns; /* when mounts_recover began */
+	bool recovering; /* in mounts_recover: sessions may be adopted; by the opening thread */
 
 	pthread_t reaper;
 	bool reaper_running; /* by the opening and closing thread */
@@ -165,6 +169,7 @@ bool mount_filter_matches(const struct mount_filter *filter, const struct mount_
 struct mount_attach {
 	struct origin *origin; /* NULL: gone */
 	bool recover;          /* the directory must be there already */
+	bool adopt;            /* if its session was adopted: it was open in it */
 	uint64_t deadline_ns;
 };
 /* Session, account, lower, workspace, bind mount, as the record says. On failure everything is
@@ -218,3 +223,14 @@ void mounts_revive(struct mounts *m);
 int mount_mark_failed(struct mount *mt, const struct err *why);
 
 int mounts_recover(struct mounts *m, struct err *e);
+
+/* ---- mount_adopt.c: sessions that outlived the last process; by the opening thread ---- */
+
+/* One of its workspaces cannot be taken over: the session is given up, and what was put on it comes
+ * back on a new one. False: it was not adopted. */
+bool mount_adopt_give_up(struct mounts *m, const char *tenant);
+/* Detach what the last process left mounted and nobody goes on with: at the mountpoints of these
+ * records, and in the directory of sessions. */
+int mount_adopt_sweep(struct mounts *m, const struct mount_record *records, unsigned count);
+/* All workspaces are back: the adopted sessions are served. `records` as they were found. */
+void mount_adopt_serve(struct mounts *m, const struct mount_record *records, unsigned count);

@@ -86,24 +86,6 @@ static int by_order(const void *a, const void *b)
 	return x->order < y->order ? -1 : x->order > y->order;
 }
 
-/* Mounts of a dead process, ours and those bound elsewhere, by mountinfo alone. */
-static int sweep_mounts(struct recovery *rc)
-{
-	struct mounts *m = rc->m;
-	_cleanup_free_ char *ours = path_join(m->config.cfg->run_dir, "mnt");
-	int swept = 0;
-
-	if (!ours)
-		return -ENOMEM;
-	for (unsigned i = 0; i < rc->count; i++)
-		if (rc->records[i].mountpoint && rc->records[i].state != MOUNT_DELETED)
-			swept += sess_sweep_mounts(m->config.farm, rc->records[i].mountpoint);
-	swept += sess_sweep_mounts(m->config.farm, ours);
-	if (swept > 0)
-		log_info("stale_mounts_detached", LOG_I("count", swept));
-	return 0;
-}
-
 /* ---- one mount ---- */
 
 int mount_mark_failed(struct mount *mt, const struct err *why)
@@ -153,8 +135,9 @@ static int mark_ready(struct mount *mt)
 static int try_attach(struct recovery *rc, struct mount *mt, struct err *e)
 {
 	struct mounts *m = rc->m;
-	struct mount_attach how = {
-		.recover = true, .deadline_ns = clock_after(m->config.clock, OPEN_SESSION_NS)};
+	struct mount_attach how = {.recover = true,
+		.adopt = mt->rec.state == MOUNT_READY || mt->rec.state == MOUNT_QUIESCING,
+		.deadline_ns = clock_after(m->config.clock, OPEN_SESSION_NS)};
 	int err;
 
 	if (!mt->tenant)
@@ -175,6 +158,8 @@ static int bring_back(struct recovery *rc, struct mount *mt)
 	struct err e = {0};
 	int err = try_attach(rc, mt, &e);
 
+	if (err && mount_adopt_give_up(rc->m, mt->rec.tenant))
+		err = try_attach(rc, mt, &e);
 	if (!err) {
 		quota_charge_force(tenant_quota(mt->tenant), QUOTA_MOUNTS, 1);
 		mt->counted = true;
@@ -313,11 +298,13 @@ static int recover_all(struct recovery *rc)
 		return err;
 	if (rc->count)
 		qsort(rc->records, rc->count, sizeof(*rc->records), by_order);
-	err = sweep_mounts(rc);
+	err = open_sessions(rc);
 	if (!err)
-		err = open_sessions(rc);
+		err = mount_adopt_sweep(rc->m, rc->records, rc->count);
 	for (unsigned i = 0; !err && i < rc->count; i++)
 		err = recover_one(rc, &rc->records[i]);
+	if (!err)
+		mount_adopt_serve(rc->m, rc->records, rc->count);
 	if (!err)
 		remove_unknown_workspaces(rc);
 	return err;
@@ -338,8 +325,12 @@ int mounts_recover(struct mounts *m, struct err *e)
 	struct recovery rc = {.m = m};
 	int err = name_table_init(&rc.damaged);
 
+	m->recovering = true;
+	m->recovery_ns = clock_mono_ns(m->config.clock);
+	m->recovery_wall_ns = clock_wall_ns(m->config.clock);
 	if (!err)
 		err = recover_all(&rc);
+	m->recovering = false;
 	for (unsigned i = 0; i < rc.count; i++)
 		mount_record_fini(&rc.records[i]);
 	free(rc.records);

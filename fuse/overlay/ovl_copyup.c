@@ -224,6 +224,10 @@ static int name_copy_locked(struct copyup *c)
 	child = ovl_names_put(
 		names, c->name, c->len, S_ISLNK(c->entry.lower_mode) ? DT_LNK : DT_REG);
 	r = child ? ovl_times_get(dirfd, &times) : -ENOMEM;
+	/* Before the name changes: a process that takes over must find that the id is in the upper.
+	 * While it is not, the record says nothing, because the name has no such mark. */
+	if (r == 0)
+		r = ovl_journal_node(c->node);
 	if (r == 0 && renameat2(c->ws->work_fd, c->tmp, dirfd, c->name, RENAME_NOREPLACE) < 0)
 		r = -errno;
 	if (r == 0) {

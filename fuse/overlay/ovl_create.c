@@ -195,7 +195,7 @@ static int make_locked(struct make *m, struct ovl_place *p, struct ovl_entry *re
 	r = p->found.child ? make_over_whiteout(m, p, &st) : make_in_place(m, p, &st);
 	ovl_crash_point(ws, "create:after-syscall");
 	if (r == 0) {
-		r = ovl_node_new_locked(p->dir, p->name, p->len, m->mode & S_IFMT, &n);
+		r = ovl_node_new_locked(p->dir, p->name, p->len, &st, &n);
 		if (r < 0)
 			take_back(m, p);
 	}

@@ -75,8 +75,6 @@ static int load_names(struct ovl_node *dir)
 	fd = openat(path_fd, ".", O_RDONLY | O_NOATIME | O_DIRECTORY | O_CLOEXEC);
 	r = fd < 0 ? -errno : load_names_from(&dir->dir->names, fd);
 	ovl_fd_put(dir);
-	if (r)
-		ovl_names_fini(&dir->dir->names);
 	return r;
 }
 
@@ -122,10 +120,9 @@ static int load_locked(struct ovl_node *node, struct ovl_req *rq)
 			tree_view_end(&view);
 		}
 	}
-	if (r) {
-		ovl_names_fini(&dir->names);
+	if (r) /* names that are there already stay (they may lead to revived nodes): they are true
+		*/
 		return r;
-	}
 	atomic_store(&dir->subdirs, subdirs + dir->names.subdirs);
 	/* release: block and names, for those who only look at the flag */
 	atomic_store_explicit(&dir->names_loaded, true, memory_order_release);

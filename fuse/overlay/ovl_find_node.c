@@ -215,18 +215,22 @@ static int add_fresh(struct ovl_ws *ws, struct ovl_node_init *init, struct ovl_n
 	return r;
 }
 
-int ovl_node_new_locked(
-	struct ovl_node *dir, const char *name, size_t len, mode_t type, struct ovl_node **ret_node)
+int ovl_node_new_locked(struct ovl_node *dir, const char *name, size_t len, const struct stat *made,
+	struct ovl_node **ret_node)
 {
-	struct ovl_node_init init = {
-		.type = type, .flags = OVL_UPPER, .parent = dir, .name = name, .name_len = len};
+	struct ovl_node_init init = {.type = made->st_mode & S_IFMT,
+		.flags = OVL_UPPER,
+		.parent = dir,
+		.name = name,
+		.name_len = len,
+		.upper_ino = made->st_ino};
 	struct ovl_child *child;
 	struct ovl_node *node;
 	int r = add_fresh(dir->ws, &init, &node);
 
 	if (r)
 		return r;
-	child = ovl_names_put(&dir->dir->names, name, len, (uint8_t)IFTODT(type));
+	child = ovl_names_put(&dir->dir->names, name, len, (uint8_t)IFTODT(init.type));
 	if (!child) {
 		abandon(node);
 		return -ENOMEM;

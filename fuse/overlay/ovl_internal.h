@@ -201,6 +201,7 @@ struct ovl_ws {
 	uid_t uid;
 	gid_t gid;
 	bool read_only;
+	bool adopt; /* const; see ovl_ws_config */
 	struct quota *quota;
 
 	struct list link; /* overlay.workspaces */
@@ -221,6 +222,7 @@ struct ovl_ws {
 	struct ovl_node *root;       /* pinned for the life of the workspace */
 	_Atomic uint64_t tmp_serial; /* names in work/tmp */
 	_Atomic uint64_t copied_up, orphan_count, node_count, dir_count;
+	uint64_t revived, resolved; /* const once open */
 };
 
 struct overlay {
@@ -315,10 +317,10 @@ int ovl_node_of_locked(struct ovl_node *dir, struct ovl_req *rq, const char *nam
 	const struct ovl_found *found, struct ovl_node **ret_node);
 /* For OVL_IN_LOWER `found` may also be made by hand (a removed lower file that is still used):
  * names are looked at only to set child->node. */
-/* A node for a fresh object: new id, NODE journaled, in the table, child entry put and set, pinned,
- * OVL_UPPER; no attr yet. A directory is loaded and empty, without lower. dir->subdirs is the
- * caller's to change. */
-int ovl_node_new_locked(struct ovl_node *dir, const char *name, size_t len, mode_t type,
+/* A node for a fresh object, `made`: new id, NODE journaled, in the table, child entry put and set,
+ * pinned, OVL_UPPER; no attr yet. A directory is loaded and empty, without lower. dir->subdirs is
+ * the caller's to change. */
+int ovl_node_new_locked(struct ovl_node *dir, const char *name, size_t len, const struct stat *made,
 	struct ovl_node **ret_node);
 /* The same without a name (O_TMPFILE): OVL_ORPHAN until ovl_node_move_locked gives it one. */
 int ovl_node_new_orphan(struct ovl_ws *ws, mode_t type, struct ovl_node **ret_node);
@@ -418,6 +420,17 @@ struct ovl_left_node {
 };
 typedef int (*ovl_left_visit)(void *arg, const struct ovl_left_node *node);
 int ovl_journal_each_node(struct ovl_ws *ws, ovl_left_visit fn, void *arg); /* named ones */
+/* The record of one id; name NULL: it has none. False: there is no record. */
+struct ovl_left_place {
+	struct ovl_left_node node;
+	char name[256]; /* node.name points here */
+};
+bool ovl_journal_left(struct ovl_ws *ws, uint64_t id, struct ovl_left_place *ret_place);
+/* A change that its process did not finish has given the object this place. No record of the id: 0.
+ */
+int ovl_journal_left_move(struct ovl_ws *ws, uint64_t id, uint64_t parent, const char *name);
+/* DROP what has a record and did not come into the table. */
+void ovl_journal_drop_lost(struct ovl_ws *ws);
 /* O_PATH descriptor of the upper directory of an id, to be closed by the caller. -ENOENT: it has
  * none. */
 int ovl_journal_open_dir(struct ovl_ws *ws, uint64_t dir_id, int *ret_fd);

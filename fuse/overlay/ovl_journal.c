@@ -24,7 +24,7 @@ static uint64_t local_of(uint64_t id)
 	return id & OVL_LOCAL_MASK;
 }
 
-static int append(struct ovl_ws *ws, const struct ovl_record *rec)
+int ovl_journal_append(struct ovl_ws *ws, const struct ovl_record *rec)
 {
 	struct ovl_journal *j = ws->journal;
 	size_t size = ovl_record_size(rec);
@@ -50,30 +50,31 @@ static int append(struct ovl_ws *ws, const struct ovl_record *rec)
 
 int ovl_journal_intent(struct ovl_ws *ws, const struct ovl_intent *intent)
 {
-	return append(ws, &(struct ovl_record){
-				  .type = OVL_REC_INTENT,
-				  .op = (uint8_t)intent->op,
-				  .unique = intent->unique,
-				  .id = local_of(intent->id),
-				  .parent = local_of(intent->parent),
-				  .new_parent = local_of(intent->new_parent),
-				  .ino = intent->backing_ino,
-				  .name = intent->name,
-				  .name_len = intent->name ? strlen(intent->name) : 0,
-				  .new_name = intent->new_name,
-				  .new_name_len = intent->new_name ? strlen(intent->new_name) : 0,
-			  });
+	return ovl_journal_append(
+		ws, &(struct ovl_record){
+			    .type = OVL_REC_INTENT,
+			    .op = (uint8_t)intent->op,
+			    .unique = intent->unique,
+			    .id = local_of(intent->id),
+			    .parent = local_of(intent->parent),
+			    .new_parent = local_of(intent->new_parent),
+			    .ino = intent->backing_ino,
+			    .name = intent->name,
+			    .name_len = intent->name ? strlen(intent->name) : 0,
+			    .new_name = intent->new_name,
+			    .new_name_len = intent->new_name ? strlen(intent->new_name) : 0,
+		    });
 }
 
 void ovl_journal_done(struct ovl_ws *ws, uint64_t unique)
 {
-	(void)append(
+	(void)ovl_journal_append(
 		ws, &(struct ovl_record){.type = OVL_REC_DONE, .unique = unique}); /* has room */
 }
 
 void ovl_journal_void(struct ovl_ws *ws, uint64_t unique)
 {
-	(void)append(
+	(void)ovl_journal_append(
 		ws, &(struct ovl_record){.type = OVL_REC_VOID, .unique = unique}); /* has room */
 }
 
@@ -93,7 +94,7 @@ int ovl_journal_node(struct ovl_node *node)
 	if (node->name_len)
 		memcpy(name, node->name, node->name_len);
 	lock_release(&shard->lock);
-	r = append(node->ws, &rec);
+	r = ovl_journal_append(node->ws, &rec);
 	if (!r)
 		atomic_store(&node->journaled, true);
 	return r;
@@ -103,18 +104,19 @@ void ovl_journal_drop(struct ovl_ws *ws, uint64_t id)
 {
 	/* Without room the NODE record stays: a node too many after a takeover, which the next
 	 * FORGET or start removes. */
-	(void)append(ws, &(struct ovl_record){.type = OVL_REC_DROP, .id = local_of(id)});
+	(void)ovl_journal_append(
+		ws, &(struct ovl_record){.type = OVL_REC_DROP, .id = local_of(id)});
 }
 
 int ovl_journal_block(struct ovl_ws *ws, const struct ovl_block *block)
 {
-	return append(ws, &(struct ovl_record){
-				  .type = OVL_REC_BLOCK,
-				  .id = block->base,
-				  .parent = local_of(block->dir_id),
-				  .count = block->count,
-				  .tree = block->tree,
-			  });
+	return ovl_journal_append(ws, &(struct ovl_record){
+					      .type = OVL_REC_BLOCK,
+					      .id = block->base,
+					      .parent = local_of(block->dir_id),
+					      .count = block->count,
+					      .tree = block->tree,
+				      });
 }
 
 bool ovl_journal_was_done(struct ovl_ws *ws, uint64_t unique)
@@ -218,13 +220,15 @@ static void forget_left(struct ovl_journal *j)
 }
 
 /* No room for a new file: the old one goes on, and says from where on it holds. */
-static void restart_in_place_locked(struct ovl_journal *j)
+static void restart_in_place_locked(struct ovl_journal *j, bool adopt)
 {
 	struct ovl_journal_head *head = (void *)j->map.base;
 
 	/* what is behind a damaged record must not come to light again */
 	memset(j->map.base + j->tail, 0, j->map.len - j->tail);
-	head->start = j->tail; /* one aligned store: a kill leaves the old or the new state */
+	if (!adopt)
+		head->start =
+			j->tail; /* one aligned store: a kill leaves the old or the new state */
 	j->compact_at = j->tail + j->tail / 2;
 }
 
@@ -237,8 +241,8 @@ int ovl_journal_restart(struct ovl_ws *ws)
 	j->promised = 0;
 	if (j->fresh) /* a new workspace: there is nothing to be left out */
 		j->compact_at = JOURNAL_COMPACT_BYTES;
-	else if (ovl_journal_rewrite_locked(ws, true) < 0)
-		restart_in_place_locked(j);
+	else if (ovl_journal_rewrite_locked(ws, !ws->adopt) < 0)
+		restart_in_place_locked(j, ws->adopt);
 	return 0;
 }
 

@@ -36,6 +36,9 @@ struct ovl_journal {
 	bool fresh; /* the file was not there before this process; for the opening thread */
 };
 
+/* -ENOSPC: nothing was done; not for what ends an intent. */
+int ovl_journal_append(struct ovl_ws *ws, const struct ovl_record *rec);
+
 /* Where the records of this connection begin. Whatever a lying file says, the walk over the records
  * goes from the header on. */
 size_t ovl_journal_start(const uint8_t *base);

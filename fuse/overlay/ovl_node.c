@@ -123,6 +123,7 @@ static struct ovl_node *node_new(struct ovl_ws *ws, const struct ovl_node_init *
 		n->lower_blob = *init->lower_blob;
 	atomic_init(&n->pins, 1);
 	atomic_init(&n->flags, init->flags);
+	atomic_init(&n->upper_ino, init->upper_ino);
 	lock_init(&n->lock, LOCK_RANK_OVL_NODE);
 	list_init(&n->fd_lru);
 	if (init->parent) {

@@ -16,10 +16,12 @@
  * never the start.
  */
 #include "overlay/ovl_change.h"
+#include "overlay/ovl_state.h"
 
 #include <base/cleanup.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <string.h>
 #include <sys/stat.h>
 
 /* ---- intents ---- */
@@ -100,6 +102,43 @@ static int resolve_move(struct ovl_ws *ws, const struct ovl_intent *it, bool *re
 	return r;
 }
 
+static bool moves(const struct ovl_intent *it)
+{
+	return it->op == OVL_INTENT_RENAME || it->op == OVL_INTENT_EXCHANGE;
+}
+
+struct search {
+	const struct ovl_intent *it;
+	uint64_t id;
+};
+
+static int has_target_place(void *arg, const struct ovl_left_node *left)
+{
+	struct search *s = arg;
+
+	if (left->parent != s->it->new_parent || left->id == s->it->id ||
+		strcmp(left->name, s->it->new_name) != 0)
+		return 0;
+	s->id = left->id;
+	return 1;
+}
+
+/* The change happened, its records did not: who took part is where it put it. */
+static int follow(struct ovl_ws *ws, const struct ovl_intent *it)
+{
+	struct search s = {.it = it};
+	struct ovl_left_place place;
+	int r = 0;
+
+	if (it->op == OVL_INTENT_EXCHANGE && ovl_journal_each_node(ws, has_target_place, &s) > 0)
+		r = ovl_journal_left_move(ws, s.id, it->parent, it->name);
+	if (r == 0 && moves(it))
+		r = ovl_journal_left_move(ws, it->id, it->new_parent, it->new_name);
+	if (it->op == OVL_INTENT_LINK && ovl_journal_left(ws, it->id, &place) && !place.node.name)
+		r = ovl_journal_left_move(ws, it->id, it->new_parent, it->new_name);
+	return r == -ENOSPC ? 0 : r; /* a node less, where nothing can be written anyway */
+}
+
 static int resolve(void *arg, const struct ovl_intent *it)
 {
 	struct ovl_ws *ws = arg;
@@ -132,14 +171,34 @@ static int resolve(void *arg, const struct ovl_intent *it)
 		ovl_journal_done(ws, it->unique);
 	else
 		ovl_journal_void(ws, it->unique);
-	return 0;
+	ws->resolved++;
+	return done ? follow(ws, it) : 0;
+}
+
+static int resolve_moves(void *arg, const struct ovl_intent *it)
+{
+	return moves(it) ? resolve(arg, it) : 0;
+}
+
+static int resolve_others(void *arg, const struct ovl_intent *it)
+{
+	return moves(it) ? 0 : resolve(arg, it);
+}
+
+int ovl_recover_intents(struct ovl_ws *ws)
+{
+	/* First what may have moved a directory: the others are looked for below it. Of two moves
+	 * one at most is of a directory (ws->rename_lock). */
+	int r = ovl_journal_each_open(ws, resolve_moves, ws);
+
+	return r < 0 ? r : ovl_journal_each_open(ws, resolve_others, ws);
 }
 
 /* ---- work/ ---- */
 
 /* An object in work/links with no name besides is garbage; with one it is an ordinary file again.
  */
-static int sweep_link(void *arg, int dirfd, const char *name, const struct stat *st)
+int ovl_sweep_link(void *arg, int dirfd, const char *name, const struct stat *st)
 {
 	(void)arg;
 	if (st->st_nlink > 2)
@@ -147,30 +206,39 @@ static int sweep_link(void *arg, int dirfd, const char *name, const struct stat 
 	return unlinkat(dirfd, name, S_ISDIR(st->st_mode) ? AT_REMOVEDIR : 0) < 0 ? -errno : 0;
 }
 
-static int sweep(struct ovl_ws *ws)
+static int empty_tmp(struct ovl_ws *ws)
 {
-	_cleanup_close_ int tmp = -1, orphan = -1, links = -1;
+	_cleanup_close_ int tmp = -1;
 	int r = ovl_work_open(ws, "tmp", &tmp);
 
-	if (r == 0)
-		r = ovl_empty_dir(tmp);
-	if (r == 0)
-		r = ovl_work_open(ws, "orphan", &orphan);
+	return r < 0 ? r : ovl_empty_dir(tmp);
+}
+
+/* A connection that is gone has no open files. */
+static int sweep(struct ovl_ws *ws)
+{
+	_cleanup_close_ int orphan = -1, links = -1;
+	int r = ovl_work_open(ws, "orphan", &orphan);
+
 	if (r == 0)
 		r = ovl_empty_dir(orphan);
 	if (r == 0)
 		r = ovl_work_open(ws, "links", &links);
-	return r < 0 ? r : ovl_walk(links, sweep_link, NULL);
+	return r < 0 ? r : ovl_walk(links, ovl_sweep_link, NULL);
 }
 
 int ovl_recover(struct ovl_ws *ws)
 {
 	uint64_t bytes, inodes;
-	int r = ovl_journal_each_open(ws, resolve, ws);
+	int r = ovl_recover_intents(ws);
 
 	if (r == 0)
-		r = ovl_recover_marks(ws);
+		r = empty_tmp(ws);
+	if (r == 0 && ws->adopt)
+		r = ovl_revive(ws);
 	if (r == 0)
+		r = ovl_recover_marks(ws);
+	if (r == 0 && !ws->adopt)
 		r = sweep(ws);
 	if (r == 0)
 		r = ovl_charge_scan(ws, &bytes, &inodes);
@@ -178,5 +246,7 @@ int ovl_recover(struct ovl_ws *ws)
 		return r;
 	quota_charge_force(ws->quota, QUOTA_BYTES, bytes);
 	quota_charge_force(ws->quota, QUOTA_INODES, inodes);
+	if (ws->adopt)
+		ovl_journal_drop_lost(ws);
 	return 0;
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * After a crash: every node that the journal knows by its place gets its id mark, so that the id is
- * the same when the name is looked up again.
+ * the same when the name is looked up again. Not those that a takeover has brought back.
  *
  * One walk over the upper, matched with the journal's places, and not a way from the root for each
  * node: a job decides how deep its tree is, and the start of all its neighbours must not depend on
@@ -12,6 +12,7 @@
  * One thread, before anybody sees the workspace; blocks on the local disk.
  */
 #include "overlay/ovl_change.h"
+#include "overlay/ovl_state.h"
 
 #include <base/hashmap.h>
 #include <base/io.h>
@@ -24,11 +25,14 @@ struct left {
 	uint64_t local, parent;
 	mode_t type;
 	uint64_t upper_ino; /* 0: not known when it was written */
+	bool revived;       /* by a takeover: gets its mark when the kernel forgets it */
 	size_t len;
 	char name[];
 };
 
 struct marking {
+	struct ovl_ws *ws;
+	size_t wanted;         /* places that are not of revived nodes */
 	struct hashmap places; /* hash of (parent, name) → struct left, owned */
 	struct hashmap dirs;   /* inode number → local id of an upper directory */
 };
@@ -38,6 +42,15 @@ static uint64_t place_hash(uint64_t parent, const char *name, size_t len)
 	static const uint64_t salt = 0x706c616365ull;
 
 	return io_hash(name, len, (const uint64_t[2]){parent, salt});
+}
+
+static bool is_revived(struct ovl_ws *ws, uint64_t id)
+{
+	struct ovl_node *n = ovl_table_pin(ws, id);
+
+	if (n)
+		ovl_unpin_raw(n);
+	return n != NULL;
 }
 
 /* Two places with one hash: the second costs its id. */
@@ -53,8 +66,10 @@ static int keep(void *arg, const struct ovl_left_node *node)
 		.parent = ovl_local(node->parent),
 		.type = node->type,
 		.upper_ino = node->upper_ino,
+		.revived = is_revived(m->ws, node->id),
 		.len = node->name_len};
 	memcpy(left->name, node->name, node->name_len);
+	m->wanted += !left->revived;
 	r = hashmap_insert(&m->places, place_hash(left->parent, left->name, left->len), left);
 	if (r < 0)
 		free(left);
@@ -101,7 +116,7 @@ static int visit(void *arg, int dirfd, const char *name, const struct stat *st)
 	r = ovl_mark_get(dirfd, name, &local);
 	if (r == 0 && !local && left) {
 		local = left->local;
-		r = ovl_mark_set(dirfd, name, local);
+		r = left->revived ? 0 : ovl_mark_set(dirfd, name, local);
 		if (r == -ENOSPC || r == -EDQUOT)
 			r = 0; /* a new id, then */
 	}
@@ -113,7 +128,7 @@ static int walk(struct ovl_ws *ws, struct marking *m)
 	struct stat root;
 	int r;
 
-	if (hashmap_count(&m->places) == 0)
+	if (m->wanted == 0)
 		return 0;
 	if (fstat(ws->upper_fd, &root) < 0)
 		return -errno;
@@ -123,7 +138,7 @@ static int walk(struct ovl_ws *ws, struct marking *m)
 
 int ovl_recover_marks(struct ovl_ws *ws)
 {
-	struct marking m;
+	struct marking m = {.ws = ws};
 	int r;
 
 	hashmap_init(&m.places);

@@ -96,11 +96,39 @@ static void set_next(struct ovl_refs *r, uint64_t next)
 	atomic_store_explicit(&r->next, next, memory_order_release);
 }
 
-static int start(struct ovl_refs *r, int work_fd)
+/* The counts as the last process of this boot left them. The map has the length of the file. */
+static int keep(struct ovl_refs *r, const struct header *header, bool same_boot)
+{
+	if (!same_boot || header->next <= OVL_LOCAL_ROOT || header->next > LOCAL_MAX ||
+		r->map.len < HEADER_BYTES + header->next * sizeof(uint32_t))
+		return -ESTALE;
+	set_next(r, header->next);
+	return 0;
+}
+
+static int start_anew(struct ovl_refs *r, const char boot_id[BOOT_ID_BYTES], uint64_t next)
+{
+	struct header header = {.magic = REFS_MAGIC};
+	int e;
+
+	if (next <= OVL_LOCAL_ROOT || next > LOCAL_MAX)
+		return -EPROTO;
+	/* In place: blocks that were given up might not come back, on a full disk. */
+	memset(r->map.base, 0, r->map.len);
+	e = ovl_mapfile_grow(&r->map, HEADER_BYTES + next * sizeof(uint32_t));
+	if (e)
+		return e;
+	memcpy(header.boot_id, boot_id, BOOT_ID_BYTES);
+	memcpy(r->map.base, &header, sizeof(header));
+	set_next(r, next);
+	return 0;
+}
+
+static int start(struct ovl_refs *r, int work_fd, bool adopt)
 {
 	struct header header = {0};
 	char boot_id[BOOT_ID_BYTES];
-	uint64_t next;
+	bool same_boot;
 	int e = read_boot_id(boot_id);
 
 	if (!e)
@@ -109,22 +137,11 @@ static int start(struct ovl_refs *r, int work_fd)
 		return e;
 	if (r->map.len >= HEADER_BYTES)
 		memcpy(&header, r->map.base, sizeof(header));
-	next = r->limit;
-	if (header.magic == REFS_MAGIC && memcmp(header.boot_id, boot_id, BOOT_ID_BYTES) == 0 &&
-		header.next <= next)
-		next = header.next;
-	if (next <= OVL_LOCAL_ROOT || next > LOCAL_MAX)
-		return -EPROTO;
-	/* In place: blocks that were given up might not come back, on a full disk. */
-	memset(r->map.base, 0, r->map.len);
-	e = ovl_mapfile_grow(&r->map, HEADER_BYTES + next * sizeof(uint32_t));
-	if (e)
-		return e;
-	header = (struct header){.magic = REFS_MAGIC};
-	memcpy(header.boot_id, boot_id, BOOT_ID_BYTES);
-	memcpy(r->map.base, &header, sizeof(header));
-	set_next(r, next);
-	return 0;
+	same_boot = header.magic == REFS_MAGIC &&
+		    memcmp(header.boot_id, boot_id, BOOT_ID_BYTES) == 0 && header.next <= r->limit;
+	if (adopt)
+		return keep(r, &header, same_boot);
+	return start_anew(r, boot_id, same_boot ? header.next : r->limit);
 }
 
 int ovl_refs_open(struct ovl_ws *ws)
@@ -137,7 +154,7 @@ int ovl_refs_open(struct ovl_ws *ws)
 	lock_init(&r->lock, LOCK_RANK_OVL_JOURNAL);
 	e = ovl_mapfile_open(&r->map, ws->work_fd, "refs", RESERVE_BYTES);
 	if (!e)
-		e = start(r, ws->work_fd);
+		e = start(r, ws->work_fd, ws->adopt);
 	ws->refs = r;
 	if (e)
 		ovl_refs_close(ws, false);

@@ -118,6 +118,64 @@ static int place_in_lower(struct ovl_ws *ws, uint64_t local, uint64_t *ret_paren
 	return *ret_name ? 0 : -ENOMEM;
 }
 
+bool ovl_journal_left(struct ovl_ws *ws, uint64_t id, struct ovl_left_place *ret_place)
+{
+	const struct ovl_scan *left = ws->journal->left;
+	const void *bytes = left ? hashmap_find(&left->nodes, id & OVL_LOCAL_MASK) : NULL;
+	struct ovl_left_node *node = &ret_place->node;
+	struct ovl_record rec = {0};
+
+	if (!bytes)
+		return false;
+	decode_noted(bytes, &rec);
+	*node = (struct ovl_left_node){.id = id, .type = rec.mode & S_IFMT, .upper_ino = rec.ino};
+	if (!is_named(&rec))
+		return true;
+	memcpy(ret_place->name, rec.name, rec.name_len);
+	ret_place->name[rec.name_len] = '\0';
+	node->parent = full_id(ws, rec.parent);
+	node->name = ret_place->name;
+	node->name_len = rec.name_len;
+	return true;
+}
+
+int ovl_journal_left_move(struct ovl_ws *ws, uint64_t id, uint64_t parent, const char *name)
+{
+	struct ovl_journal *j = ws->journal;
+	const void *bytes = hashmap_find(&j->left->nodes, id & OVL_LOCAL_MASK);
+	struct ovl_record rec = {0};
+	size_t at = j->tail;
+	int r;
+
+	if (!bytes)
+		return 0;
+	decode_noted(bytes, &rec);
+	rec.parent = parent & OVL_LOCAL_MASK;
+	rec.name = name;
+	rec.name_len = strlen(name);
+	rec.flags &= ~(uint32_t)OVL_ORPHAN;
+	r = ovl_journal_append(ws, &rec);
+	if (r)
+		return r;
+	(void)hashmap_remove(&j->left->nodes, rec.id);
+	return hashmap_insert(&j->left->nodes, rec.id, j->map.base + at);
+}
+
+void ovl_journal_drop_lost(struct ovl_ws *ws)
+{
+	const struct ovl_scan *left = ws->journal->left;
+
+	for (struct hashmap_cursor it = {0}; left && hashmap_next(&left->nodes, &it);) {
+		uint64_t id = full_id(ws, it.key);
+		struct ovl_node *n = ovl_table_pin(ws, id);
+
+		if (n)
+			ovl_unpin_raw(n);
+		else
+			ovl_journal_drop(ws, id);
+	}
+}
+
 static int place_of(struct ovl_ws *ws, uint64_t local, uint64_t *ret_parent, char **ret_name)
 {
 	const struct ovl_scan *left = ws->journal->left;

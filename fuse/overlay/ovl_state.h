@@ -7,7 +7,8 @@
 #include "overlay/ovl_internal.h"
 
 /* Each x_open sets its pointer in ws; x_close accepts one that was not opened. */
-int ovl_refs_open(struct ovl_ws *ws); /* all counts 0; -EPROTO: not ours */
+/* All counts 0, but as they are if ws->adopt. -EPROTO: not ours; -ESTALE: nothing to adopt. */
+int ovl_refs_open(struct ovl_ws *ws);
 void ovl_refs_close(struct ovl_ws *ws, bool clean);
 /* An id that was given once (and may be free for all we know). */
 bool ovl_ids_known(struct ovl_ws *ws, uint64_t local);
@@ -20,7 +21,7 @@ int ovl_blocks_restore(struct ovl_ws *ws, const struct ovl_block *block);
 /* Reads what the last process left: blocks are restored, the rest is for ovl_recover to ask.
  * -EPROTO: not a journal. */
 int ovl_journal_open(struct ovl_ws *ws);
-/* Recovery is over: only the blocks are still of interest. */
+/* Recovery is over: only the blocks are still of interest, or what holds if ws->adopt. */
 int ovl_journal_restart(struct ovl_ws *ws);
 void ovl_journal_close(struct ovl_ws *ws);
 uint64_t ovl_journal_bytes(struct ovl_ws *ws);
@@ -45,6 +46,7 @@ struct ovl_node_init {
 	const struct oid *lower_blob; /* others that have no upper yet; may be NULL */
 	uint64_t lower_size;
 	uint32_t lower_mode;
+	uint64_t upper_ino; /* 0: not known */
 };
 /* Made and in the table, pinned once. If the id is there already, that node is pinned and returned
  * instead (*ret_made false). */
@@ -115,3 +117,13 @@ void ovl_ws_close(struct ovl_ws *ws, bool clean);
 #define OVL_METRIC_LABEL 80 /* overlay="<tenant>" */
 void ovl_metrics_add(struct overlay *o);
 void ovl_metrics_drop(struct overlay *o);
+
+/* ---- start (ovl_recover.c, ovl_revive.c) ---- */
+
+/* Open intents become DONE or VOID. */
+int ovl_recover_intents(struct ovl_ws *ws);
+/* An object in work/links without another name goes. An ovl_walk_visit; arg is not used. */
+int ovl_sweep_link(void *arg, int dirfd, const char *name, const struct stat *st);
+/* The table as the last process had it, as far as the kernel knows its ids; orphans that nobody
+ * knows go. -EAGAIN: a tree is not local. */
+int ovl_revive(struct ovl_ws *ws);

@@ -198,6 +198,7 @@ static struct ovl_ws *ws_new(struct overlay *o, const struct ovl_ws_config *conf
 	ws->uid = config->uid;
 	ws->gid = config->gid;
 	ws->read_only = config->read_only;
+	ws->adopt = config->adopt;
 	ws->quota = config->quota;
 	ws->upper_fd = ws->work_fd = -1;
 	ws->name = strdup(config->name);
@@ -283,5 +284,7 @@ void ovl_ws_stats(struct ovl_ws *ws, struct ovl_ws_stats *ret_stats)
 		.copied_up = atomic_load(&ws->copied_up),
 		.journal_bytes = ovl_journal_bytes(ws),
 		.orphans = atomic_load(&ws->orphan_count),
+		.revived = ws->revived,
+		.resolved = ws->resolved,
 	};
 }

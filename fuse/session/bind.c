@@ -172,6 +172,14 @@ int sess_bind(struct session *s, const char *name, const char *target, struct er
 	return r;
 }
 
+bool sess_bound(struct session *s, const char *target)
+{
+	unsigned major, minor;
+
+	return mountinfo_device(target, &major, &minor) == 0 && major == s->dev_major &&
+	       minor == s->dev_minor;
+}
+
 /* Ours only: a path that became something else is not touched. */
 static int unbind_run(void *arg)
 {

@@ -36,7 +36,8 @@ static bool finish_init(
 	int r = h->error ? h->error : -EPROTO;
 
 	if (!h->error && count > 1)
-		r = sess_init_finish(s, iov[1].iov_base, iov[1].iov_len);
+		r = s->agreed ? sess_init_compare(s, iov[1].iov_base, iov[1].iov_len)
+			      : sess_init_finish(s, iov[1].iov_base, iov[1].iov_len);
 	if (r < 0)
 		sess_started(s, r);
 	return r == 0;
@@ -55,7 +56,8 @@ static ssize_t write_reply(int fd, struct iovec *iov, int count, void *userdata)
 		errno = EPROTO;
 		return -1;
 	}
-	n = writev(fd, iov, count);
+	/* The kernel has the answer of the process that was killed. */
+	n = init && s->agreed ? (ssize_t)h->len : writev(fd, iov, count);
 	if (init) {
 		atomic_store_explicit(&s->init_unique, 0, memory_order_relaxed); /* as above */
 		sess_started(s, n < 0 ? -errno : 0);

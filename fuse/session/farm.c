@@ -61,6 +61,10 @@ static void register_metrics(struct sess_farm *farm)
 		"Short waits without sleeping.", "result=\"miss\"");
 	m->forced_aborts = metrics_counter(all, "coppice_fuse_forced_aborts_total",
 		"Connections that did not end by themselves when their session was closed.", "");
+	m->resent = metrics_counter(all, "coppice_takeover_requests_total",
+		"Requests the kernel sent again after a takeover.", "kind=\"resent\"");
+	m->resent_done = metrics_counter(all, "coppice_takeover_requests_total",
+		"Requests the kernel sent again after a takeover.", "kind=\"done_before\"");
 	m->leaked = metrics_counter(all, "coppice_fuse_sessions_leaked_total",
 		"Sessions that could not be freed because a request never ended.", "");
 }

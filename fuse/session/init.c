@@ -17,6 +17,7 @@
 #include "session/session_internal.h"
 #include "session/wire.h"
 
+#include <base/cleanup.h>
 #include <base/io.h>
 #include <errno.h>
 #include <string.h>
@@ -105,6 +106,53 @@ static int save(struct session *s, const struct wire_init_out *out, uint32_t rep
 	len += reply_len;
 	/* Not synced: a crash of the machine ends the connection too. */
 	return io_write_file(s->state_fd, INIT_FILE, file, len, 0600, false);
+}
+
+static int split(struct session *s, const char *file, size_t len)
+{
+	struct init_header h;
+
+	if (len < sizeof(h))
+		return -EPROTO;
+	memcpy(&h, file, sizeof(h));
+	if (memcmp(h.magic, INIT_MAGIC, sizeof(h.magic)) != 0 || h.version != INIT_VERSION ||
+		h.request_len > INIT_MAX || h.reply_len > sizeof(struct wire_init_out) ||
+		h.request_len < sizeof(struct wire_in_header) + sizeof(struct wire_init_in) ||
+		len != sizeof(h) + h.request_len + h.reply_len)
+		return -EPROTO;
+	s->agreed = malloc(h.reply_len ? h.reply_len : 1);
+	if (!s->agreed)
+		return -ENOMEM;
+	memcpy(s->agreed, file + sizeof(h) + h.request_len, h.reply_len);
+	s->agreed_len = h.reply_len;
+	return sess_init_save_request(s, file + sizeof(h), h.request_len);
+}
+
+int sess_init_load(struct session *s)
+{
+	_cleanup_free_ char *file = NULL;
+	struct wire_init_in in;
+	size_t len;
+	int r = io_read_file(s->state_fd, INIT_FILE,
+		sizeof(struct init_header) + INIT_MAX + sizeof(struct wire_init_out), &file, &len);
+
+	if (r == 0)
+		r = split(s, file, len);
+	if (r < 0)
+		return r;
+	memcpy(&in, s->init_request + sizeof(struct wire_in_header), sizeof(in));
+	return in.flags & WIRE_INIT_EXT && in.flags2 & WIRE_INIT2_HAS_RESEND ? 0 : -EOPNOTSUPP;
+}
+
+int sess_init_compare(struct session *s, const void *init_out, size_t len)
+{
+	struct wire_init_out out = {0};
+
+	if (len != s->agreed_len || len > sizeof(out))
+		return -EPROTO;
+	memcpy(&out, init_out, len);
+	add_flags(s, &out);
+	return memcmp(&out, s->agreed, len) == 0 ? 0 : -EPROTO;
 }
 
 int sess_init_finish(struct session *s, void *init_out, size_t len)

@@ -7,22 +7,31 @@
  *	HELLO {flags}			answered with {result}
  *	MOUNT {tenant, mountpoint}	{result}, and the descriptor (SCM_RIGHTS) if 0
  *	UNMOUNT {tenant, mountpoint}	{result}
- *	LIST {index}			{tenant, mountpoint} and the descriptor; -ENOENT: past the
- * end
+ *	LIST {index}			{tenant, mountpoint}, descriptor; -ENOENT: past the end
+ *	TAKE {tenant, mountpoint}	{result}, and the descriptor that a predecessor had
+ *	SETTLE				{result}: what was not taken is unmounted
  *
  * One question at a time; the keeper never speaks first. What was mounted for a dead predecessor
- * stays until the successor's HELLO: with KEEPER_ADOPT it may LIST and go on with it, without it
- * the keeper unmounts everything first.
+ * stays until the successor's HELLO: with KEEPER_ADOPT it may TAKE what it goes on with, until
+ * SETTLE or a deadline; without it the keeper unmounts everything first. MOUNT of what is there and
+ * was not taken replaces it.
  */
 #pragma once
 #include <stdint.h>
 
 #define KEEPER_ENV     "COPPICE_KEEPER_FD"
 #define KEEPER_MAGIC   0x636f7070u
-#define KEEPER_VERSION 1u
+#define KEEPER_VERSION 2u
 #define KEEPER_ADOPT   1u /* flag of HELLO */
 
-enum keeper_type { KEEPER_HELLO = 1, KEEPER_MOUNT, KEEPER_UNMOUNT, KEEPER_LIST };
+enum keeper_type {
+	KEEPER_HELLO = 1,
+	KEEPER_MOUNT,
+	KEEPER_UNMOUNT,
+	KEEPER_LIST,
+	KEEPER_TAKE,
+	KEEPER_SETTLE
+};
 
 struct keeper_msg {
 	uint32_t magic, version, type;

@@ -150,6 +150,32 @@ static int keeper_unmount(struct sess_mounter *m, const char *tenant, const char
 	return r < 0 ? r : ask(k, &msg, &fd);
 }
 
+static int keeper_adopt(
+	struct sess_mounter *m, const char *tenant, const char *mountpoint, int *ret_fd)
+{
+	struct keeper *k = container_of(m, struct keeper, mounter);
+	_cleanup_close_ int fd = -1;
+	struct keeper_msg msg;
+	int r = fill(&msg, KEEPER_TAKE, tenant, mountpoint);
+
+	if (r == 0)
+		r = ask(k, &msg, &fd);
+	if (r == 0 && fd < 0)
+		r = -EPROTO;
+	if (r == 0)
+		*ret_fd = TAKE_FD(fd);
+	return r;
+}
+
+static int keeper_settle(struct sess_mounter *m)
+{
+	struct keeper *k = container_of(m, struct keeper, mounter);
+	struct keeper_msg msg = {.type = KEEPER_SETTLE};
+	_cleanup_close_ int none = -1;
+
+	return ask(k, &msg, &none);
+}
+
 static void keeper_free(struct sess_mounter *m)
 {
 	struct keeper *k = container_of(m, struct keeper, mounter);
@@ -161,7 +187,7 @@ static void keeper_free(struct sess_mounter *m)
 
 struct sess_mounter *sess_mounter_keeper_new(int socket_fd)
 {
-	struct keeper_msg hello = {.type = KEEPER_HELLO};
+	struct keeper_msg hello = {.type = KEEPER_HELLO, .flags = KEEPER_ADOPT};
 	struct keeper *k = calloc(1, sizeof(*k));
 	_cleanup_close_ int none = -1;
 
@@ -173,6 +199,8 @@ struct sess_mounter *sess_mounter_keeper_new(int socket_fd)
 	lock_init(&k->lock, LOCK_RANK_SESSION);
 	k->mounter = (struct sess_mounter){.mount = keeper_mount,
 		.unmount = keeper_unmount,
+		.adopt = keeper_adopt,
+		.settle = keeper_settle,
 		.free = keeper_free,
 		.name = "keeper"};
 	if (ask(k, &hello, &none) < 0)

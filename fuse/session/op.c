@@ -49,6 +49,7 @@ struct op op_begin(fuse_req_t req, enum op_kind kind, uint64_t id)
 		.s = fuse_req_userdata(req),
 		.kind = kind,
 		.id = id,
+		.resent = sess_thread_self()->raw.resent,
 		.rq = {.unique = sess_thread_self()->raw.unique,
 			.uid = ctx->uid,
 			.gid = ctx->gid,
@@ -59,6 +60,10 @@ struct op op_begin(fuse_req_t req, enum op_kind kind, uint64_t id)
 
 int op_run(struct op *op, struct sess_thread *t)
 {
+	int r;
+
+	if (op->resent && op_done_before(op, &r))
+		return r;
 	return run_fn[op->kind](op, t);
 }
 
@@ -75,6 +80,8 @@ void op_submit(struct op *op)
 		reply_error(op, -EIO);
 		return;
 	}
+	if (op->resent)
+		counter_add(op->s->farm->m.resent, 1);
 	if (op_run(op, sess_thread_self()) == -EAGAIN)
 		park_op(op->s->farm->park, op);
 }

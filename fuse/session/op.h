@@ -55,6 +55,7 @@ struct op {
 	dev_t rdev;
 	unsigned flags; /* open, rename, xattr flags; whence; data_only; kill_suid; enum ovl_set */
 	const struct stat *attr; /* SETATTR */
+	bool resent;             /* sent again by the kernel after a takeover */
 	/* refused by the quota (reply.c): */
 	uint64_t quota_until_ns; /* tried again until then; 0: not refused yet */
 	uint64_t pause_ns;       /* before the next attempt */
@@ -103,6 +104,10 @@ int op_run_getxattr(struct op *op, struct sess_thread *t);
 int op_run_listxattr(struct op *op, struct sess_thread *t);
 int op_run_setxattr(struct op *op, struct sess_thread *t);
 int op_run_removexattr(struct op *op, struct sess_thread *t);
+
+/* [ops_again.c] The request was sent again and had been done: answer it as it would have been.
+ * False: it is to be done. *ret as of a run function. */
+bool op_done_before(struct op *op, int *ret);
 
 /* ---- replies (reply.c). Each ends the request. ---- */
 

@@ -77,6 +77,7 @@ static struct session *session_free(struct session *s)
 	if (s->state_fd >= 0)
 		(void)close(s->state_fd); /* a directory */
 	sess_init_forget(s);
+	free(s->agreed);
 	cond_fini(&s->changed);
 	lock_fini(&s->lock);
 	free(s->tenant);
@@ -97,6 +98,7 @@ static int session_new(
 		return -ENOMEM;
 	s->farm = farm;
 	s->overlay = config->overlay;
+	s->adopt = config->adopt;
 	s->state_fd = -1;
 	lock_init(&s->lock, LOCK_RANK_SESSION);
 	cond_init(&s->changed);
@@ -173,18 +175,24 @@ static void flush_pages(void *arg, uint64_t id)
 	(void)fuse_lowlevel_notify_inval_inode(s->se, id, 0, 0);
 }
 
-static int start(struct session *s, struct err *e)
+/* A new connection. */
+static int begin(struct session *s, struct err *e)
 {
-	int fd = -1, r;
+	int fd = -1, r = sess_mount(s, &fd, e);
 
-	r = open_state_dir(s, e);
-	if (r < 0)
-		return r;
-	r = sess_mount(s, &fd, e);
 	if (r < 0)
 		return r;
 	s->mounted = true;
-	r = attach(s, fd, e);
+	return attach(s, fd, e);
+}
+
+static int start(struct session *s, struct err *e)
+{
+	int r = open_state_dir(s, e);
+
+	if (r < 0)
+		return r;
+	r = s->adopt ? sess_adopt(s, e) : begin(s, e);
 	if (r == 0)
 		r = wait_for_init(s, e);
 	if (r < 0)
@@ -194,18 +202,12 @@ static int start(struct session *s, struct err *e)
 	return 0;
 }
 
-int sess_open(struct sess_farm *farm, struct session **ret_session,
+static int open_one(struct sess_farm *farm, struct session **ret_session,
 	const struct sess_config *config, struct err *e)
 {
 	struct session *s;
-	int r;
+	int r = session_new(&s, farm, config);
 
-	if (!path_ident_ok(config->tenant, 63))
-		return err_field(e, "tenant", "\"%s\" is not a tenant's name", config->tenant);
-	if (config->mountpoint[0] != '/')
-		return err_field(
-			e, "mountpoint", "\"%s\" is not an absolute path", config->mountpoint);
-	r = session_new(&s, farm, config);
 	if (r < 0)
 		return err_wrap(e, r, "open a FUSE session for %s", config->tenant);
 	lock_acquire(&farm->lock);
@@ -218,6 +220,23 @@ int sess_open(struct sess_farm *farm, struct session **ret_session,
 	}
 	*ret_session = s;
 	return 0;
+}
+
+int sess_open(struct sess_farm *farm, struct session **ret_session,
+	const struct sess_config *config, struct err *e)
+{
+	struct sess_config fresh = *config;
+
+	if (!path_ident_ok(config->tenant, 63))
+		return err_field(e, "tenant", "\"%s\" is not a tenant's name", config->tenant);
+	if (config->mountpoint[0] != '/')
+		return err_field(
+			e, "mountpoint", "\"%s\" is not an absolute path", config->mountpoint);
+	fresh.adopt = false;
+	/* Why not is of no interest: there is nothing to adopt, or it cannot be. */
+	if (config->adopt && farm->mounter->adopt && open_one(farm, ret_session, config, NULL) == 0)
+		return 0;
+	return open_one(farm, ret_session, &fresh, e);
 }
 
 /* ---- close ---- */

@@ -39,6 +39,7 @@ struct slots;
 struct sess_raw {
 	uint64_t unique; /* without the resend bit */
 	uint32_t opcode;
+	bool resent;    /* the kernel sends it again: a dead process may have done it */
 	bool kill_suid; /* FUSE_WRITE_KILL_SUIDGID, FATTR_KILL_SUIDGID */
 	bool tmpfile;   /* a TMPFILE, passed to libfuse as CREATE */
 };
@@ -86,6 +87,12 @@ struct session {
 	uint32_t init_len;
 	_Atomic uint64_t init_unique; /* the reply to watch for; 0: answered */
 
+	/* A connection that was adopted (adopt.c) */
+	bool adopt;   /* asked for; const */
+	bool adopted; /* not served yet; the opener's */
+	char *agreed; /* the INIT reply that the kernel has; while it is answered again */
+	uint32_t agreed_len;
+
 	struct list parked; /* guarded by the park's lock, as the next */
 	unsigned parked_count;
 
@@ -127,6 +134,13 @@ int sess_init_save_request(struct session *s, const void *request, size_t len);
 /* Patch the reply (what libfuse forgets), write request and reply to the state directory. */
 int sess_init_finish(struct session *s, void *init_out, size_t len);
 void sess_init_forget(struct session *s);
+/* From the state directory: request and reply of the connection, to s->init_request and s->agreed.
+ * -ENOENT, -EPROTO; -EOPNOTSUPP: its kernel cannot send requests again. */
+int sess_init_load(struct session *s);
+/* The reply to a request that was answered by another process: 0 if it says the same. */
+int sess_init_compare(struct session *s, const void *init_out, size_t len);
+/* [adopt.c] */
+int sess_adopt(struct session *s, struct err *e);
 /* [raw.c] Look at a request before libfuse does. False: drop it. */
 bool sess_raw_inspect(struct session *s, struct sess_raw *raw, char *buf, size_t len);
 /* [ops.c] */
@@ -138,6 +152,7 @@ struct sess_farm_metrics {
 	struct counter *requests[SESS_OPCODES]; /* never NULL; unknown opcodes share the last */
 	struct counter *replies_lost, *stale_events, *spurious, *spin_hits, *spin_misses,
 		*forced_aborts, *leaked;
+	struct counter *resent, *resent_done;
 	struct counter *parked, *park_refused, *park_interrupted, *park_timed_out;
 	struct histogram *park_wait;
 };

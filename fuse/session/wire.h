@@ -61,6 +61,9 @@ enum wire_opcode {
 };
 
 #define WIRE_UNIQUE_RESEND      (1ull << 63) /* of a request that is sent again after a takeover */
+#define WIRE_NOTIFY_RESEND      7            /* the `error` of an out header with unique 0 */
+#define WIRE_INIT_EXT           (1u << 30)   /* flags2 is there */
+#define WIRE_INIT2_HAS_RESEND   (1u << 7)
 #define WIRE_WRITE_KILL_SUIDGID (1u << 2)
 #define WIRE_FATTR_KILL_SUIDGID (1u << 11)
 

@@ -19,11 +19,14 @@ static struct held_mount *find(struct held *h, const char *tenant, const char *m
 
 int held_mount(struct held *h, const char *tenant, const char *mountpoint, int *ret_fd)
 {
-	struct held_mount m = {.fd = -1};
+	struct held_mount m = {.fd = -1, .taken = true};
+	const struct held_mount *there = find(h, tenant, mountpoint);
 	int r;
 
-	if (find(h, tenant, mountpoint))
+	if (there && there->taken)
 		return -EBUSY;
+	if (there)
+		(void)held_unmount(h, tenant, mountpoint); /* it may be unmounted already */
 	if (h->count == HELD_MAX)
 		return -EMFILE;
 	m.tenant = strdup(tenant);
@@ -57,14 +60,40 @@ int held_unmount(struct held *h, const char *tenant, const char *mountpoint)
 	return r;
 }
 
-void held_unmount_all(struct held *h)
+int held_take(struct held *h, const char *tenant, const char *mountpoint, int *ret_fd)
 {
-	while (h->count > 0) {
-		struct held_mount *m = &h->mount[h->count - 1];
-		int r = device_unmount(m->mountpoint);
+	struct held_mount *m = find(h, tenant, mountpoint);
 
+	if (!m)
+		return -ENOENT;
+	m->taken = true;
+	*ret_fd = m->fd;
+	return 0;
+}
+
+void held_untake_all(struct held *h)
+{
+	for (unsigned i = 0; i < h->count; i++)
+		h->mount[i].taken = false;
+}
+
+void held_unmount_untaken(struct held *h)
+{
+	for (unsigned i = h->count; i-- > 0;) {
+		struct held_mount *m = &h->mount[i];
+		int r;
+
+		if (m->taken)
+			continue;
+		r = device_unmount(m->mountpoint);
 		if (r < 0 && r != -EINVAL && r != -ENOENT)
 			keeper_log("unmount_failed mountpoint=\"%s\" errno=%d", m->mountpoint, -r);
-		drop(h, m);
+		drop(h, m); /* the last one comes to its place: it has been looked at */
 	}
+}
+
+void held_unmount_all(struct held *h)
+{
+	held_untake_all(h);
+	held_unmount_untaken(h);
 }

@@ -16,15 +16,21 @@ struct held {
 	struct held_mount {
 		char *tenant, *mountpoint;
 		int fd;
+		bool taken; /* by the child that lives: mounted for it, or adopted */
 	} mount[HELD_MAX];
 	unsigned count;
 };
 
-/* Open, mount and keep. The descriptor stays ours. -EBUSY: the tenant has one; -EMFILE: too many.
- */
+/* Open, mount and keep. The descriptor stays ours. -EBUSY: the child has it already; -EMFILE: too
+ * many. What is there of a predecessor goes. */
 int held_mount(struct held *h, const char *tenant, const char *mountpoint, int *ret_fd);
 /* Lazy; forgets the descriptor. Also of a mountpoint that is not held. */
 int held_unmount(struct held *h, const char *tenant, const char *mountpoint);
+/* A predecessor's, for the child that lives. -ENOENT. */
+int held_take(struct held *h, const char *tenant, const char *mountpoint, int *ret_fd);
+/* The child has died: nobody has taken anything. */
+void held_untake_all(struct held *h);
+void held_unmount_untaken(struct held *h);
 void held_unmount_all(struct held *h);
 
 /* ---- child.c: the program that is kept running ---- */
@@ -32,7 +38,7 @@ void held_unmount_all(struct held *h);
 struct child {
 	pid_t pid;  /* 0: none */
 	int socket; /* our end; -1: none, or closed by the other side */
-	bool said_hello;
+	bool said_hello, settled;
 	uint64_t started_ms;
 };
 
@@ -43,7 +49,8 @@ void child_clear(struct child *c);
 
 /* ---- serve.c: questions of the child ---- */
 
-/* The socket is readable: answer one question. Sets said_hello; closes the socket at its end. */
+/* The socket is readable: answer one question. Sets said_hello, settled; closes the socket at its
+ * end. */
 void serve(struct held *h, struct child *c);
 
 /* Milliseconds of CLOCK_MONOTONIC. */

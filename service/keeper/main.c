@@ -3,12 +3,14 @@
  * coppice-keeper PROGRAM [ARGS]: runs the daemon and holds a copy of every /dev/fuse descriptor, so
  * that a connection outlives the daemon's process. It mounts on the daemon's behalf (serve.c).
  *
- *	        start          HELLO (no adoption: what a predecessor left is unmounted)
+ *	        start          HELLO, TAKE ... SETTLE (the rest is unmounted)
  *	(no child) ──► child ──────────► serving
- *	    ▲   backoff  │ dies              │ dies
+ *	    ▲   at once  │ dies              │ dies
  *	    └────────────┴───────────────────┘
  *
- * What a dead child left mounted waits for its successor's HELLO, at most ORPHAN_MS. The keeper
+ * A child that dies is followed at once; one whose predecessors died young too waits a little
+ * longer each time. What a dead child left mounted waits for its successor's HELLO, at most
+ * ORPHAN_MS, and for a SETTLE, at most SETTLE_MS, however many successors try. The keeper
  * ends with the child's status when it was told to stop (TERM, INT), when the child ends by itself
  * with 0, and when the child fails before it ever said HELLO: a bad configuration does not get
  * better by restarting.
@@ -35,8 +37,10 @@
 #define NEVER          UINT64_MAX
 #define BACKOFF_MIN_MS 100u
 #define BACKOFF_MAX_MS 10000u
-#define CALM_MS        60000u /* a child that lived so long was fine: start over with the backoff */
-#define ORPHAN_MS      10000u /* how long mounts wait for a successor */
+#define CALM_MS        1000u /* a child that lived so long was fine: its successor starts at once */
+#define QUICK_MAX      3u    /* so many that died younger in a row are followed at once too */
+#define ORPHAN_MS      10000u  /* how long mounts wait for a successor */
+#define SETTLE_MS      60000u  /* how long until one has taken them */
 #define STOP_MS        120000u /* how long a child may take to stop before it is killed */
 
 struct keeper {
@@ -47,8 +51,8 @@ struct keeper {
 	struct held held;
 	bool stopping, hello_ever, done;
 	int exit_code;
-	uint64_t restart_ms, orphan_ms, kill_ms; /* when; NEVER */
-	unsigned backoff_ms;
+	uint64_t restart_ms, orphan_ms, settle_ms, kill_ms; /* when; NEVER */
+	unsigned backoff_ms, quick_deaths;
 };
 
 uint64_t keeper_now_ms(void)
@@ -114,12 +118,21 @@ static void schedule_restart(struct keeper *k, uint64_t lived_ms)
 {
 	uint64_t now = keeper_now_ms();
 
-	if (lived_ms >= CALM_MS)
+	k->quick_deaths = lived_ms >= CALM_MS ? 0 : k->quick_deaths + 1;
+	k->restart_ms = now;
+	if (k->quick_deaths <= QUICK_MAX) {
 		k->backoff_ms = BACKOFF_MIN_MS;
-	k->restart_ms = now + k->backoff_ms;
-	k->backoff_ms = k->backoff_ms * 2 < BACKOFF_MAX_MS ? k->backoff_ms * 2 : BACKOFF_MAX_MS;
-	if (k->held.count > 0 && k->orphan_ms == NEVER)
+	} else {
+		k->restart_ms += k->backoff_ms;
+		k->backoff_ms =
+			k->backoff_ms * 2 < BACKOFF_MAX_MS ? k->backoff_ms * 2 : BACKOFF_MAX_MS;
+	}
+	if (k->held.count == 0)
+		return;
+	if (k->orphan_ms == NEVER)
 		k->orphan_ms = now + ORPHAN_MS;
+	if (k->settle_ms == NEVER)
+		k->settle_ms = now + SETTLE_MS;
 }
 
 static void child_ended(struct keeper *k, int status)
@@ -127,6 +140,7 @@ static void child_ended(struct keeper *k, int status)
 	uint64_t lived_ms = keeper_now_ms() - k->child.started_ms;
 
 	child_clear(&k->child);
+	held_untake_all(&k->held);
 	k->kill_ms = NEVER;
 	if (k->stopping || (WIFEXITED(status) && (WEXITSTATUS(status) == 0 || !k->hello_ever))) {
 		finish(k, code_of(status));
@@ -191,6 +205,11 @@ static void on_time(struct keeper *k)
 		keeper_log("no_successor mounts=%u", k->held.count);
 		held_unmount_all(&k->held);
 	}
+	if (now >= k->settle_ms) {
+		k->settle_ms = NEVER;
+		keeper_log("not_settled mounts=%u", k->held.count);
+		held_unmount_untaken(&k->held);
+	}
 	if (now >= k->restart_ms && k->child.pid == 0)
 		start_child(k);
 }
@@ -201,6 +220,8 @@ static int next_timeout(const struct keeper *k)
 
 	if (k->orphan_ms < at)
 		at = k->orphan_ms;
+	if (k->settle_ms < at)
+		at = k->settle_ms;
 	if (k->kill_ms < at)
 		at = k->kill_ms;
 	if (at == NEVER)
@@ -215,6 +236,8 @@ static void serve_child(struct keeper *k)
 		k->hello_ever = true;
 		k->orphan_ms = NEVER;
 	}
+	if (k->child.settled)
+		k->settle_ms = NEVER;
 }
 
 static int run(struct keeper *k)
@@ -271,7 +294,7 @@ int main(int argc, char **argv)
 		return 1;
 	k->argv = argv + 1;
 	k->child.socket = -1;
-	k->restart_ms = k->orphan_ms = k->kill_ms = NEVER;
+	k->restart_ms = k->orphan_ms = k->settle_ms = k->kill_ms = NEVER;
 	k->backoff_ms = BACKOFF_MIN_MS;
 	k->signal_fd = open_signals();
 	if (k->signal_fd < 0) {

@@ -69,6 +69,12 @@ static int act(struct held *h, struct child *c, struct keeper_msg *msg, int *ret
 		return held_unmount(h, msg->tenant, msg->mountpoint);
 	case KEEPER_LIST:
 		return list(h, msg, ret_fd);
+	case KEEPER_TAKE:
+		return held_take(h, msg->tenant, msg->mountpoint, ret_fd);
+	case KEEPER_SETTLE:
+		held_unmount_untaken(h);
+		c->settled = true;
+		return 0;
 	default:
 		return -EPROTO;
 	}

@@ -85,6 +85,9 @@ struct ovl_ws_config {
 	gid_t gid;
 	bool read_only;
 	struct quota *quota; /* QUOTA_BYTES, QUOTA_INODES are charged; outlives the workspace */
+	/* The kernel's connection outlived the process that had this workspace open: what it knows
+	 * of ids, open and removed files goes on (ovl_revive.c). -ESTALE: that is not there. */
+	bool adopt;
 };
 /* Opens (recovers, if the directory has content: replays the journal, resolves intents, sweeps
  * orphans and temporaries, charges the exact usage) and makes it visible under its name. -EEXIST:
@@ -102,6 +105,7 @@ uint64_t ovl_ws_root_id(const struct ovl_ws *ws);
 
 struct ovl_ws_stats {
 	uint64_t nodes, directories, copied_up, journal_bytes, orphans;
+	uint64_t revived, resolved; /* nodes and open intents of the last process, with adopt */
 };
 void ovl_ws_stats(struct ovl_ws *ws, struct ovl_ws_stats *ret_stats);
 
@@ -115,6 +119,11 @@ void ovl_need_drop(struct ovl_need *need);
  * for requests to be served. NULL takes it away: after 0 it is not running any more; -ETIMEDOUT. */
 typedef void (*ovl_flush)(void *arg, uint64_t id);
 int ovl_set_flush(struct overlay *o, ovl_flush flush, void *arg, uint64_t deadline_ns);
+
+/* Of a request that the kernel sends again: was it done by a process that is dead? `id` is any id
+ * of its workspace, `unique` that of the request without the resend bit. Then the answer is
+ * success. */
+bool ovl_was_done(struct overlay *o, uint64_t id, uint64_t unique);
 
 /* ---- requests (called by session/ops_*.c) ---- */
 

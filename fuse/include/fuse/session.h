@@ -26,6 +26,12 @@ struct sess_mounter {
 		int *ret_fd, struct err *e);
 	/* Lazy unmount; forget the descriptor. -EINVAL if nothing was mounted there is fine. */
 	int (*unmount)(struct sess_mounter *m, const char *tenant, const char *mountpoint);
+	/* The descriptor of a connection that outlived its process, still mounted there. -ENOENT.
+	 * NULL: none ever does. */
+	int (*adopt)(
+		struct sess_mounter *m, const char *tenant, const char *mountpoint, int *ret_fd);
+	/* What was not adopted may go. May be NULL. */
+	int (*settle)(struct sess_mounter *m);
 	void (*free)(struct sess_mounter *m);
 	const char *name; /* "local", "keeper": shown by GetNode */
 };
@@ -56,10 +62,23 @@ struct sess_config {
 				    detached first */
 	const char *state_dir;   /* <run_dir>/sessions/<tenant>: the saved INIT request */
 	struct overlay *overlay; /* owned by the caller, outlives the session */
+	/* Go on with the connection of a process that was killed, if it is there and can be. Then
+	 * nothing is served until sess_serve: the workspaces must be back first
+	 * (ovl_ws_config.adopt). */
+	bool adopt;
 };
 /* Blocks until the kernel's INIT has been answered. */
 int sess_open(struct sess_farm *farm, struct session **ret_session,
 	const struct sess_config *config, struct err *e);
+/* The connection is one that was adopted, and is not served yet. */
+bool sess_adopted(struct session *s);
+/* An adopted connection: the kernel sends again what was not answered, and the workers begin.
+ * -ENODEV: it has ended meanwhile. */
+int sess_serve(struct session *s);
+/* Give an adopted connection up: its users get ECONNABORTED. It must still be closed. */
+void sess_abandon(struct session *s);
+/* No more connections will be adopted by this process: what is left of the dead one goes. */
+int sess_settle(struct sess_farm *farm);
 /* The orderly end: parked requests are answered, the mount detached, a forced
  * abort if it does not end in time. Blocks. */
 struct session *sess_close(struct session *s);
@@ -75,6 +94,8 @@ void sess_workspace_removed(struct session *s, const char *name);
 /* Bind the directory `<mountpoint>/<name>` to `target` (made if missing; must be an empty
  * directory), on the control thread. */
 int sess_bind(struct session *s, const char *name, const char *target, struct err *e);
+/* `target` is a mount of this session. Looks at mountinfo only. */
+bool sess_bound(struct session *s, const char *target);
 /* Detach a bind mount made by us; removes nothing. */
 int sess_unbind(struct sess_farm *farm, const char *target);
 /* Lazy unmount of every mount at or below `dir` whose fstype is fuse.coppice (leftovers of a dead

@@ -35,6 +35,7 @@ struct world {
 	struct overlay *o;
 	struct ovl_ws *ws;
 	struct ovl_req rq;
+	bool adopt; /* the next open takes over what a killed process left */
 };
 
 WORLD_UNUSED static void world_init(struct world *w)
@@ -60,6 +61,7 @@ WORLD_UNUSED static void world_open(struct world *w)
 	ws.root_tree = w->root;
 	ws.lower = fake_lower_open(w->fake);
 	ws.quota = &w->quota;
+	ws.adopt = w->adopt;
 	assert_int_equal(ovl_new(&w->o, &config), 0);
 	if (ovl_ws_add(w->o, &ws, &w->ws, &e) < 0)
 		fail_msg("ovl_ws_add: %s", err_message(&e));
