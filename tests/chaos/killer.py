@@ -7,12 +7,22 @@ import signal
 import threading
 import time
 
+from coppice_client import CallError
+
 
 def daemon_of(keeper):
     """The pid of the daemon that runs now; 0 between two."""
     with open(f'/proc/{keeper}/task/{keeper}/children', encoding='ascii') as f:
         pids = f.read().split()
     return int(pids[0]) if pids else 0
+
+
+def answers(node):
+    """Does a daemon answer? The first call after a kill may end with the connection to the dead one."""
+    try:
+        return node.client.GetNode(timeout=20, wait_for_ready=True) is not None
+    except CallError:
+        return False
 
 
 class Probe(threading.Thread):

@@ -15,7 +15,7 @@ import threading
 import unittest
 
 import repo_maker
-from killer import Killer
+from killer import Killer, answers
 from node import SLOW, Node, wait_until
 from tree_compare import Comparison, git_archive
 
@@ -85,7 +85,7 @@ class Takeover(unittest.TestCase):
         work = os.path.join(node.data, 'workspaces', mount.mount_id, 'work')
         wait_until(lambda: os.listdir(work + '/orphan') == [], 20, f'the orphans go: {os.listdir(work + "/orphan")}')
         self.assertEqual(os.listdir(work + '/tmp'), [])
-        node.client.GetNode(timeout=20, wait_for_ready=True)
+        wait_until(lambda: answers(node), 20, 'a daemon answers')
         node.delete('job')
         wait_until(lambda: os.listdir(node.data + '/workspaces') == [], 20, 'the workspace is removed')
         tenant = node.client.GetNode().tenants[0]
