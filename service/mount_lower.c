@@ -83,18 +83,29 @@ static void add(_Atomic uint64_t *counter, uint64_t n)
 	atomic_fetch_add_explicit(counter, n, memory_order_relaxed); /* a statistic: no ordering */
 }
 
-static void count_fetch(const struct counted_fetch *f, int result)
+/* It has just arrived, so the store knows; a blob that is evicted already counts as none. */
+static uint64_t fetched_bytes(const struct counted_fetch *f)
 {
+	struct blob_store *bs = storage_blob_store(f->storage);
+	struct blob_pin pin;
 	uint64_t size;
 
+	if (blob_pin(bs, &f->oid, &pin) < 0)
+		return 0;
+	size = pin.size;
+	blob_unpin(bs, &pin);
+	return size;
+}
+
+static void count_fetch(const struct counted_fetch *f, int result)
+{
 	if (result) {
 		add(&f->fetches->errors, 1);
 	} else if (f->kind == LOWER_NEED_TREE) {
 		add(&f->fetches->trees, 1);
 	} else if (f->kind == LOWER_NEED_BLOB) {
 		add(&f->fetches->blobs, 1);
-		if (tree_blob_size(storage_tree_index(f->storage), &f->oid, &size) == 0)
-			add(&f->fetches->bytes, size);
+		add(&f->fetches->bytes, fetched_bytes(f));
 	}
 }
 
