@@ -27,11 +27,20 @@ struct setting {
 
 /* ---- what would change ---- */
 
+/* A request that sets nothing is chown(-1, -1), or comes before a write that kills by itself. The
+ * kernel has checked nothing then: only who could chmod may take bits. */
+static bool may_kill(const struct setting *s, const struct stat *now)
+{
+	if (!(s->set & OVL_SET_KILL_SUID) || (s->set & OVL_SET_MODE) || S_ISDIR(now->st_mode))
+		return false;
+	return s->set != OVL_SET_KILL_SUID || s->rq->uid == 0 || s->rq->uid == now->st_uid;
+}
+
 static mode_t wanted_mode(const struct setting *s, const struct stat *now)
 {
 	mode_t mode = s->set & OVL_SET_MODE ? s->attr->st_mode : now->st_mode;
 
-	if ((s->set & OVL_SET_KILL_SUID) && !S_ISDIR(now->st_mode) && !(s->set & OVL_SET_MODE))
+	if (may_kill(s, now))
 		mode = ovl_mode_killed(s->rq, now);
 	return mode & 07777;
 }
