@@ -123,7 +123,7 @@ static void make_all(const struct run *run, struct side *side, int to_parent)
 		side->out = open_memstream(&text.bytes, &len);
 		if (!side->out)
 			return;
-		side->no_change = side->no_times = false;
+		side->no_change = false;
 		if (!last) {
 			gen_step(run->seed, i, &step);
 			make_step(side, &step);

@@ -7,8 +7,7 @@
  *	atime of symlinks;
  *	times of fifos, whose data the kernel moves without asking the filesystem;
  *	ctime as a number: lower files have the commit's;
- *	that ctime moves by a chmod or chown that changes nothing;
- *	that mtime and ctime move by an fallocate that fails.
+ *	that ctime moves by a chmod or chown that changes nothing.
  */
 #include "ids.h"
 
@@ -63,7 +62,7 @@ static void put_statx(struct side *side, const struct statx *st)
 		return;
 	}
 	looked = seen->looked;
-	show_mtime = !side->no_times && !S_ISFIFO(st->stx_mode);
+	show_mtime = !S_ISFIFO(st->stx_mode);
 	show_ctime = show_mtime && (!side->no_change || has_changed(st, seen));
 	seen->looked = true;
 	(void)fprintf(side->out, " #%u %06o %u:%u n%u", seen->class, st->stx_mode, st->stx_uid,

@@ -49,15 +49,12 @@ static long op_fallocate(struct side *side, const struct step *step)
 		FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, FALLOC_FL_ZERO_RANGE,
 		FALLOC_FL_ZERO_RANGE | FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE};
 	off_t offset = choose_length(step->n[1]), len = choose_length(step->n[2]);
-	long r;
 
 	if (step->n[3] & 1) { /* whole blocks */
 		offset &= ~4095;
 		len &= ~4095;
 	}
-	r = result_of(fallocate(side->slots[step->s], modes[step->n[0] % 8], offset, len));
-	side->no_times = r < 0; /* ext4 moves them before it looks */
-	return r;
+	return result_of(fallocate(side->slots[step->s], modes[step->n[0] % 8], offset, len));
 }
 
 /* Are all bytes from here to there zero? */
@@ -154,12 +151,40 @@ static long op_fsync(struct side *side, const struct step *step)
 	return result_of(step->n[0] & 1 ? fsync(fd) : fdatasync(fd));
 }
 
+/* On a file that nobody sees: an fallocate that fails has moved times and taken set-id bits on
+ * ext4. */
+static long fallocate_unseen(off_t offset)
+{
+	int fd = open("/", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+	long r;
+
+	if (fd < 0)
+		return -errno;
+	r = result_of(fallocate(fd, 0, offset, 5000));
+	(void)close(fd);
+	return r;
+}
+
+static long write_limited(const struct step *step, int fd)
+{
+	static uint8_t data[20000];
+	off_t offset = (off_t)(step->n[0] >> 8) % (40 << 10);
+
+	switch (step->n[2] % 4) {
+	case 0:
+		return result_of(ftruncate(fd, offset));
+	case 1:
+		return fallocate_unseen(offset);
+	default:
+		fill_bytes(step, data, sizeof(data));
+		return result_of(pwrite(fd, data, sizeof(data), offset));
+	}
+}
+
 /* RLIMIT_FSIZE: SIGXFSZ is ignored, so the call fails or falls short. */
 static long op_limited(struct side *side, const struct step *step)
 {
-	static uint8_t data[20000];
 	struct rlimit old, low;
-	off_t offset = (off_t)(step->n[0] >> 8) % (40 << 10);
 	long r;
 
 	if (getrlimit(RLIMIT_FSIZE, &old) < 0)
@@ -167,22 +192,8 @@ static long op_limited(struct side *side, const struct step *step)
 	low = (struct rlimit){(step->n[1] >> 8) % (40 << 10), old.rlim_max};
 	if (setrlimit(RLIMIT_FSIZE, &low) < 0)
 		return -errno;
-	fill_bytes(step, data, sizeof(data));
-	/* An fallocate that fails has taken set-id bits on ext4: only root, who keeps them. */
-	switch (step->n[2] % 4 == 1 && step->who != 0 ? 2 : step->n[2] % 4) {
-	case 0:
-		r = result_of(ftruncate(side->slots[step->s], offset));
-		break;
-	case 1:
-		r = result_of(fallocate(side->slots[step->s], 0, offset, 5000));
-		side->no_times = r < 0;
-		break;
-	default:
-		r = result_of(pwrite(side->slots[step->s], data, sizeof(data), offset));
-	}
-	if (setrlimit(RLIMIT_FSIZE, &old) < 0)
-		return -errno;
-	return r;
+	r = write_limited(step, side->slots[step->s]);
+	return setrlimit(RLIMIT_FSIZE, &old) < 0 ? -errno : r;
 }
 
 static const struct op ops[] = {

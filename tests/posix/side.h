@@ -33,10 +33,8 @@ struct side {
 	FILE *out; /* the text of this step */
 	int slots[SLOTS];
 	struct ids *ids;
-	int64_t start; /* seconds; what is later is "now" and not compared as a number */
-	/* of this step: */
-	bool no_change; /* a chmod or chown, which may have changed nothing */
-	bool no_times;  /* one after which mtime and ctime may differ */
+	int64_t start;  /* seconds; what is later is "now" and not compared as a number */
+	bool no_change; /* of this step: a chmod or chown, which may have changed nothing */
 	int caches;     /* /proc/sys/vm/drop_caches, or -1 */
 };
 
