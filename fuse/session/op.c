@@ -67,7 +67,7 @@ int op_run(struct op *op, struct sess_thread *t)
 	return run_fn[op->kind](op, t);
 }
 
-bool op_is_read(enum op_kind kind)
+bool op_is_patient(enum op_kind kind)
 {
 	return kind == OP_READ || kind == OP_GETXATTR;
 }

@@ -72,7 +72,7 @@ struct op op_begin(fuse_req_t req, enum op_kind kind, uint64_t id);
 void op_submit(struct op *op);
 int op_run(struct op *op, struct sess_thread *t);
 /* May this kind wait long? READ and GETXATTR (digests) hold no kernel lock, other metadata does. */
-bool op_is_read(enum op_kind kind);
+bool op_is_patient(enum op_kind kind);
 
 /* Run functions, beside the handlers that fill their fields. [ops_inode.c] */
 int op_run_lookup(struct op *op, struct sess_thread *t);

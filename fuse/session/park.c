@@ -145,8 +145,9 @@ static struct parked *parked_new(struct park *p, const struct op *op)
 		rec->op.attr = &rec->attr;
 	}
 	rec->start_ns = clock_mono_ns(p->config.clock);
-	rec->deadline_ns = clock_after(p->config.clock,
-		op_is_read(op->kind) ? p->config.read_deadline_ns : p->config.metadata_deadline_ns);
+	rec->deadline_ns = clock_after(p->config.clock, op_is_patient(op->kind)
+								? p->config.read_deadline_ns
+								: p->config.metadata_deadline_ns);
 	ref_init(&rec->ref);
 	list_init(&rec->of_session);
 	list_init(&rec->ready);
