@@ -176,29 +176,34 @@ static unsigned serve_all(struct mounts *m)
 	return served;
 }
 
+static void tell(struct mounts *m, const struct ovl_ws_stats *sum, unsigned served)
+{
+	uint64_t took_ns = clock_mono_ns(m->config.clock) - m->recovery_ns;
+
+	counter_add(m->metrics.adopted_sessions, served);
+	counter_add(m->metrics.revived_nodes, sum->revived);
+	counter_add(m->metrics.resolved_intents, sum->resolved);
+	histogram_observe(m->metrics.takeover_time, took_ns);
+	log_info("taken_over", LOG_U("sessions", served), LOG_U("nodes", sum->revived),
+		LOG_U("intents", sum->resolved), LOG_U("ms", took_ns / NS_PER_MS));
+}
+
 void mount_adopt_serve(struct mounts *m, const struct mount_record *records, unsigned count)
 {
 	struct ovl_ws_stats sum = {0};
-	uint64_t took_ns;
 	unsigned served;
 	int r;
 
 	add_stats(m, &sum);
 	served = serve_all(m);
-	took_ns = clock_mono_ns(m->config.clock) - m->recovery_ns;
 	r = sess_settle(m->config.farm);
 	if (r < 0)
 		log_error("keeper_not_settled", LOG_E(r)); /* it does it by itself after a minute */
-	if (!served)
-		return;
-	counter_add(m->metrics.adopted_sessions, served);
-	counter_add(m->metrics.revived_nodes, sum.revived);
-	counter_add(m->metrics.resolved_intents, sum.resolved);
-	histogram_observe(m->metrics.takeover_time, took_ns);
-	log_info("taken_over", LOG_U("sessions", served), LOG_U("nodes", sum.revived),
-		LOG_U("intents", sum.resolved), LOG_U("ms", took_ns / NS_PER_MS));
-	forget_names(m, records, count);
-	bind_missing(m);
+	if (served) {
+		tell(m, &sum, served);
+		forget_names(m, records, count);
+		bind_missing(m);
+	}
 	list_for_each (it, &m->hosts)
 		list_entry(it, struct mount_host, link)->adopted = false;
 }

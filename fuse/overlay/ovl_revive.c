@@ -230,7 +230,7 @@ static int add_child(struct revival *rv, struct ovl_node *parent, const struct o
 	struct ovl_node **ret_node)
 {
 	struct stat st;
-	bool there;
+	bool there = false;
 	int fd, r;
 
 	*ret_node = NULL;
