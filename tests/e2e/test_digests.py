@@ -7,6 +7,7 @@ import mmap
 import os
 import random
 import shutil
+import signal
 import subprocess
 import tempfile
 import unittest
@@ -158,6 +159,25 @@ class Digests(unittest.TestCase):
                     self.assertEqual(mapped[at], data[at], 'the mapping goes on')
                 self.assert_digests(path, data)
             self.assertEqual(read(path), data)
+
+    def test_mapped_over_a_takeover(self):
+        """The next daemon knows nothing of the mapping and has no digest; its answer is right all the same."""
+        with Node({'demo': self.repository}, keeper=True) as node:
+            root = node.mount('job').root
+            path, data = root + '/mapped', bytearray(b'x' * 100000)
+            with open(path, 'wb') as f:
+                f.write(data)
+            fd = os.open(path, os.O_RDWR)
+            with mmap.mmap(fd, len(data)) as mapped:
+                os.close(fd)
+                self.assert_digests(path, data)
+                mapped[1] = data[1] = 1
+                daemon = subprocess.run(['pgrep', '-P', str(node.process.pid)], check=True, capture_output=True, text=True).stdout
+                os.kill(int(daemon), signal.SIGKILL)
+                self.assert_digests(path, data)
+                mapped[2] = data[2] = 2
+                self.assert_digests(path, data)
+            self.assert_digests(root + '/README')
 
     def test_lower_file_mapped_for_writing(self):
         """The overlay hears of a lower file's mapping with the first write-back only (docs/posix.md)."""
