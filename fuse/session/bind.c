@@ -218,6 +218,11 @@ int sess_unbind(struct sess_farm *farm, const char *target)
 	return run_on(farm, unbind_run, target);
 }
 
+int sess_abort_mounts(const char *dir)
+{
+	return mountinfo_abort(dir);
+}
+
 int sess_sweep_mounts(struct sess_farm *farm, const char *dir)
 {
 	return run_on(farm, sweep_run, dir);

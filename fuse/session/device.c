@@ -41,3 +41,11 @@ int device_unmount(const char *mountpoint)
 {
 	return umount2(mountpoint, MNT_DETACH | UMOUNT_NOFOLLOW) < 0 ? -errno : 0;
 }
+
+int device_abort(const char *mountpoint)
+{
+	/* It says EBUSY because the mount is in use, after having aborted the connection. */
+	if (umount2(mountpoint, MNT_FORCE | UMOUNT_NOFOLLOW) < 0 && errno != EBUSY)
+		return -errno;
+	return 0;
+}

@@ -10,3 +10,6 @@ int device_mount(const char *mountpoint, int *ret_fd);
 /* Lazy: the name goes at once, the connection when the last user has gone. -EINVAL: nothing is
  * mounted there. */
 int device_unmount(const char *mountpoint);
+/* Abort the connection: every request that waits fails, whoever holds the descriptor. The mount
+ * stays, dead. Does not wait for the one who serves it. */
+int device_abort(const char *mountpoint);

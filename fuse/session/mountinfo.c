@@ -143,6 +143,29 @@ int mountinfo_sweep(const char *dir)
 	return -ELOOP;
 }
 
+struct aborted {
+	const char *dir;
+	int count;
+};
+
+static int abort_one(void *arg, const struct mount_point *m)
+{
+	struct aborted *a = arg;
+
+	if (strcmp(m->fstype, DEVICE_FSTYPE) == 0 && mountinfo_below(m->path, a->dir) &&
+		device_abort(m->path) == 0)
+		a->count++;
+	return 0;
+}
+
+int mountinfo_abort(const char *dir)
+{
+	struct aborted a = {.dir = dir};
+	int r = mountinfo_each(abort_one, &a);
+
+	return r < 0 ? r : a.count;
+}
+
 struct wanted {
 	const char *path;
 	unsigned major, minor;

@@ -20,5 +20,7 @@ int mountinfo_each(int (*fn)(void *arg, const struct mount_point *m), void *arg)
 /* Lazily unmount every mount of ours at or below `dir`, newest first. How many, or a negative
  * errno. Control thread. */
 int mountinfo_sweep(const char *dir);
+/* Abort the connection of every mount of ours at or below `dir`. How many, or a negative errno. */
+int mountinfo_abort(const char *dir);
 /* The device of the topmost mount of ours on exactly `path`: 0, or -ENOENT. */
 int mountinfo_device(const char *path, unsigned *ret_major, unsigned *ret_minor);

@@ -4,21 +4,67 @@
 #include "instance_lock.h"
 
 #include <base/cleanup.h>
+#include <base/clock.h>
 #include <base/err.h>
+#include <base/log.h>
 #include <base/path.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <fuse/session.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
 
-static int already_running(int fd, const char *dir, const char *path, struct err *e)
+#define DYING_NS      (5 * NS_PER_S)
+#define DYING_POLL_NS (50 * NS_PER_MS)
+
+static void read_holder(int fd, char pid[16])
 {
-	char pid[16] = "";
-	ssize_t len = pread(fd, pid, sizeof(pid) - 1, 0);
+	ssize_t len = pread(fd, pid, 15, 0);
 
 	pid[len > 0 ? strspn(pid, "0123456789") : 0] = '\0';
+}
+
+/* Its first thread is a zombie, so the whole process was killed, but it still holds the lock: some
+ * other thread of it has not come back from the kernel. */
+static bool half_dead(const char *pid)
+{
+	char path[40], text[512];
+	const char *state;
+	ssize_t len;
+	_cleanup_close_ int fd = -1;
+
+	(void)snprintf(path, sizeof(path), "/proc/%s/stat", pid); /* fits: 15 digits at most */
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	len = fd < 0 ? -1 : read(fd, text, sizeof(text) - 1);
+	if (len <= 0)
+		return false;
+	text[len] = '\0';
+	state = strrchr(text, ')'); /* the name before it may contain anything */
+	return state && state[1] == ' ' && state[2] == 'Z';
+}
+
+/* Wait for the lock of a holder that is dying. Its connections are aborted at once, then again: a
+ * mount of it may have been in the making. */
+static bool outlive(int fd, const char *pid, const char *run_dir)
+{
+	uint64_t deadline_ns = clock_after(&clock_system, DYING_NS);
+
+	log_warn("predecessor_stuck", LOG_S("pid", pid), LOG_S("run_dir", run_dir));
+	while (clock_mono_ns(&clock_system) < deadline_ns) {
+		struct timespec pause = clock_timespec(DYING_POLL_NS);
+
+		(void)sess_abort_mounts(run_dir); /* what it could not abort shows in the lock */
+		(void)nanosleep(&pause, NULL);    /* a signal only shortens it */
+		if (flock(fd, LOCK_EX | LOCK_NB) == 0)
+			return true;
+	}
+	return false;
+}
+
+static int already_running(const char *pid, const char *dir, const char *path, struct err *e)
+{
 	(void)err_set(e, -EBUSY, "ALREADY_RUNNING",
 		"another coppiced (pid %s) uses %s; stop it first, or give this one another "
 		"--data-dir and --run-dir (lock: %s)",
@@ -27,11 +73,11 @@ static int already_running(int fd, const char *dir, const char *path, struct err
 	return -EBUSY;
 }
 
-int instance_lock(const char *dir, int *ret_fd, struct err *e)
+int instance_lock(const char *dir, const char *run_dir, int *ret_fd, struct err *e)
 {
 	_cleanup_free_ char *path = path_join(dir, "lock");
 	_cleanup_close_ int fd = -1;
-	char pid[16];
+	char pid[16] = "";
 	int len;
 
 	if (!path)
@@ -40,9 +86,11 @@ int instance_lock(const char *dir, int *ret_fd, struct err *e)
 	if (fd < 0)
 		return err_set(e, -errno, "", "cannot open %s: %s", path, strerror(errno));
 	if (flock(fd, LOCK_EX | LOCK_NB) < 0) {
-		if (errno == EWOULDBLOCK)
-			return already_running(fd, dir, path, e);
-		return err_set(e, -errno, "", "cannot lock %s: %s", path, strerror(errno));
+		if (errno != EWOULDBLOCK)
+			return err_set(e, -errno, "", "cannot lock %s: %s", path, strerror(errno));
+		read_holder(fd, pid);
+		if (!half_dead(pid) || !outlive(fd, pid, run_dir))
+			return already_running(pid, dir, path, e);
 	}
 	len = snprintf(pid, sizeof(pid), "%ld\n", (long)getpid());
 	if (ftruncate(fd, 0) < 0 || pwrite(fd, pid, (size_t)len, 0) != len)

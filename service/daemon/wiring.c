@@ -153,9 +153,9 @@ static int start_all(struct daemon *d, struct err *e)
 	int err = make_directories(d->cfg, e);
 
 	if (!err)
-		err = instance_lock(d->cfg->data_dir, &d->data_lock_fd, e);
+		err = instance_lock(d->cfg->data_dir, d->cfg->run_dir, &d->data_lock_fd, e);
 	if (!err)
-		err = instance_lock(d->cfg->run_dir, &d->run_lock_fd, e);
+		err = instance_lock(d->cfg->run_dir, d->cfg->run_dir, &d->run_lock_fd, e);
 	if (!err)
 		err = node_id_load(d->cfg->data_dir, d->node.node_id, e);
 	if (err)

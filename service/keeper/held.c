@@ -97,3 +97,14 @@ void held_unmount_all(struct held *h)
 	held_untake_all(h);
 	held_unmount_untaken(h);
 }
+
+void held_abort_all(const struct held *h)
+{
+	for (unsigned i = 0; i < h->count; i++) {
+		int r = device_abort(h->mount[i].mountpoint);
+
+		if (r < 0)
+			keeper_log("abort_failed mountpoint=\"%s\" errno=%d",
+				h->mount[i].mountpoint, -r);
+	}
+}

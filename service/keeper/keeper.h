@@ -31,6 +31,8 @@ int held_take(struct held *h, const char *tenant, const char *mountpoint, int *r
 /* The child has died: nobody has taken anything. */
 void held_untake_all(struct held *h);
 void held_unmount_untaken(struct held *h);
+/* Programs in them get errors; the descriptors are useless after. */
+void held_abort_all(const struct held *h);
 void held_unmount_all(struct held *h);
 
 /* ---- child.c: the program that is kept running ---- */
@@ -46,6 +48,9 @@ struct child {
 int child_start(struct child *c, char **argv, const char *oom_score);
 /* After it ended. */
 void child_clear(struct child *c);
+/* Killed, but not gone: its first thread is a zombie while another has not come back from the
+ * kernel. */
+bool child_half_dead(const struct child *c);
 
 /* ---- serve.c: questions of the child ---- */
 

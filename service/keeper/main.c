@@ -41,6 +41,7 @@
 #define QUICK_MAX      3u    /* so many that died younger in a row are followed at once too */
 #define ORPHAN_MS      10000u  /* how long mounts wait for a successor */
 #define SETTLE_MS      60000u  /* how long until one has taken them */
+#define LOOK_MS        1000u   /* between two looks at whether the child could die */
 #define STOP_MS        120000u /* how long a child may take to stop before it is killed */
 
 struct keeper {
@@ -52,6 +53,8 @@ struct keeper {
 	bool stopping, hello_ever, done;
 	int exit_code;
 	uint64_t restart_ms, orphan_ms, settle_ms, kill_ms; /* when; NEVER */
+	uint64_t look_ms;                                   /* when the child is looked at next */
+	bool seen_half_dead;
 	unsigned backoff_ms, quick_deaths;
 };
 
@@ -191,9 +194,31 @@ static void on_signal(struct keeper *k)
 	pass_on(k, sig);
 }
 
+/* A killed child may not die: a thread of it waits in the kernel for a directory's lock, whose
+ * holder waits for an answer that only the child could have given. SIGCHLD never comes then. Seen
+ * twice, a second apart, so that a death in its course is not taken for it. Aborting the
+ * connections ends the wait; this once, the builds see the death. */
+static void look_after_child(struct keeper *k, uint64_t now)
+{
+	if (k->child.pid == 0 || now < k->look_ms)
+		return;
+	k->look_ms = now + LOOK_MS;
+	if (!child_half_dead(&k->child)) {
+		k->seen_half_dead = false;
+		return;
+	}
+	if (k->seen_half_dead) {
+		keeper_log("child_stuck pid=%ld mounts=%u", (long)k->child.pid, k->held.count);
+		held_abort_all(&k->held);
+	}
+	k->seen_half_dead = true;
+}
+
 static void on_time(struct keeper *k)
 {
 	uint64_t now = keeper_now_ms();
+
+	look_after_child(k, now);
 
 	if (now >= k->kill_ms) {
 		k->kill_ms = NEVER;
@@ -224,6 +249,8 @@ static int next_timeout(const struct keeper *k)
 		at = k->settle_ms;
 	if (k->kill_ms < at)
 		at = k->kill_ms;
+	if (k->child.pid > 0 && k->look_ms < at)
+		at = k->look_ms;
 	if (at == NEVER)
 		return -1; /* idle: a signal or the child wakes us */
 	return at <= now ? 0 : (int)(at - now);

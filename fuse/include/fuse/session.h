@@ -102,6 +102,11 @@ int sess_unbind(struct sess_farm *farm, const char *target);
  * process; mountinfo only, nothing is touched through the mounts). Returns how many, or a negative
  * errno. */
 int sess_sweep_mounts(struct sess_farm *farm, const char *dir);
+/* Abort the connections of all our mounts at or below `dir`: programs in them get errors at once.
+ * For a daemon that is dead but for a thread that waits in the kernel for a lock that only an
+ * answer to one of its own requests would free; nothing else ends that. Any thread; mountinfo only.
+ * How many, or a negative errno. */
+int sess_abort_mounts(const char *dir);
 
 #define SESS_ERRNOS 134u
 struct sess_stats {
