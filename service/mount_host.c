@@ -54,7 +54,6 @@ static int open_session(struct mounts *m, struct mount_host *host, struct err *e
 		host->overlay = ovl_free(host->overlay);
 		return err_wrap(e, err, "cannot mount the file system of tenant %s", host->tenant);
 	}
-	host->adopted = sess_adopted(host->session);
 	return 0;
 }
 
@@ -111,6 +110,7 @@ int mount_host_acquire(struct mounts *m, struct tenant *tn, uint64_t deadline_ns
 	if (err) {
 		forget_locked(m, host);
 	} else {
+		host->adopted = sess_adopted(host->session);
 		host->state = HOST_OPEN;
 		cond_broadcast(&m->hosts_changed);
 		*ret_host = host;
