@@ -7,19 +7,20 @@ COPPICE_BUILD_PACKAGES="
 	gcc libc6-dev binutils cmake ninja-build pkg-config
 	protobuf-compiler protobuf-c-compiler libprotobuf-dev libprotobuf-c-dev libgrpc-dev
 	libfuse3-dev liblmdb-dev libgit2-dev libssl-dev libcyaml-dev libjansson-dev
-	libmicrohttpd-dev libsystemd-dev zlib1g-dev
+	libmicrohttpd-dev libsystemd-dev zlib1g-dev libcurl4-openssl-dev libhiredis-dev libzstd-dev
 "
 
 # What an installed coppiced needs beyond libc.
 COPPICE_RUN_PACKAGES="
 	fuse3 git ca-certificates
 	libgrpc29 libprotobuf-c1 libfuse3-3 liblmdb0 libgit2-1.5 libssl3 libcyaml1 libjansson4
-	libmicrohttpd12 libsystemd0 zlib1g
+	libmicrohttpd12 libsystemd0 zlib1g libcurl4 libhiredis0.14 libzstd1
 "
 
 COPPICE_TEST_PACKAGES="
 	libcmocka-dev git fuse3 python3 python3-grpcio python3-protobuf attr acl procps util-linux
-	rsync ccache clang-format shellcheck
+	rsync ccache clang-format shellcheck sqlite3 fuse-overlayfs
+	redis-server lighttpd openssh-server openssh-client
 "
 
 # coppice_missing PACKAGE...: those that are not installed, one per line.

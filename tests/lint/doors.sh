@@ -13,10 +13,10 @@ git2(\.h|/.*)                                                    storage/origin/
 (grpc|protobuf-c)/.*                                             api/|service/cli/
 .*\.pb-c\.h                                                      api/|service/cli/
 cyaml/.*                                                         service/config
-openssl/.*                                                       storage/digest\.c|api/auth
+openssl/.*                                                       storage/digest\.c|storage/blob/blob_redis|api/auth
 zlib\.h                                                          storage/origin/loose_check
 microhttpd\.h                                                    api/http
-jansson\.h                                                       api/http|service/cli/
+jansson\.h                                                       api/http|service/cli/|storage/origin/mega_|storage/origin/lfs_
 curl/.*                                                          storage/origin/http
 hiredis/.*                                                       storage/blob/blob_redis
 zstd\.h                                                          storage/blob/blob_redis
