@@ -6,6 +6,7 @@
 #include <base/path.h>
 
 #define NAME_MAX_BYTES 63
+#define REQUESTS_MAX   256
 
 /* Whether `url` starts with the scheme. */
 static bool has_scheme(const char *url, const char *scheme)
@@ -63,6 +64,74 @@ static void check_type(const struct cfg_origin *origin, const char *prefix, stru
 		cfg_mistake(r, field, "\"%.40s\" is neither partial nor mirror", origin->mode);
 }
 
+/* Whether the origin is reached over a network. */
+static bool is_remote(const struct cfg_origin *origin)
+{
+	return origin->url && origin->url[0] != '/' && !has_scheme(origin->url, "file");
+}
+
+/* The first network setting that a local repository was given, or NULL. */
+static const char *first_network_key(const struct cfg_origin *o)
+{
+	const struct {
+		const char *key;
+		bool given;
+	} keys[] = {
+		{"refresh", o->refresh_ns != 0},
+		{"auth", o->username || o->password_file || o->token_file},
+		{"tls", o->tls_ca || o->tls_cert || o->tls_key},
+		{"proxy", o->proxy != NULL},
+		{"connect_timeout", o->connect_timeout_ns != 0},
+		{"timeout", o->timeout_ns != 0},
+		{"max_requests", o->max_requests != 0},
+	};
+
+	for (unsigned i = 0; i < sizeof(keys) / sizeof(keys[0]); i++)
+		if (keys[i].given)
+			return keys[i].key;
+	return NULL;
+}
+
+static void check_proxy(const struct cfg_origin *o, const char *prefix, struct cfg_report *r)
+{
+	char field[96];
+
+	(void)snprintf(field, sizeof(field), "%s.proxy", prefix);
+	if (!o->proxy || strcmp(o->proxy, "none") == 0)
+		return;
+	if (!has_scheme(o->proxy, "http") && !has_scheme(o->proxy, "https") &&
+		!has_scheme(o->proxy, "socks5h"))
+		cfg_mistake(
+			r, field, "must begin with http://, https:// or socks5h://, or be none");
+	else if (strchr(o->proxy, '@')) /* not shown: it holds a password */
+		cfg_mistake(r, field, "a proxy with a password is not supported");
+}
+
+/* What the settings of the network say together. */
+static void check_network(const struct cfg_origin *o, const char *prefix, struct cfg_report *r)
+{
+	const char *key = first_network_key(o);
+	char field[96];
+
+	if (key && !is_remote(o)) {
+		(void)snprintf(field, sizeof(field), "%s.%s", prefix, key);
+		cfg_mistake(r, field, "is for remote repositories; take it out");
+		return;
+	}
+	(void)snprintf(field, sizeof(field), "%s.auth", prefix);
+	if (o->token_file && (o->username || o->password_file))
+		cfg_mistake(r, field, "give token_file, or username and password_file");
+	else if (!o->username != !o->password_file)
+		cfg_mistake(r, field, "username and password_file belong together");
+	(void)snprintf(field, sizeof(field), "%s.tls", prefix);
+	if (!o->tls_cert != !o->tls_key)
+		cfg_mistake(r, field, "cert and key belong together");
+	(void)snprintf(field, sizeof(field), "%s.max_requests", prefix);
+	if (o->max_requests > REQUESTS_MAX)
+		cfg_mistake(r, field, "%u is more than %d", o->max_requests, REQUESTS_MAX);
+	check_proxy(o, prefix, r);
+}
+
 void cfg_check_origins(const struct cfg *cfg, struct cfg_report *r)
 {
 	for (unsigned i = 0; i < cfg->origin_count; i++) {
@@ -83,5 +152,6 @@ void cfg_check_origins(const struct cfg *cfg, struct cfg_report *r)
 					origin->name, j);
 		if (origin->type)
 			check_type(origin, prefix, r);
+		check_network(origin, prefix, r);
 	}
 }

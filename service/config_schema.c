@@ -132,6 +132,20 @@ static bool small_render(const void *value, struct buf *out)
 static const struct cfg_type type_small = {
 	"a whole number", sizeof(unsigned), false, small_parse, small_render};
 
+/* 0 in the structure stands for the default and is not shown. */
+static bool positive_parse(const char *text, void *value)
+{
+	return small_parse(text, value) && *(unsigned *)value > 0;
+}
+
+static bool positive_render(const void *value, struct buf *out)
+{
+	return *(const unsigned *)value > 0 && small_render(value, out);
+}
+
+static const struct cfg_type type_positive = {
+	"a whole number from 1", sizeof(unsigned), false, positive_parse, positive_render};
+
 static bool duration_parse(const char *text, void *value)
 {
 	return io_parse_duration(text, value);
@@ -353,6 +367,20 @@ static const struct cfg_field tenant_fields[] = {
 	{0},
 };
 
+static const struct cfg_field origin_auth_fields[] = {
+	SCALAR("username", type_text, struct cfg_origin, username),
+	SCALAR("password_file", type_path, struct cfg_origin, password_file),
+	SCALAR("token_file", type_path, struct cfg_origin, token_file),
+	{0},
+};
+
+static const struct cfg_field origin_tls_fields[] = {
+	SCALAR("ca", type_path, struct cfg_origin, tls_ca),
+	SCALAR("cert", type_path, struct cfg_origin, tls_cert),
+	SCALAR("key", type_path, struct cfg_origin, tls_key),
+	{0},
+};
+
 static const struct cfg_field origin_fields[] = {
 	{.key = "name",
 		.type = &type_text,
@@ -367,6 +395,13 @@ static const struct cfg_field origin_fields[] = {
 		.offset = offsetof(struct cfg_origin, url),
 		.required = true},
 	SCALAR("mode", type_text, struct cfg_origin, mode),
+	SCALAR("refresh", type_duration, struct cfg_origin, refresh_ns),
+	MAP("auth", origin_auth_fields),
+	MAP("tls", origin_tls_fields),
+	SCALAR("proxy", type_text, struct cfg_origin, proxy),
+	SCALAR("connect_timeout", type_duration, struct cfg_origin, connect_timeout_ns),
+	SCALAR("timeout", type_duration, struct cfg_origin, timeout_ns),
+	SCALAR("max_requests", type_positive, struct cfg_origin, max_requests),
 	{0},
 };
 

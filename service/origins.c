@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* See origins.h. Any thread: two that open the same origin at once are settled by
  * storage_add_origin, which takes the first. */
+#include <base/cleanup.h>
 #include <base/err.h>
 #include <base/log.h>
 #include <errno.h>
@@ -10,14 +11,42 @@
 #include <storage/storage.h>
 #include <string.h>
 
-static int open_one(struct storage *storage, const struct cfg_origin *cfg, struct metrics *metrics,
-	struct err *e)
+static struct origin_net net_of(const struct cfg_origin *cfg)
 {
-	struct origin_config config = {
-		.name = cfg->name, .type = cfg->type, .url = cfg->url, .metrics = metrics};
-	struct origin *origin;
-	int err = origin_open(&origin, &config, e);
+	return (struct origin_net){
+		.username = cfg->username,
+		.password_file = cfg->password_file,
+		.token_file = cfg->token_file,
+		.ca_file = cfg->tls_ca,
+		.cert_file = cfg->tls_cert,
+		.key_file = cfg->tls_key,
+		.proxy = cfg->proxy,
+		.connect_timeout_ns = cfg->connect_timeout_ns,
+		.timeout_ns = cfg->timeout_ns,
+		.max_requests = cfg->max_requests,
+	};
+}
 
+static int open_one(struct storage *storage, const struct cfg *cfg,
+	const struct cfg_origin *cfg_origin, struct metrics *metrics, struct err *e)
+{
+	_cleanup_free_ char *state_dir = NULL;
+	struct origin_config config = {
+		.name = cfg_origin->name,
+		.type = cfg_origin->type,
+		.url = cfg_origin->url,
+		.mode = cfg_origin->mode,
+		.refresh_ns = cfg_origin->refresh_ns,
+		.net = net_of(cfg_origin),
+		.metrics = metrics,
+	};
+	struct origin *origin;
+	int err;
+
+	if (asprintf(&state_dir, "%s/origins/%s", cfg->data_dir, cfg_origin->name) < 0)
+		return err_set(e, -ENOMEM, NULL, "no memory");
+	config.state_dir = state_dir;
+	err = origin_open(&origin, &config, e);
 	if (err)
 		return err;
 	err = storage_add_origin(storage, origin);
@@ -30,7 +59,7 @@ void origins_open(struct storage *storage, const struct cfg *cfg, struct metrics
 	for (unsigned i = 0; i < cfg->origin_count; i++) {
 		struct err e = {0};
 
-		if (open_one(storage, &cfg->origins[i], metrics, &e))
+		if (open_one(storage, cfg, &cfg->origins[i], metrics, &e))
 			log_error("origin_unavailable", LOG_S("origin", cfg->origins[i].name),
 				LOG_S("message", err_message(&e)));
 	}
@@ -59,7 +88,7 @@ int origins_get(struct storage *storage, const struct cfg *cfg, struct metrics *
 	for (unsigned i = 0; !origin && i < cfg->origin_count; i++) {
 		if (strcmp(cfg->origins[i].name, name) != 0)
 			continue;
-		if (open_one(storage, &cfg->origins[i], metrics, &why) == 0)
+		if (open_one(storage, cfg, &cfg->origins[i], metrics, &why) == 0)
 			origin = storage_origin(storage, name);
 		if (!origin)
 			return err_set(e, -EHOSTUNREACH, "ORIGIN_UNAVAILABLE",

@@ -29,10 +29,29 @@ enum origin_cap {
 	ORIGIN_CAP_PUSH = 1 << 4,
 };
 
+/* How a server is reached, for every kind of origin that is not local. NULL or 0: the default.
+ * Files are named, never their contents; they are read again when they have changed. */
+struct origin_net {
+	const char *username;             /* with password_file */
+	const char *password_file;        /* first line, without the end of line */
+	const char *token_file;           /* likewise; a bearer token, instead of the two above */
+	const char *ca_file;              /* PEM; instead of the system's */
+	const char *cert_file, *key_file; /* PEM; both or none */
+	const char *proxy;                /* a URL; "none"; NULL: as the environment says */
+	uint64_t connect_timeout_ns;      /* 0 = 10 s */
+	uint64_t timeout_ns;              /* of one request; 0 = 60 s */
+	unsigned max_requests;            /* at one time; 0 = 32 */
+};
+
 struct origin_config {
 	const char *name; /* path_ident_ok */
 	const char *type; /* "git" */
 	const char *url;  /* a path, or file:// */
+	const char *mode; /* of a remote Git repository: "partial", "mirror"; NULL: the default */
+	const char *
+		state_dir; /* the origin's own directory, made on need; NULL: it can keep nothing */
+	uint64_t refresh_ns; /* how long the name of a revision may be remembered; 0 = 30 s */
+	struct origin_net net;
 	struct metrics *metrics;
 };
 
