@@ -24,8 +24,8 @@
 static const struct origin_ops *const types[] = {&origin_git_ops};
 #define TYPE_COUNT (sizeof(types) / sizeof(types[0]))
 
-enum op { OP_RESOLVE, OP_TREE, OP_BLOB, OP_COUNT };
-static const char *const op_words[OP_COUNT] = {"resolve", "tree", "blob"};
+enum op { OP_RESOLVE, OP_TREE, OP_BLOB, OP_PREPARE, OP_COUNT };
+static const char *const op_words[OP_COUNT] = {"resolve", "tree", "blob", "prepare"};
 
 struct origin {
 	struct ref ref;
@@ -215,6 +215,20 @@ int origin_read_tree(struct origin *o, const struct oid *tree, struct tree_build
 	if (r == 0)
 		r = o->ops->read_tree(o->impl, tree, builder, cancel, deadline_ns);
 	return finish(o, OP_TREE, start_ns, r);
+}
+
+int origin_prepare_blobs(struct origin *o, const struct oid *blobs, size_t count,
+	const struct cancel *cancel, uint64_t deadline_ns)
+{
+	uint64_t start_ns = clock_mono_ns(&clock_system);
+	int r;
+
+	if (!o->ops->prepare_blobs || count == 0)
+		return 0;
+	r = cancel_check(cancel, deadline_ns);
+	if (r == 0)
+		r = o->ops->prepare_blobs(o->impl, blobs, count, cancel, deadline_ns);
+	return finish(o, OP_PREPARE, start_ns, r);
 }
 
 static int produce(void *arg, const struct oid *oid, struct blob_sink *sink,

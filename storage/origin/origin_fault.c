@@ -60,6 +60,16 @@ static int fault_read_tree(void *impl, const struct oid *tree, struct tree_build
 	return r < 0 ? r : origin_read_tree(f->inner, tree, builder, cancel, deadline_ns);
 }
 
+/* The plan's blob_error, but never corrupt: nothing is delivered here. */
+static int fault_prepare_blobs(void *impl, const struct oid *blobs, size_t count,
+	const struct cancel *cancel, uint64_t deadline_ns)
+{
+	struct fault *f = impl;
+	int r = fault_before(f, &f->plan->blob_error, cancel, deadline_ns);
+
+	return r < 0 ? r : origin_prepare_blobs(f->inner, blobs, count, cancel, deadline_ns);
+}
+
 /* Passes bytes on, the first one flipped. An empty blob gets a byte that it has not announced. */
 struct flipping_sink {
 	struct blob_sink sink; /* first: the sink is this */
@@ -133,6 +143,7 @@ int origin_wrap_fault(
 				.resolve = fault_resolve,
 				.read_tree = fault_read_tree,
 				.read_blob = fault_read_blob,
+				.prepare_blobs = fault_prepare_blobs,
 			},
 	};
 	r = origin_new(ret_origin, &f->ops, f, &config);

@@ -27,6 +27,7 @@ enum origin_cap {
 	ORIGIN_CAP_MODES = 1 << 2,
 	ORIGIN_CAP_LOCAL = 1 << 3, /* no network */
 	ORIGIN_CAP_PUSH = 1 << 4,
+	ORIGIN_CAP_BATCH = 1 << 5, /* many blobs cost one request: see origin_prepare_blobs */
 };
 
 /* How a server is reached, for every kind of origin that is not local. NULL or 0: the default.
@@ -88,6 +89,11 @@ int origin_resolve(struct origin *o, const char *revision, uint64_t deadline_ns,
 /* All entries of one tree into the builder, sizes included if ORIGIN_CAP_SIZES. On failure the
  * builder holds a part: drop it. */
 int origin_read_tree(struct origin *o, const struct oid *tree, struct tree_builder *builder,
+	const struct cancel *cancel, uint64_t deadline_ns);
+/* Make many blobs cheap to read: with ORIGIN_CAP_BATCH one request brings all that the origin does
+ * not have at hand, and reading them then waits for no network; without, this is nothing. Blobs are
+ * optional here: after an error some may have come, and each can still be read by itself. */
+int origin_prepare_blobs(struct origin *o, const struct oid *blobs, size_t count,
 	const struct cancel *cancel, uint64_t deadline_ns);
 /* For blob_fetch: produce() of this origin. */
 struct blob_source origin_blob_source(struct origin *o);

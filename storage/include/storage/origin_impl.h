@@ -16,6 +16,9 @@ struct origin_ops {
 		const struct cancel *cancel, uint64_t deadline_ns);
 	int (*read_blob)(void *impl, const struct oid *blob, struct blob_sink *sink,
 		const struct cancel *cancel, uint64_t deadline_ns);
+	/* NULL unless ORIGIN_CAP_BATCH. `count` is not 0. */
+	int (*prepare_blobs)(void *impl, const struct oid *blobs, size_t count,
+		const struct cancel *cancel, uint64_t deadline_ns);
 };
 
 extern const struct origin_ops origin_git_ops;

@@ -19,6 +19,7 @@
 #include "storage/origin_impl.h"
 #include "storage/tree.h"
 
+#include <errno.h>
 #include <pthread.h>
 #include <unistd.h>
 
@@ -291,6 +292,55 @@ static void test_without_memory(void **state)
 	fault_world_fini(&w);
 }
 
+struct prepared {
+	size_t calls, blobs;
+	struct oid last;
+};
+
+static int prepare_and_note(void *impl, const struct oid *blobs, size_t count,
+	const struct cancel *cancel, uint64_t deadline_ns)
+{
+	struct prepared *p = impl;
+
+	(void)cancel;
+	(void)deadline_ns;
+	p->calls++;
+	p->blobs += count;
+	p->last = blobs[count - 1];
+	return count > 2 ? -EHOSTUNREACH : 0;
+}
+
+static void test_blobs_are_prepared_where_the_origin_can(void **state)
+{
+	static const struct origin_ops ops = {.type = "test",
+		.caps = ORIGIN_CAP_BATCH,
+		.close = close_nothing,
+		.prepare_blobs = prepare_and_note};
+	const struct origin_config config = {.name = "batch", .type = "test", .url = "/"};
+	struct prepared p = {0};
+	struct fault_world w;
+	struct oid blobs[3];
+	struct origin *o;
+
+	(void)state;
+	fault_world_init(&w);
+	for (unsigned i = 0; i < 3; i++)
+		blobs[i] = w.blob;
+	assert_int_equal(origin_prepare_blobs(w.inner, blobs, 3, NULL, NS_NEVER), 0);
+	assert_int_equal(origin_new(&o, &ops, &p, &config), 0);
+	assert_true(origin_caps(o) & ORIGIN_CAP_BATCH);
+	assert_int_equal(origin_prepare_blobs(o, blobs, 0, NULL, NS_NEVER), 0);
+	assert_int_equal(p.calls, 0);
+	assert_int_equal(origin_prepare_blobs(o, blobs, 2, NULL, NS_NEVER), 0);
+	assert_int_equal(origin_prepare_blobs(o, blobs, 3, NULL, NS_NEVER), -EHOSTUNREACH);
+	assert_int_equal(origin_prepare_blobs(o, blobs, 1, NULL, 1), -ETIMEDOUT);
+	assert_int_equal(p.calls, 2);
+	assert_int_equal(p.blobs, 5);
+	assert_true(oid_equal(&p.last, &w.blob));
+	origin_unref(o);
+	fault_world_fini(&w);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -301,6 +351,7 @@ int main(void)
 		cmocka_unit_test(test_hanging_ends_when_cancelled),
 		cmocka_unit_test(test_corrupted_blobs_never_arrive),
 		cmocka_unit_test(test_calls_and_errors_are_counted),
+		cmocka_unit_test(test_blobs_are_prepared_where_the_origin_can),
 		cmocka_unit_test(test_without_memory),
 	};
 
