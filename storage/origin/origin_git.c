@@ -331,6 +331,7 @@ static void gitrepo_close(void *impl)
 	cond_fini(&g->freed);
 	lock_fini(&g->lock);
 	free(g->path);
+	free(g->git_dir);
 	free(g);
 	(void)git_libgit2_shutdown();
 }
@@ -366,7 +367,12 @@ static int gitrepo_open(void **ret_impl, const struct origin_config *config, str
 	if (!g->path)
 		g->path = TAKE_PTR(path);
 	g->count = 1;
+	g->git_dir = strdup(git_repository_path(h->repo));
 	gitrepo_give(g, h, false);
+	if (!g->git_dir) {
+		gitrepo_close(g);
+		return err_set(e, -ENOMEM, NULL, "no memory");
+	}
 	*ret_impl = g;
 	return 0;
 }

@@ -18,7 +18,8 @@ struct gitrepo_handle {
 };
 
 struct gitrepo {
-	char *path; /* const after open; absolute */
+	char *path;    /* const after open; absolute */
+	char *git_dir; /* const after open: what git calls the repository */
 	struct lock lock;
 	struct cond freed;
 	struct list idle;    /* all guarded by lock */

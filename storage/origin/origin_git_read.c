@@ -11,6 +11,7 @@
 #include "origin/origin_git_internal.h"
 
 #include "base/cancel.h"
+#include "origin/git_cat.h"
 #include "origin/raw_tree.h"
 #include "storage/tree.h"
 
@@ -18,7 +19,8 @@
 #include <sys/stat.h>
 
 #define PIECE       (256u << 10)
-#define CHECK_EVERY 64u /* entries between two looks at the deadline */
+#define STREAM_MIN  (4u << 20) /* a child is started for blobs larger than this */
+#define CHECK_EVERY 64u        /* entries between two looks at the deadline */
 
 static bool worth_another_try(int r)
 {
@@ -142,11 +144,7 @@ int gitrepo_read_tree(void *impl, const struct oid *tree, struct tree_builder *b
 	}
 }
 
-/* The blob as one object in memory. libgit2 can stream loose objects, but its reader of a truncated
- * one never returns (1.5.1), so that is not used; instead the memory of all reads at once is
- * bounded. */
-static int read_whole(struct gitrepo *g, struct gitrepo_handle *h, const struct oid *blob,
-	const struct gitrepo_wait *wait, struct gitrepo_loan *ret_loan)
+static int blob_header(struct gitrepo_handle *h, const struct oid *blob, uint64_t *ret_size)
 {
 	git_object_t type;
 	git_oid id;
@@ -159,10 +157,22 @@ static int read_whole(struct gitrepo *g, struct gitrepo_handle *h, const struct 
 	r = git_odb_read_header(&size, &type, h->odb, &id);
 	if (r < 0)
 		return gitrepo_errno(r);
-	r = gitrepo_borrow(g, size, wait, ret_loan);
+	*ret_size = size;
+	return type == GIT_OBJECT_BLOB ? 0 : -EIO;
+}
+
+/* The blob as one object in memory. libgit2 can stream loose objects, but its reader of a truncated
+ * one never returns (1.5.1), so that is not used; instead the memory of all reads at once is
+ * bounded. */
+static int read_whole(struct gitrepo *g, struct gitrepo_handle *h, const struct git_cat *cat,
+	struct gitrepo_loan *ret_loan)
+{
+	const struct gitrepo_wait wait = {cat->cancel, cat->deadline_ns};
+	int r = gitrepo_borrow(g, cat->size, &wait, ret_loan);
+
 	if (r < 0)
 		return r;
-	r = read_object(h, blob, GIT_OBJECT_BLOB, &ret_loan->object);
+	r = read_object(h, cat->blob, GIT_OBJECT_BLOB, &ret_loan->object);
 	if (r < 0)
 		gitrepo_pay_back(g, ret_loan);
 	return r;
@@ -183,24 +193,50 @@ static int pass_on(
 	return r;
 }
 
+/* The blob's size, and the blob itself unless it is to be streamed: then -EFBIG. */
+static int measure_and_read(struct gitrepo *g, struct gitrepo_handle *h, struct git_cat *cat,
+	bool whole, struct gitrepo_loan *ret_loan)
+{
+	int r = blob_header(h, cat->blob, &cat->size);
+
+	if (r == 0 && !whole && cat->size > STREAM_MIN)
+		return -EFBIG;
+	return r < 0 ? r : read_whole(g, h, cat, ret_loan);
+}
+
+static int read_small(
+	struct gitrepo *g, struct git_cat *cat, bool whole, struct gitrepo_loan *ret_loan)
+{
+	const struct gitrepo_wait wait = {cat->cancel, cat->deadline_ns};
+
+	for (bool again = false;; again = true) {
+		struct gitrepo_handle *h;
+		int r = gitrepo_take(g, again, &wait, &h);
+
+		if (r < 0)
+			return r;
+		r = measure_and_read(g, h, cat, whole, ret_loan);
+		gitrepo_give(g, h, worth_another_try(r));
+		if (!worth_another_try(r) || again)
+			return r;
+	}
+}
+
 int gitrepo_read_blob(void *impl, const struct oid *blob, struct blob_sink *sink,
 	const struct cancel *cancel, uint64_t deadline_ns)
 {
 	const struct gitrepo_wait wait = {cancel, deadline_ns};
 	struct gitrepo *g = impl;
+	struct git_cat cat = {
+		.git_dir = g->git_dir, .blob = blob, .cancel = cancel, .deadline_ns = deadline_ns};
 	struct gitrepo_loan loan = {0};
-	int r;
+	int r = read_small(g, &cat, false, &loan);
 
-	for (bool again = false;; again = true) {
-		struct gitrepo_handle *h;
-
-		r = gitrepo_take(g, again, &wait, &h);
-		if (r < 0)
+	if (r == -EFBIG) {
+		r = git_cat(&cat, sink);
+		if (r != -ENOSYS)
 			return r;
-		r = read_whole(g, h, blob, &wait, &loan);
-		gitrepo_give(g, h, worth_another_try(r));
-		if (!worth_another_try(r) || again)
-			break;
+		r = read_small(g, &cat, true, &loan); /* no git program here */
 	}
 	if (r < 0)
 		return r;
