@@ -35,7 +35,7 @@
 
 #define TICK_MS                1000
 #define GRACE_DEFAULT          (10 * NS_PER_S)
-#define IDLE_GRACE             (250 * NS_PER_MS) /* for connections without a call */
+#define IDLE_GRACE             (100 * NS_PER_MS) /* for connections without a call */
 #define GRPC_MEMORY            ((size_t)256 << 20)
 #define METADATA_MAX           16384
 #define STREAMS_PER_CONNECTION 1024

@@ -100,7 +100,7 @@ int sess_serve(struct session *s)
 
 void sess_abandon(struct session *s)
 {
-	sess_mount_abort(s);
+	(void)sess_mount_abort(s); /* closing it does the same */
 	sess_ended(s);
 }
 

@@ -5,6 +5,7 @@
  * two notify threads. The number does not depend on the number of sessions.
  */
 #include "session/control.h"
+#include "session/fusectl.h"
 #include "session/notify.h"
 #include "session/park.h"
 #include "session/session_internal.h"
@@ -15,6 +16,7 @@
 #include <errno.h>
 #include <sched.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #define PARKED_LABEL         "scope=\"farm\""
 #define PARKED_MAX           16384u
@@ -161,6 +163,7 @@ static int start_all(struct sess_farm *farm, const struct sess_farm_config *conf
 		return -ENOMEM;
 	register_metrics(farm);
 	register_park_metrics(farm);
+	(void)fusectl_open(&farm->fusectl_fd); /* without it the last resort is missing */
 	r = start_park(farm, config);
 	if (r == 0)
 		r = control_new(&farm->control, farm);
@@ -186,7 +189,7 @@ int sess_farm_new(struct sess_farm **ret_farm, const struct sess_farm_config *co
 	farm->metrics = config->metrics;
 	farm->worker_count = config->workers ? config->workers : clamp(farm->cpus, 2, 8);
 	farm->spin = config->spin && farm->cpus > 1;
-	farm->epoll_fd = farm->stop_fd = -1;
+	farm->epoll_fd = farm->stop_fd = farm->fusectl_fd = -1;
 	lock_init(&farm->lock, LOCK_RANK_SESSIONS);
 	list_init(&farm->sessions);
 	r = start_all(farm, config);
@@ -210,6 +213,8 @@ struct sess_farm *sess_farm_free(struct sess_farm *farm)
 		metrics_drop(farm->metrics, PARKED_LABEL); /* the callback's argument goes */
 	farm->park = park_unref(farm->park);
 	farm->slots = slots_free(farm->slots);
+	if (farm->fusectl_fd >= 0)
+		(void)close(farm->fusectl_fd); /* a directory */
 	lock_fini(&farm->lock);
 	farm->own_metrics = metrics_free(farm->own_metrics);
 	free(farm);

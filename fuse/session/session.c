@@ -33,7 +33,7 @@
 
 #define INIT_WAIT_NS      (5 * NS_PER_S)
 #define ANSWER_WAIT_NS    (5 * NS_PER_S)
-#define END_WAIT_NS       (1 * NS_PER_S)
+#define END_WAIT_NS       (150 * NS_PER_MS)
 #define ABORT_WAIT_NS     (1 * NS_PER_S)
 #define USERS_WAIT_NS     (30 * NS_PER_S)
 #define SHUTDOWN_EVERY_NS (50 * NS_PER_MS)
@@ -299,11 +299,10 @@ struct session *sess_close(struct session *s)
 	answer_parked(s);
 	if (s->mounted)
 		sess_unmount(s);
-	if (s->attached && !wait_for_end(s, END_WAIT_NS)) {
-		sess_mount_abort(s);
+	/* A file that is open somewhere keeps the connection: it does not end by waiting longer. */
+	if (s->attached && !wait_for_end(s, END_WAIT_NS) && sess_mount_abort(s))
 		(void)wait_for_end(
 			s, ABORT_WAIT_NS); /* else closing the descriptor below ends it */
-	}
 	lock_acquire(&farm->lock);
 	list_remove(&s->in_farm);
 	lock_release(&farm->lock);

@@ -122,8 +122,8 @@ int sess_mount(struct session *s, int *ret_fd, struct err *e);
 void sess_unmount(struct session *s);
 /* Finds the device; raises the read-ahead window. */
 void sess_mount_tune(struct session *s);
-/* End the connection at once. */
-void sess_mount_abort(struct session *s);
+/* End the connection at once. False: it cannot be told; closing the descriptor ends it. */
+bool sess_mount_abort(struct session *s);
 
 /* [custom_io.c] */
 extern const struct fuse_custom_io sess_custom_io;
@@ -165,6 +165,7 @@ struct sess_farm {
 	struct sess_farm_metrics m;
 
 	int epoll_fd, stop_fd;
+	int fusectl_fd; /* the kernel's connections; -1: no way to them */
 	unsigned cpus, worker_count;
 	struct sess_thread *workers;
 	unsigned workers_started;

@@ -8,6 +8,7 @@
  * (root still can).
  */
 #include "session/control.h"
+#include "session/fusectl.h"
 #include "session/mountinfo.h"
 #include "session/session_internal.h"
 
@@ -147,15 +148,9 @@ void sess_mount_tune(struct session *s)
 	write_file(path, SESS_READ_AHEAD_KB);
 }
 
-/* Without fusectl mounted this does nothing, and closing the descriptor ends the connection. */
-void sess_mount_abort(struct session *s)
+bool sess_mount_abort(struct session *s)
 {
-	char path[64];
-
 	counter_add(s->farm->m.forced_aborts, 1);
-	if (s->dev_minor == 0)
-		return;
-	(void)snprintf(
-		path, sizeof(path), "/sys/fs/fuse/connections/%u/abort", s->dev_minor); /* fits */
-	write_file(path, "1");
+	return s->farm->fusectl_fd >= 0 && s->dev_minor != 0 &&
+	       fusectl_abort(s->farm->fusectl_fd, s->dev_minor) == 0;
 }

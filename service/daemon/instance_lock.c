@@ -8,6 +8,7 @@
 #include <base/err.h>
 #include <base/log.h>
 #include <base/path.h>
+#include <base/process.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <fuse/session.h>
@@ -24,25 +25,6 @@ static void read_holder(int fd, char pid[16])
 	ssize_t len = pread(fd, pid, 15, 0);
 
 	pid[len > 0 ? strspn(pid, "0123456789") : 0] = '\0';
-}
-
-/* Its first thread is a zombie, so the whole process was killed, but it still holds the lock: some
- * other thread of it has not come back from the kernel. */
-static bool half_dead(const char *pid)
-{
-	char path[40], text[512];
-	const char *state;
-	ssize_t len;
-	_cleanup_close_ int fd = -1;
-
-	(void)snprintf(path, sizeof(path), "/proc/%s/stat", pid); /* fits: 15 digits at most */
-	fd = open(path, O_RDONLY | O_CLOEXEC);
-	len = fd < 0 ? -1 : read(fd, text, sizeof(text) - 1);
-	if (len <= 0)
-		return false;
-	text[len] = '\0';
-	state = strrchr(text, ')'); /* the name before it may contain anything */
-	return state && state[1] == ' ' && state[2] == 'Z';
 }
 
 /* Wait for the lock of a holder that is dying. Its connections are aborted at once, then again: a
@@ -89,7 +71,7 @@ int instance_lock(const char *dir, const char *run_dir, int *ret_fd, struct err 
 		if (errno != EWOULDBLOCK)
 			return err_set(e, -errno, "", "cannot lock %s: %s", path, strerror(errno));
 		read_holder(fd, pid);
-		if (!half_dead(pid) || !outlive(fd, pid, run_dir))
+		if (!process_half_dead((pid_t)strtol(pid, NULL, 10)) || !outlive(fd, pid, run_dir))
 			return already_running(pid, dir, path, e);
 	}
 	len = snprintf(pid, sizeof(pid), "%ld\n", (long)getpid());

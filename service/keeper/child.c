@@ -71,25 +71,3 @@ void child_clear(struct child *c)
 		(void)close(c->socket); /* nobody is at the other end */
 	*c = (struct child){.socket = -1};
 }
-
-bool child_half_dead(const struct child *c)
-{
-	char path[40], text[512];
-	const char *state;
-	ssize_t len;
-	int fd;
-
-	if (c->pid <= 0)
-		return false;
-	(void)snprintf(path, sizeof(path), "/proc/%ld/stat", (long)c->pid); /* fits */
-	fd = open(path, O_RDONLY | O_CLOEXEC);
-	if (fd < 0)
-		return false;
-	len = read(fd, text, sizeof(text) - 1);
-	(void)close(fd); /* it was only read */
-	if (len <= 0)
-		return false;
-	text[len] = '\0';
-	state = strrchr(text, ')'); /* the name before it may contain anything */
-	return state && state[1] == ' ' && state[2] == 'Z';
-}

@@ -48,9 +48,6 @@ struct child {
 int child_start(struct child *c, char **argv, const char *oom_score);
 /* After it ended. */
 void child_clear(struct child *c);
-/* Killed, but not gone: its first thread is a zombie while another has not come back from the
- * kernel. */
-bool child_half_dead(const struct child *c);
 
 /* ---- serve.c: questions of the child ---- */
 

@@ -21,6 +21,7 @@
  */
 #include "keeper.h"
 
+#include <base/process.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -203,7 +204,7 @@ static void look_after_child(struct keeper *k, uint64_t now)
 	if (k->child.pid == 0 || now < k->look_ms)
 		return;
 	k->look_ms = now + LOOK_MS;
-	if (!child_half_dead(&k->child)) {
+	if (!process_half_dead(k->child.pid)) {
 		k->seen_half_dead = false;
 		return;
 	}

@@ -7,6 +7,7 @@ import socket
 import stat
 import subprocess
 import tempfile
+import time
 import unittest
 
 import repo_maker
@@ -130,6 +131,21 @@ class Restart(unittest.TestCase):
             return node.client.GetNode(timeout=1, wait_for_ready=True).started_at
         except CallError:
             return None
+
+    def test_a_stop_does_not_wait_for_open_files(self):
+        with Node({'demo': self.repository}) as node:
+            mount = node.mount('open')
+            fd = os.open(mount.root + '/new', os.O_RDWR | os.O_CREAT, 0o600)
+            begin = time.monotonic()
+            node.stop()
+            took = time.monotonic() - begin
+            with self.assertRaises(OSError):
+                os.write(fd, b'x')
+            with self.assertRaises(OSError):
+                os.close(fd)
+            self.assertLess(took, 0.5 * SLOW)
+            node.start()
+            self.assertTrue(os.path.exists(mount.root + '/new'))
 
     def test_kill(self):
         def end(node):
