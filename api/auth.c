@@ -9,40 +9,34 @@
 #include <string.h>
 #include <strings.h>
 
+#include "acceptor.h"
 #include "base/err.h"
 #include "service/tenants.h"
-#include "uds.h"
 
 static bool starts_with(const char *s, const char *prefix)
 {
 	return strncmp(s, prefix, strlen(prefix)) == 0;
 }
 
-static bool loopback(const char *name)
+int auth_peer(const char *name, struct peers *peers, struct peer *ret_peer, struct err *e)
 {
-	return starts_with(name, "ipv4:127.") || starts_with(name, "ipv6:%5B::1%5D:") ||
-	       starts_with(name, "ipv6:[::1]:");
-}
-
-int auth_peer(const char *name, struct uds_peers *unix_peers, struct peer *ret_peer, struct err *e)
-{
-	struct uds_cred cred;
+	struct peer_cred cred;
 	char *end;
+	long fd;
 
-	if (starts_with(name, "fd:")) {
-		long fd = strtol(name + 3, &end, 10);
-
-		if (*end || fd < 0 || fd > INT32_MAX || !uds_peers_find(unix_peers, (int)fd, &cred))
-			return err_set(e, -EPERM, "UNAUTHENTICATED",
-				"the peer's credentials are not known");
-		*ret_peer = (struct peer){
-			.kind = PEER_IS_UNIX, .uid = cred.uid, .gid = cred.gid, .pid = cred.pid};
-		return 0;
-	}
-	if (!starts_with(name, "ipv4:") && !starts_with(name, "ipv6:"))
+	if (!starts_with(name, "fd:"))
 		return err_set(e, -EPERM, "UNAUTHENTICATED",
 			"callers over \"%s\" cannot be identified", name);
-	*ret_peer = (struct peer){.kind = loopback(name) ? PEER_IS_LOOPBACK : PEER_IS_REMOTE};
+	fd = strtol(name + 3, &end, 10);
+	if (*end || fd < 0 || fd > INT32_MAX || !peers_find(peers, (int)fd, &cred))
+		return err_set(
+			e, -EPERM, "UNAUTHENTICATED", "the peer's credentials are not known");
+	*ret_peer = (struct peer){.kind = cred.kind == PEER_CRED_UNIX       ? PEER_IS_UNIX
+					  : cred.kind == PEER_CRED_LOOPBACK ? PEER_IS_LOOPBACK
+									    : PEER_IS_REMOTE,
+		.uid = cred.uid,
+		.gid = cred.gid,
+		.pid = cred.pid};
 	return 0;
 }
 

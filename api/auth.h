@@ -10,7 +10,7 @@
 struct err;
 struct tenant;
 struct tenants;
-struct uds_peers;
+struct peers;
 
 #define PEER_TOKEN_MAX 512
 
@@ -21,9 +21,9 @@ struct peer {
 	pid_t pid;
 };
 
-/* From grpc's name of the peer: "fd:<n>" (a Unix socket of ours), "ipv4:127.0.0.1:…",
- * "ipv6:%5B::1%5D:…". -EPERM reason UNAUTHENTICATED for anything else. */
-int auth_peer(const char *name, struct uds_peers *unix_peers, struct peer *ret_peer, struct err *e);
+/* From grpc's name of the peer, "fd:<n>" of a connection that the acceptor handed over. -EPERM
+ * reason UNAUTHENTICATED for anything else. */
+int auth_peer(const char *name, struct peers *peers, struct peer *ret_peer, struct err *e);
 /* The caller's tenant and whether it is an admin; takes `authorization: Bearer …` from the
  * metadata. -EPERM reason UNAUTHENTICATED. */
 int auth_identify(struct tenants *tenants, const struct peer *peer,

@@ -16,6 +16,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "acceptor.h"
 #include "admission.h"
 #include "base/cancel.h"
 #include "base/clock.h"
@@ -29,7 +30,6 @@
 #include "server_internal.h"
 #include "service/node.h"
 #include "service/tenants.h"
-#include "uds.h"
 
 static const char request_id_set[] =
 	"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._:-";
@@ -79,7 +79,7 @@ static int check_caller(struct rpc_call *call, struct err *e)
 	if (call->method->role == RPC_ANYONE)
 		return 0;
 	name = grpc_call_get_peer(call->call);
-	r = auth_peer(name ? name : "", uds_peers(s->uds), &call->peer, e);
+	r = auth_peer(name ? name : "", acceptor_peers(s->acceptor), &call->peer, e);
 	gpr_free(name);
 	if (r == 0)
 		r = auth_identify(s->node->tenants, &call->peer, &call->metadata, &call->tenant,

@@ -11,12 +11,16 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/buf.h"
+#include "base/cleanup.h"
 #include "base/err.h"
+#include "base/fd_store.h"
 #include "base/log.h"
 #include "base/metrics.h"
 #include "listen.h"
+#include "listen_socket.h"
 #include "server_internal.h"
 #include "service/config.h"
 #include "service/node.h"
@@ -27,12 +31,16 @@
 #define CONNECTION_MEMORY  16384
 #define METRICS_BYTES_MAX  ((size_t)32 << 20)
 
+#define STORE_NAME "http" /* of the listening socket */
+
 #define TEXT_PLAIN   "text/plain; charset=utf-8"
 #define TEXT_METRICS "text/plain; version=0.0.4; charset=utf-8"
 
 struct http_server {
 	struct api_server *api;
 	struct MHD_Daemon *daemon;
+	struct fd_store *store; /* may be NULL */
+	int listen_fd;
 	uint16_t port;
 };
 
@@ -148,48 +156,59 @@ __attribute__((format(printf, 2, 0))) static void log_line(
 	log_debug("http", LOG_S("message", text));
 }
 
-static struct MHD_Daemon *start_daemon(struct http_server *h, const struct listen_address *address)
+static struct MHD_Daemon *start_daemon(struct http_server *h)
 {
-	unsigned flags = MHD_USE_INTERNAL_POLLING_THREAD | MHD_USE_EPOLL | MHD_USE_ERROR_LOG;
-
-	if (address->tcp.ss_family == AF_INET6)
-		flags |= MHD_USE_IPv6;
-	return MHD_start_daemon(flags, 0, NULL, NULL, serve, h, MHD_OPTION_EXTERNAL_LOGGER,
-		log_line, NULL, MHD_OPTION_SOCK_ADDR, &address->tcp, MHD_OPTION_CONNECTION_LIMIT,
+	return MHD_start_daemon(
+		MHD_USE_INTERNAL_POLLING_THREAD | MHD_USE_EPOLL | MHD_USE_ERROR_LOG | MHD_USE_ITC,
+		0, NULL, NULL, serve, h, MHD_OPTION_EXTERNAL_LOGGER, log_line, NULL,
+		MHD_OPTION_LISTEN_SOCKET, h->listen_fd, MHD_OPTION_CONNECTION_LIMIT,
 		(unsigned)CONNECTIONS, MHD_OPTION_PER_IP_CONNECTION_LIMIT,
 		(unsigned)CONNECTIONS_PER_IP, MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)TIMEOUT_S,
-		MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_MEMORY,
-		MHD_OPTION_LISTENING_ADDRESS_REUSE, 0u, MHD_OPTION_END);
+		MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_MEMORY, MHD_OPTION_END);
 }
 
-int http_server_start(struct http_server **ret_http, struct api_server *s, struct err *e)
+static int open_socket(const char *text, struct fd_store *store, int *ret_fd, struct err *e)
+{
+	struct listen_address address;
+	int r = listen_parse(text, &address, e);
+
+	if (r == 0 && address.unix_path)
+		r = err_set(e, -EINVAL, "BAD_ADDRESS", "http.listen cannot be a Unix socket");
+	if (r == 0)
+		r = listen_open(&address, text, store, STORE_NAME, ret_fd, e);
+	return r < 0 ? err_wrap(e, r, "http.listen") : 0;
+}
+
+int http_server_start(
+	struct http_server **ret_http, struct api_server *s, struct fd_store *store, struct err *e)
 {
 	const char *text = s->node->cfg->http_listen;
 	const union MHD_DaemonInfo *info;
-	struct listen_address address;
+	_cleanup_close_ int fd = -1;
 	struct http_server *h;
 	int r;
 
 	*ret_http = NULL;
-	if (!text || !text[0])
+	if (!text || !text[0]) {
+		if (store)
+			(void)store->drop(store, STORE_NAME); /* who asks there waits */
 		return 0;
-	r = listen_parse(text, &address, e);
-	if (r == 0 && address.unix_path)
-		r = err_set(e, -EINVAL, "BAD_ADDRESS", "http.listen cannot be a Unix socket");
-	if (r == 0)
-		r = listen_probe(&address, text, e);
+	}
+	r = open_socket(text, store, &fd, e);
 	if (r < 0)
-		return err_wrap(e, r, "http.listen");
+		return r;
 	h = calloc(1, sizeof(*h));
 	if (!h)
 		return -ENOMEM;
 	h->api = s;
-	h->daemon = start_daemon(h, &address);
+	h->store = store;
+	h->listen_fd = fd;
+	h->daemon = start_daemon(h);
 	if (!h->daemon) {
 		free(h);
-		return err_set(
-			e, -EADDRINUSE, "ADDRESS_IN_USE", "http.listen: cannot serve at %s", text);
+		return err_set(e, -EIO, "", "http.listen: cannot serve at %s", text);
 	}
+	(void)TAKE_FD(fd); /* libmicrohttpd's now */
 	info = MHD_get_daemon_info(h->daemon, MHD_DAEMON_INFO_BIND_PORT);
 	h->port = info ? info->port : 0;
 	*ret_http = h;
@@ -198,11 +217,16 @@ int http_server_start(struct http_server **ret_http, struct api_server *s, struc
 	return 0;
 }
 
-struct http_server *http_server_stop(struct http_server *h)
+struct http_server *http_server_stop(struct http_server *h, bool keep)
 {
 	if (!h)
 		return NULL;
+	/* Hands the socket back unharmed: stopping would shut it down for all who have a copy. */
+	if (MHD_quiesce_daemon(h->daemon) != MHD_INVALID_SOCKET)
+		(void)close(h->listen_fd);
 	MHD_stop_daemon(h->daemon);
+	if (!keep && h->store)
+		(void)h->store->drop(h->store, STORE_NAME); /* we end anyway */
 	free(h);
 	return NULL;
 }

@@ -1,16 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Parsing and probing of addresses. Pure but for listen_probe. */
+/* Parsing of addresses. Pure. */
 #include "listen.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
-#include "base/cleanup.h"
 #include "base/err.h"
 
 static int bad(struct err *e, const char *text)
@@ -90,42 +87,5 @@ int listen_parse(const char *text, struct listen_address *ret_address, struct er
 	if (!ok)
 		return bad(e, text);
 	*ret_address = a;
-	return 0;
-}
-
-const char *listen_format(const struct listen_address *address, char *out, unsigned cap)
-{
-	char host[INET6_ADDRSTRLEN] = "";
-
-	if (address->tcp.ss_family == AF_INET6) {
-		const struct sockaddr_in6 *in = (const struct sockaddr_in6 *)&address->tcp;
-
-		(void)inet_ntop(AF_INET6, &in->sin6_addr, host, sizeof(host));
-		(void)snprintf(out, cap, "[%s]:%u", host, ntohs(in->sin6_port));
-	} else {
-		const struct sockaddr_in *in = (const struct sockaddr_in *)&address->tcp;
-
-		(void)inet_ntop(AF_INET, &in->sin_addr, host, sizeof(host));
-		(void)snprintf(out, cap, "%s:%u", host, ntohs(in->sin_port));
-	}
-	return out;
-}
-
-int listen_probe(const struct listen_address *address, const char *text, struct err *e)
-{
-	_cleanup_close_ int fd = socket(address->tcp.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	int one = 1;
-
-	/* as grpc will bind: not hindered by connections of a predecessor that linger */
-	if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one)) < 0 ||
-		bind(fd, (const struct sockaddr *)&address->tcp, address->tcp_len) < 0 ||
-		listen(fd, 1) < 0) {
-		int r = -errno;
-
-		if (r == -EADDRINUSE)
-			return err_set(
-				e, r, "ADDRESS_IN_USE", "another process serves at %s", text);
-		return err_wrap(e, r, "listen at %s", text);
-	}
 	return 0;
 }

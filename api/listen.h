@@ -17,8 +17,3 @@ struct listen_address {
 
 /* -EINVAL reason BAD_ADDRESS. A name other than localhost is not resolved: it is an error. */
 int listen_parse(const char *text, struct listen_address *ret_address, struct err *e);
-/* "127.0.0.1:7433" or "[::1]:7433" for grpc; `out` of at least 64 bytes. */
-const char *listen_format(const struct listen_address *address, char *out, unsigned cap);
-/* Try to bind and let go: the errno that grpc does not tell. -EADDRINUSE, -EADDRNOTAVAIL, -EACCES,
- * naming `text`. */
-int listen_probe(const struct listen_address *address, const char *text, struct err *e);

@@ -10,12 +10,12 @@
  */
 #include <errno.h>
 #include <grpc/compression.h>
-#include <grpc/grpc_security.h>
 #include <grpc/support/time.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "acceptor.h"
 #include "admission.h"
 #include "base/clock.h"
 #include "base/err.h"
@@ -23,7 +23,6 @@
 #include "base/pool.h"
 #include "call_internal.h"
 #include "http.h"
-#include "listen.h"
 #include "log_grpc.h"
 #include "metrics_rpc.h"
 #include "reflection.h"
@@ -31,7 +30,6 @@
 #include "service/config.h"
 #include "service/node.h"
 #include "sweep.h"
-#include "uds.h"
 
 #define TICK_MS                1000
 #define GRACE_DEFAULT          (10 * NS_PER_S)
@@ -104,8 +102,6 @@ static void create_grpc_server(struct api_server *s)
 	grpc_resource_quota *quota = grpc_resource_quota_create("coppice-api");
 	grpc_arg args[] = {
 		arg_quota(quota),
-		arg_number(
-			GRPC_ARG_ALLOW_REUSEPORT, 0), /* else two daemons share a port in silence */
 		arg_number(GRPC_ARG_MAX_RECEIVE_MESSAGE_LENGTH, API_MESSAGE_MAX),
 		arg_number(GRPC_ARG_MAX_CONCURRENT_STREAMS, STREAMS_PER_CONNECTION),
 		arg_number(GRPC_ARG_MAX_METADATA_SIZE, METADATA_MAX),
@@ -169,44 +165,14 @@ static int start_pools(struct api_server *s, unsigned work_threads)
 	return r;
 }
 
-static int add_tcp(struct api_server *s, const struct listen_address *address, const char *text,
-	uint16_t *ret_port, struct err *e)
-{
-	grpc_server_credentials *plain;
-	char name[64];
-	int port, r;
-
-	if (!address->loopback)
-		return err_set(e, -EINVAL, "BAD_ADDRESS",
-			"%s is not a loopback address: it needs grpc.tls, which this version does "
-			"not have",
-			text);
-	r = listen_probe(address, text, e);
-	if (r < 0)
-		return r;
-	plain = grpc_insecure_server_credentials_create();
-	port = grpc_server_add_http2_port(
-		s->grpc, listen_format(address, name, sizeof(name)), plain);
-	grpc_server_credentials_release(plain);
-	if (port <= 0)
-		return err_set(e, -EADDRINUSE, "ADDRESS_IN_USE", "cannot listen at %s", text);
-	*ret_port = (uint16_t)port;
-	return 0;
-}
-
 static int add_listeners(struct api_server *s, const struct api_config *config, struct err *e)
 {
 	if (!config->listen_count)
 		return err_set(e, -EINVAL, "BAD_ADDRESS", "nothing to listen at");
 	for (unsigned i = 0; i < config->listen_count; i++) {
 		const char *text = config->listen[i];
-		struct listen_address address;
-		int r = listen_parse(text, &address, e);
+		int r = acceptor_listen(s->acceptor, text, &s->ports[i], e);
 
-		if (r == 0 && address.unix_path)
-			r = uds_listen(s->uds, address.unix_path, e);
-		else if (r == 0)
-			r = add_tcp(s, &address, text, &s->ports[i], e);
 		if (r < 0)
 			return r;
 		log_info("listening", LOG_S("address", text), LOG_U("port", s->ports[i]));
@@ -223,7 +189,7 @@ static int start(struct api_server *s, const struct api_config *config, struct e
 	if (r == 0)
 		r = reflection_new(&s->reflection);
 	if (r == 0)
-		r = uds_new(&s->uds);
+		r = acceptor_new(&s->acceptor, config->fds);
 	if (r == 0)
 		r = start_queues(s);
 	if (r < 0)
@@ -238,10 +204,10 @@ static int start(struct api_server *s, const struct api_config *config, struct e
 		for (unsigned k = 0; k < API_ACCEPTS && r == 0; k++)
 			r = rpc_accept(s, i);
 	if (r == 0)
-		r = uds_start(s->uds, s->grpc);
+		r = acceptor_start(s->acceptor, s->grpc);
 	if (r < 0)
 		return err_wrap(e, r, "start the api");
-	return http_server_start(&s->http, s, e);
+	return http_server_start(&s->http, s, config->fds, e);
 }
 
 int api_server_start(struct api_server **ret_server, const struct api_config *config, struct err *e)
@@ -287,6 +253,11 @@ void api_server_drain(struct api_server *s)
 {
 	if (!atomic_exchange(&s->draining, true))
 		health_changed(s);
+}
+
+void api_server_hand_over(struct api_server *s)
+{
+	s->handing_over = true;
 }
 
 static void shut_down(struct rpc_tag *tag, bool ok)
@@ -372,16 +343,16 @@ struct api_server *api_server_stop(struct api_server *s)
 	if (!s)
 		return NULL;
 	api_server_drain(s);
-	if (s->uds)
-		uds_stop(s->uds);
+	if (s->acceptor)
+		acceptor_stop(s->acceptor, s->handing_over);
 	if (s->queue_count && s->queues[0].started)
 		stop_calls(s);
 	for (unsigned i = 0; i < RPC_CLASS_COUNT; i++)
 		s->pools[i] = pool_free(s->pools[i]);
 	s->closer = pool_free(s->closer);
-	s->http = http_server_stop(s->http);
+	s->http = http_server_stop(s->http, s->handing_over);
 	stop_queues(s);
-	s->uds = uds_free(s->uds);
+	s->acceptor = acceptor_free(s->acceptor);
 	s->reflection = reflection_free(s->reflection);
 	s->admission = admission_free(s->admission);
 	s->metrics = rpc_metrics_free(s->metrics);

@@ -11,13 +11,13 @@
 #include "base/lock.h"
 #include "call.h"
 
+struct acceptor;
 struct admission;
 struct http_server;
 struct node;
 struct pool;
 struct reflection;
 struct rpc_metrics;
-struct uds;
 
 #define API_QUEUES_MAX  8
 #define API_ACCEPTS     8 /* calls asked for ahead, per completion queue */
@@ -40,7 +40,7 @@ struct api_server {
 	unsigned queue_count;
 	struct pool *pools[RPC_CLASS_COUNT]; /* RPC_INLINE: none */
 	struct pool *closer;                 /* runs the ends of streams */
-	struct uds *uds;
+	struct acceptor *acceptor;
 	struct http_server *http;
 	struct reflection *reflection;
 	struct rpc_metrics *metrics;
@@ -50,6 +50,7 @@ struct api_server {
 
 	_Atomic bool serving;  /* grpc_server_start was called */
 	_Atomic bool draining; /* health says so; calls still work */
+	bool handing_over;     /* the sockets are a successor's; by the stopping thread */
 
 	struct lock mu;
 	struct cond changed;         /* call_count or shut_down */

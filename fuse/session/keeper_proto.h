@@ -10,11 +10,16 @@
  *	LIST {index}			{tenant, mountpoint}, descriptor; -ENOENT: past the end
  *	TAKE {tenant, mountpoint}	{result}, and the descriptor that a predecessor had
  *	SETTLE				{result}: what was not taken is unmounted
+ *	PUT {name}, descriptor		{result}: a copy of the descriptor is kept
+ *	GET {name}			{result}, and the descriptor; -ENOENT
+ *	DROP {name}			{result}
  *
  * One question at a time; the keeper never speaks first. What was mounted for a dead predecessor
  * stays until the successor's HELLO: with KEEPER_ADOPT it may TAKE what it goes on with, until
  * SETTLE or a deadline; without it the keeper unmounts everything first. MOUNT of what is there and
- * was not taken replaces it.
+ * was not taken replaces it. What was PUT (listening sockets) is kept until DROP or the keeper's
+ * end. A keeper that does not know a question answers it with -EPROTO, so questions may be added
+ * without a new version.
  */
 #pragma once
 #include <stdint.h>
@@ -30,13 +35,16 @@ enum keeper_type {
 	KEEPER_UNMOUNT,
 	KEEPER_LIST,
 	KEEPER_TAKE,
-	KEEPER_SETTLE
+	KEEPER_SETTLE,
+	KEEPER_PUT,
+	KEEPER_GET,
+	KEEPER_DROP
 };
 
 struct keeper_msg {
 	uint32_t magic, version, type;
-	uint32_t flags; /* of HELLO; the index of LIST */
-	int32_t result; /* in answers: 0 or a negative errno */
-	char tenant[64];
+	uint32_t flags;        /* of HELLO; the index of LIST */
+	int32_t result;        /* in answers: 0 or a negative errno */
+	char tenant[64];       /* or the name of what is kept */
 	char mountpoint[1024]; /* both NUL-terminated */
 };

@@ -13,6 +13,7 @@
 #include <base/cleanup.h>
 #include <base/clock.h>
 #include <base/err.h>
+#include <base/fd_store.h>
 #include <base/list.h>
 #include <base/lock.h>
 #include <errno.h>
@@ -25,6 +26,7 @@
 
 struct keeper {
 	struct sess_mounter mounter;
+	struct fd_store store;
 	struct lock lock; /* LOCK_RANK_SESSION: the socket */
 	int fd;
 	bool broken;
@@ -79,21 +81,46 @@ static int wait_readable(int fd)
 	}
 }
 
-static int exchange_locked(struct keeper *k, struct keeper_msg *msg, int *ret_fd)
+/* With a descriptor, unless it is -1. */
+static int send_question(int socket, struct keeper_msg *msg, int fd)
+{
+	union {
+		struct cmsghdr align;
+		char bytes[CMSG_SPACE(sizeof(int))];
+	} control = {0};
+	struct iovec iov = {.iov_base = msg, .iov_len = sizeof(*msg)};
+	struct msghdr mh = {.msg_iov = &iov, .msg_iovlen = 1};
+
+	if (fd >= 0) {
+		struct cmsghdr *c;
+
+		mh.msg_control = control.bytes;
+		mh.msg_controllen = sizeof(control.bytes);
+		c = CMSG_FIRSTHDR(&mh);
+		c->cmsg_level = SOL_SOCKET;
+		c->cmsg_type = SCM_RIGHTS;
+		c->cmsg_len = CMSG_LEN(sizeof(int));
+		memcpy(CMSG_DATA(c), &fd, sizeof(int));
+	}
+	return sendmsg(socket, &mh, MSG_NOSIGNAL | MSG_DONTWAIT) < 0 ? -errno : 0;
+}
+
+static int exchange_locked(struct keeper *k, struct keeper_msg *msg, int fd, int *ret_fd)
 {
 	uint32_t type = msg->type;
-	int r;
+	int r = send_question(k->fd, msg, fd);
 
-	if (send(k->fd, msg, sizeof(*msg), MSG_NOSIGNAL | MSG_DONTWAIT) < 0)
-		return -errno;
+	if (r < 0)
+		return r;
 	r = wait_readable(k->fd);
 	if (r == 0)
 		r = receive(k->fd, msg, ret_fd);
 	return r == 0 && msg->type != type ? -EPROTO : r;
 }
 
-/* Ask; the result is the keeper's, or what went wrong on the way. */
-static int ask(struct keeper *k, struct keeper_msg *msg, int *ret_fd)
+/* Ask, perhaps with a descriptor (-1: without); the result is the keeper's, or what went wrong on
+ * the way. */
+static int ask_with(struct keeper *k, struct keeper_msg *msg, int fd, int *ret_fd)
 {
 	int r;
 
@@ -103,12 +130,17 @@ static int ask(struct keeper *k, struct keeper_msg *msg, int *ret_fd)
 	LOCK_GUARD(&k->lock);
 	if (k->broken)
 		return -EPIPE;
-	r = exchange_locked(k, msg, ret_fd);
+	r = exchange_locked(k, msg, fd, ret_fd);
 	if (r < 0) {
 		k->broken = true;
 		return r;
 	}
 	return msg->result;
+}
+
+static int ask(struct keeper *k, struct keeper_msg *msg, int *ret_fd)
+{
+	return ask_with(k, msg, -1, ret_fd);
 }
 
 static int fill(
@@ -176,6 +208,44 @@ static int keeper_settle(struct sess_mounter *m)
 	return ask(k, &msg, &none);
 }
 
+/* ---- the store ---- */
+
+static int store_put(struct fd_store *store, const char *name, int fd)
+{
+	struct keeper *k = container_of(store, struct keeper, store);
+	_cleanup_close_ int none = -1;
+	struct keeper_msg msg;
+	int r = fill(&msg, KEEPER_PUT, name, "");
+
+	return r < 0 ? r : ask_with(k, &msg, fd, &none);
+}
+
+static int store_take(struct fd_store *store, const char *name, int *ret_fd)
+{
+	struct keeper *k = container_of(store, struct keeper, store);
+	_cleanup_close_ int fd = -1;
+	struct keeper_msg msg;
+	int r = fill(&msg, KEEPER_GET, name, "");
+
+	if (r == 0)
+		r = ask(k, &msg, &fd);
+	if (r == 0 && fd < 0)
+		r = -EPROTO;
+	if (r == 0)
+		*ret_fd = TAKE_FD(fd);
+	return r;
+}
+
+static int store_drop(struct fd_store *store, const char *name)
+{
+	struct keeper *k = container_of(store, struct keeper, store);
+	_cleanup_close_ int none = -1;
+	struct keeper_msg msg;
+	int r = fill(&msg, KEEPER_DROP, name, "");
+
+	return r < 0 ? r : ask(k, &msg, &none);
+}
+
 static void keeper_free(struct sess_mounter *m)
 {
 	struct keeper *k = container_of(m, struct keeper, mounter);
@@ -197,7 +267,9 @@ struct sess_mounter *sess_mounter_keeper_new(int socket_fd)
 	}
 	k->fd = socket_fd;
 	lock_init(&k->lock, LOCK_RANK_SESSION);
-	k->mounter = (struct sess_mounter){.mount = keeper_mount,
+	k->store = (struct fd_store){.put = store_put, .take = store_take, .drop = store_drop};
+	k->mounter = (struct sess_mounter){.store = &k->store,
+		.mount = keeper_mount,
 		.unmount = keeper_unmount,
 		.adopt = keeper_adopt,
 		.settle = keeper_settle,

@@ -309,6 +309,13 @@ static ProtobufCMessage *call_once(struct client *c, const char *method,
 	return message;
 }
 
+/* Nobody listens, unlike a connection that broke. */
+static bool refused(struct client *c)
+{
+	return grpc_channel_check_connectivity_state(c->channel, 0) ==
+	       GRPC_CHANNEL_TRANSIENT_FAILURE;
+}
+
 ProtobufCMessage *client_call(struct client *c, const char *method, const ProtobufCMessage *request,
 	const ProtobufCMessageDescriptor *answer, bool idempotent, struct client_status *st)
 {
@@ -320,10 +327,10 @@ ProtobufCMessage *client_call(struct client *c, const char *method, const Protob
 			deadline_ns > now_ns ? deadline_ns - now_ns : 0, st);
 
 		now_ns = clock_mono_ns(&clock_system);
-		/* A refused connection is final for a person at a terminal; only a service that
-		 * answered "not now" is asked again. */
-		if (message || !idempotent || st->code != GRPC_STATUS_UNAVAILABLE || !*st->reason ||
-			now_ns + wait_ns >= deadline_ns)
+		/* A refused connection is final for a person at a terminal; a service that answered
+		 * "not now", or whose connection broke because it is replaced, is asked again. */
+		if (message || !idempotent || st->code != GRPC_STATUS_UNAVAILABLE ||
+			(!*st->reason && refused(c)) || now_ns + wait_ns >= deadline_ns)
 			return message;
 		struct timespec pause = clock_timespec(wait_ns);
 		(void)nanosleep(&pause, NULL); /* a signal only shortens the wait */

@@ -35,7 +35,8 @@ static bool on_event(void *arg, const ProtobufCMessage *message)
 	char when[40];
 
 	w->seen = true;
-	if (e->sequence)
+	/* The present state is whole, and can be gone on from, only at its end. */
+	if (e->sequence && e->kind != COPPICE__V1__MOUNT_EVENT__KIND__PRESENT)
 		w->sequence = e->sequence;
 	if (w->job_id && (!e->mount || strcmp(e->mount->job_id, w->job_id) != 0))
 		return true;

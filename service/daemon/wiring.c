@@ -143,6 +143,7 @@ static int start_api(struct daemon *d, struct err *e)
 		.node = &d->node,
 		.listen = (const char *const *)d->cfg->grpc_listen,
 		.listen_count = d->cfg->grpc_listen_count,
+		.fds = d->mounter->store,
 	};
 
 	return api_server_start(&d->api, &config, e);

@@ -35,6 +35,24 @@ void held_unmount_untaken(struct held *h);
 void held_abort_all(const struct held *h);
 void held_unmount_all(struct held *h);
 
+/* ---- held_other.c: descriptors that are only kept ---- */
+
+#define HELD_OTHER_MAX 64u
+
+struct held_other {
+	struct held_fd {
+		char name[64];
+		int fd;
+	} kept[HELD_OTHER_MAX];
+	unsigned count;
+};
+
+/* Takes `fd`, also on failure; it replaces what has the name. -EMFILE: too many. */
+int held_put(struct held_other *h, const char *name, int fd);
+/* Stays ours. -ENOENT. */
+int held_get(const struct held_other *h, const char *name, int *ret_fd);
+void held_drop(struct held_other *h, const char *name);
+
 /* ---- child.c: the program that is kept running ---- */
 
 struct child {
@@ -53,7 +71,7 @@ void child_clear(struct child *c);
 
 /* The socket is readable: answer one question. Sets said_hello, settled; closes the socket at its
  * end. */
-void serve(struct held *h, struct child *c);
+void serve(struct held *h, struct held_other *other, struct child *c);
 
 /* Milliseconds of CLOCK_MONOTONIC. */
 uint64_t keeper_now_ms(void);

@@ -51,6 +51,7 @@ struct keeper {
 	int signal_fd;
 	struct child child;
 	struct held held;
+	struct held_other other;
 	bool stopping, hello_ever, done;
 	int exit_code;
 	uint64_t restart_ms, orphan_ms, settle_ms, kill_ms; /* when; NEVER */
@@ -259,7 +260,7 @@ static int next_timeout(const struct keeper *k)
 
 static void serve_child(struct keeper *k)
 {
-	serve(&k->held, &k->child);
+	serve(&k->held, &k->other, &k->child);
 	if (k->child.said_hello) {
 		k->hello_ever = true;
 		k->orphan_ms = NEVER;

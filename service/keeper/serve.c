@@ -57,8 +57,27 @@ static int list(const struct held *h, struct keeper_msg *msg, int *ret_fd)
 	return 0;
 }
 
-static int act(struct held *h, struct child *c, struct keeper_msg *msg, int *ret_fd)
+/* `given` came with the question; -1: none. Taken when it is wanted. */
+static int keep(struct held_other *other, const struct keeper_msg *msg, int *given)
 {
+	int fd = *given;
+
+	if (fd < 0)
+		return -EBADF;
+	*given = -1;
+	return held_put(other, msg->tenant, fd);
+}
+
+struct question {
+	struct keeper_msg msg;
+	int given;
+};
+
+static int act(
+	struct held *h, struct held_other *other, struct child *c, struct question *q, int *ret_fd)
+{
+	struct keeper_msg *msg = &q->msg;
+
 	switch (msg->type) {
 	case KEEPER_HELLO:
 		hello(h, c, msg);
@@ -75,6 +94,13 @@ static int act(struct held *h, struct child *c, struct keeper_msg *msg, int *ret
 		held_unmount_untaken(h);
 		c->settled = true;
 		return 0;
+	case KEEPER_PUT:
+		return keep(other, msg, &q->given);
+	case KEEPER_GET:
+		return held_get(other, msg->tenant, ret_fd);
+	case KEEPER_DROP:
+		held_drop(other, msg->tenant);
+		return 0;
 	default:
 		return -EPROTO;
 	}
@@ -85,10 +111,39 @@ static bool is_terminated(const char *s, size_t cap)
 	return memchr(s, '\0', cap) != NULL;
 }
 
-void serve(struct held *h, struct child *c)
+/* The descriptor that came with a message; -1: none. */
+static int descriptor_of(struct msghdr *mh)
 {
-	struct keeper_msg msg = {0};
-	ssize_t n = recv(c->socket, &msg, sizeof(msg), MSG_DONTWAIT);
+	struct cmsghdr *cm = CMSG_FIRSTHDR(mh);
+	int fd = -1;
+
+	if (cm && cm->cmsg_level == SOL_SOCKET && cm->cmsg_type == SCM_RIGHTS &&
+		cm->cmsg_len == CMSG_LEN(sizeof(int)))
+		memcpy(&fd, CMSG_DATA(cm), sizeof(int));
+	return fd;
+}
+
+static ssize_t receive(int socket, struct question *q)
+{
+	union {
+		struct cmsghdr align;
+		char bytes[CMSG_SPACE(sizeof(int))];
+	} control;
+	struct iovec iov = {.iov_base = &q->msg, .iov_len = sizeof(q->msg)};
+	struct msghdr mh = {.msg_iov = &iov,
+		.msg_iovlen = 1,
+		.msg_control = control.bytes,
+		.msg_controllen = sizeof(control.bytes)};
+	ssize_t n = recvmsg(socket, &mh, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+
+	q->given = n > 0 ? descriptor_of(&mh) : -1;
+	return n;
+}
+
+void serve(struct held *h, struct held_other *other, struct child *c)
+{
+	struct question q = {.given = -1};
+	ssize_t n = receive(c->socket, &q);
 	int fd = -1;
 
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
@@ -98,13 +153,15 @@ void serve(struct held *h, struct child *c)
 		c->socket = -1;
 		return;
 	}
-	if (n != sizeof(msg) || msg.magic != KEEPER_MAGIC || msg.version != KEEPER_VERSION ||
-		!is_terminated(msg.tenant, sizeof(msg.tenant)) ||
-		!is_terminated(msg.mountpoint, sizeof(msg.mountpoint)))
-		msg.result = -EPROTO;
+	if (n != sizeof(q.msg) || q.msg.magic != KEEPER_MAGIC || q.msg.version != KEEPER_VERSION ||
+		!is_terminated(q.msg.tenant, sizeof(q.msg.tenant)) ||
+		!is_terminated(q.msg.mountpoint, sizeof(q.msg.mountpoint)))
+		q.msg.result = -EPROTO;
 	else
-		msg.result = act(h, c, &msg, &fd);
-	msg.magic = KEEPER_MAGIC;
-	msg.version = KEEPER_VERSION;
-	answer(c, &msg, fd);
+		q.msg.result = act(h, other, c, &q, &fd);
+	if (q.given >= 0)
+		(void)close(q.given); /* nobody wanted it */
+	q.msg.magic = KEEPER_MAGIC;
+	q.msg.version = KEEPER_VERSION;
+	answer(c, &q.msg, fd);
 }

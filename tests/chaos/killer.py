@@ -8,6 +8,7 @@ import threading
 import time
 
 from coppice_client import CallError
+from node import SLOW
 
 
 def daemon_of(keeper):
@@ -23,6 +24,39 @@ def answers(node):
         return node.client.GetNode(timeout=20, wait_for_ready=True) is not None
     except CallError:
         return False
+
+
+class Work:
+    """What runs in other threads until it is told to stop; its first error is the test's."""
+
+    def __init__(self):
+        self.stopping, self.error, self.threads, self.rounds = False, None, [], 0
+
+    def start(self, *bodies):
+        for body in bodies:
+            thread = threading.Thread(target=self.guard, args=(body,), daemon=True)
+            self.threads.append(thread)
+            thread.start()
+
+    def guard(self, body):
+        try:
+            while not self.stopping and not self.error:
+                body()
+                self.rounds += 1
+        except Exception as e:  # pylint: disable=broad-except  # raised by check
+            self.error = e
+
+    def check(self):
+        if self.error:
+            raise self.error
+
+    def stop(self):
+        self.stopping = True
+        for thread in self.threads:
+            thread.join(120 * SLOW)
+            if thread.is_alive():
+                raise AssertionError('a thread of the workload hangs')
+        self.check()
 
 
 class Probe(threading.Thread):

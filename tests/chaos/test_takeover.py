@@ -15,45 +15,12 @@ import threading
 import unittest
 
 import repo_maker
-from killer import Killer, answers
+from killer import Killer, Work, answers
 from node import SLOW, Node, wait_until
 from tree_compare import Comparison, git_archive
 
 FILES, C_FILES = 2000, 60
 options = argparse.Namespace(kills=8, seed='1')
-
-
-class Work:
-    """What runs in other threads until it is told to stop; its first error is the test's."""
-
-    def __init__(self):
-        self.stopping, self.error, self.threads, self.rounds = False, None, [], 0
-
-    def start(self, *bodies):
-        for body in bodies:
-            thread = threading.Thread(target=self.guard, args=(body,), daemon=True)
-            self.threads.append(thread)
-            thread.start()
-
-    def guard(self, body):
-        try:
-            while not self.stopping and not self.error:
-                body()
-                self.rounds += 1
-        except Exception as e:  # pylint: disable=broad-except  # raised by check
-            self.error = e
-
-    def check(self):
-        if self.error:
-            raise self.error
-
-    def stop(self):
-        self.stopping = True
-        for thread in self.threads:
-            thread.join(120 * SLOW)
-            if thread.is_alive():
-                raise AssertionError('a thread of the workload hangs')
-        self.check()
 
 
 class Takeover(unittest.TestCase):

@@ -74,8 +74,9 @@ def wait_until(condition, seconds, what, pause=0.02):
 
 
 class Node:
-    def __init__(self, origins=None, tenants=None, extra='', keeper=False, limit=280):
-        """origins: {name: url}; tenants: YAML lines of the list; extra: more YAML; limit: seconds until the watchdog bites."""
+    def __init__(self, origins=None, tenants=None, extra='', keeper=False, limit=280, listen=(), http=''):
+        """origins: {name: url}; tenants: YAML lines of the list; extra: more YAML; limit: seconds until the watchdog bites; listen:
+        more addresses of grpc; http: where it listens."""
         self.base = tempfile.mkdtemp(prefix='cop-', dir=os.environ.get('COPPICE_TEST_DIR', '/var/tmp'))
         os.chmod(self.base, 0o755)  # other users' processes go through it to the socket and the mounts
         self.data, self.run = self.path('data'), self.path('run')
@@ -83,6 +84,7 @@ class Node:
         self.socket = os.path.join(self.run, 'coppice.sock')
         self.address = 'unix:' + self.socket
         self.origins, self.tenants, self.extra, self.keeper = dict(origins or {}), tenants, extra, keeper
+        self.listen, self.http = [self.address, *listen], http
         self.process = self.client = None
         self.bad = []
         self.watchdog = threading.Timer(limit * SLOW, self.bite)
@@ -100,7 +102,8 @@ class Node:
             self.process.send_signal(signal.SIGABRT if SANITIZE else signal.SIGKILL)
 
     def write_config(self):
-        lines = [f'data_dir: {self.data}', f'run_dir: {self.run}', f'grpc: {{listen: ["{self.address}"]}}', 'http: {listen: ""}']
+        lines = [f'data_dir: {self.data}', f'run_dir: {self.run}', f'grpc: {{listen: {json.dumps(self.listen)}}}',
+                 f'http: {{listen: "{self.http}"}}']
         if self.origins:
             lines.append('origins:')
             lines += [f'  - {{name: {name}, type: git, url: {json.dumps(url)}}}' for name, url in self.origins.items()]

@@ -14,6 +14,7 @@
 
 struct api_server;
 struct err;
+struct fd_store;
 struct node;
 
 /* Bounds that a test makes small; 0 = the default. */
@@ -33,6 +34,7 @@ struct api_config {
 	const char *const *listen; /* "unix:/path" or "host:port" (loopback unless TLS is
 				      configured); port 0: any free one */
 	unsigned listen_count;
+	struct fd_store *fds;       /* keeps the listening sockets over a restart; may be NULL */
 	unsigned worker_threads;    /* 0 = 4 */
 	uint64_t shutdown_grace_ns; /* 0 = 10 s */
 	struct api_limits limits;
@@ -47,6 +49,9 @@ uint16_t api_server_port(const struct api_server *s, unsigned listen_index);
 uint16_t api_server_http_port(const struct api_server *s);
 /* health goes NOT_SERVING, /readyz 503; calls are still served. */
 void api_server_drain(struct api_server *s);
+/* A successor takes the listening sockets: api_server_stop leaves them open. For the thread that
+ * stops it. */
+void api_server_hand_over(struct api_server *s);
 /* Drains, lets calls in flight finish within the grace time, ends streams with UNAVAILABLE, joins
  * all threads, frees. Blocks. NULL is fine; returns NULL. */
 struct api_server *api_server_stop(struct api_server *s);

@@ -14,6 +14,7 @@
 
 struct clock;
 struct err;
+struct fd_store;
 struct metrics;
 struct sess_farm; /* the epoll set, workers, park table, control and notify threads */
 struct session;
@@ -33,6 +34,8 @@ struct sess_mounter {
 	/* What was not adopted may go. May be NULL. */
 	int (*settle)(struct sess_mounter *m);
 	void (*free)(struct sess_mounter *m);
+	/* Keeps other descriptors as long; NULL: nothing outlives this process. The mounter's. */
+	struct fd_store *store;
 	const char *name; /* "local", "keeper": shown by GetNode */
 };
 struct sess_mounter *sess_mounter_local_new(void);
