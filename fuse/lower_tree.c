@@ -17,6 +17,7 @@ struct lower_tree {
 	struct lower lower;
 	struct storage *storage; /* outlives all workspaces */
 	struct origin *origin;   /* referenced */
+	unsigned tenant;
 };
 
 static struct lower_tree *of(struct lower *l)
@@ -54,20 +55,28 @@ static int lower_tree_copy(struct lower *l, const struct oid *blob, int out_fd, 
 static int lower_tree_fetch(struct lower *l, enum lower_need_kind kind, const struct oid *oid,
 	uint64_t deadline_ns, lower_done fn, void *arg)
 {
+	static const enum storage_kind kinds[] = {
+		[LOWER_NEED_TREE] = STORAGE_TREE,
+		[LOWER_NEED_BLOB] = STORAGE_BLOB,
+		[LOWER_NEED_DIGESTS] = STORAGE_DIGESTS,
+	};
 	struct lower_tree *t = of(l);
+	const struct storage_ask ask = {.origin = t->origin,
+		.tenant = t->tenant,
+		.deadline_ns = deadline_ns,
+		.fn = fn,
+		.arg = arg};
 
-	if (kind == LOWER_NEED_TREE)
-		return storage_fetch_tree(t->storage, t->origin, oid, deadline_ns, fn, arg);
-	if (kind == LOWER_NEED_BLOB)
-		return storage_fetch_blob(t->storage, t->origin, oid, deadline_ns, fn, arg);
-	if (kind == LOWER_NEED_DIGESTS)
-		return storage_fetch_digests(t->storage, t->origin, oid, deadline_ns, fn, arg);
-	return -EINVAL;
+	if (kind == LOWER_NEED_NONE || kind > LOWER_NEED_DIGESTS)
+		return -EINVAL;
+	return storage_ask(t->storage, kinds[kind], oid, &ask);
 }
 
 static void lower_tree_prefetch(struct lower *l, const struct oid *tree)
 {
-	storage_prefetch_tree(of(l)->storage, of(l)->origin, tree);
+	const struct lower_tree *t = of(l);
+
+	storage_prefetch_tree(t->storage, t->origin, t->tenant, tree);
 }
 
 static int lower_tree_digests(
@@ -84,7 +93,7 @@ static void lower_tree_free(struct lower *l)
 	free(of(l));
 }
 
-struct lower *lower_tree_new(struct storage *st, struct origin *o)
+struct lower *lower_tree_new(struct storage *st, struct origin *o, unsigned tenant)
 {
 	static const struct lower_ops ops = {
 		.tree = lower_tree_view,
@@ -102,5 +111,6 @@ struct lower *lower_tree_new(struct storage *st, struct origin *o)
 	t->lower.ops = &ops;
 	t->storage = st;
 	t->origin = origin_ref(o);
+	t->tenant = tenant;
 	return &t->lower;
 }

@@ -27,6 +27,7 @@ static int add_workspace(struct mount *mt, const struct mount_attach *how, struc
 		.clock = mt->registry->config.clock,
 		.origin = how->origin,
 		.origin_name = r->origin,
+		.tenant = r->tenant,
 		.fetches = mt->fetches,
 	};
 	struct ovl_ws_config config = {

@@ -179,7 +179,8 @@ struct lower *mount_lower_new(const struct mount_lower_config *config)
 		return NULL;
 	c->lower.ops = &counted_ops;
 	c->storage = config->storage;
-	c->inner = config->origin ? lower_tree_new(config->storage, config->origin)
+	c->inner = config->origin ? lower_tree_new(config->storage, config->origin,
+					    storage_tenant(config->storage, config->tenant))
 				  : mount_lower_late_new(config);
 	if (!c->inner) {
 		free(c);

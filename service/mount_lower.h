@@ -31,6 +31,7 @@ struct mount_lower_config {
 	const struct clock *clock;
 	struct origin *origin; /* NULL: it could not be opened; see mount_lower_late.h */
 	const char *origin_name;
+	const char *tenant; /* whose requests these are */
 	struct mount_fetches *fetches;
 };
 /* Takes its own references; what else the configuration points to outlives it. NULL: no memory. */

@@ -30,6 +30,7 @@ struct late {
 	struct metrics *metrics;
 	const struct clock *clock;
 	char *origin_name;
+	unsigned tenant;
 	struct lock mu;       /* LOCK_RANK_LEAF */
 	struct lower *real;   /* guarded by mu; NULL: the origin is not open yet */
 	uint64_t next_try_ns; /* guarded by mu */
@@ -107,7 +108,7 @@ static struct lower *open_origin(struct late *c)
 
 	if (origins_get(c->storage, c->cfg, c->metrics, c->origin_name, &origin, &e))
 		return NULL; /* told at the start, and to whoever creates a mount */
-	real = lower_tree_new(c->storage, origin);
+	real = lower_tree_new(c->storage, origin, c->tenant);
 	origin_unref(origin);
 	if (!real)
 		return NULL;
@@ -179,6 +180,7 @@ struct lower *mount_lower_late_new(const struct mount_lower_config *config)
 	c->metrics = config->metrics;
 	c->clock = config->clock;
 	c->origin_name = strdup(config->origin_name);
+	c->tenant = storage_tenant(config->storage, config->tenant);
 	lock_init(&c->mu, LOCK_RANK_LEAF);
 	if (!c->origin_name) {
 		late_free(&c->lower);

@@ -87,6 +87,8 @@ struct storage *storage_close(struct storage *st)
 	fetch_fini(st);
 	blob_store_close(st->blobs);
 	tree_index_close(st->index);
+	for (unsigned i = 0; i < st->tenant_count; i++)
+		free(st->tenant[i]);
 	lock_fini(&st->mu);
 	free(st);
 	return NULL;
@@ -130,6 +132,22 @@ int storage_add_origin(struct storage *st, struct origin *origin)
 		return 0;
 	lane_free(lane);
 	return -EEXIST;
+}
+
+/* Number 0 is nobody, so names begin at 1. */
+unsigned storage_tenant(struct storage *st, const char *name)
+{
+	char *copy;
+
+	LOCK_GUARD(&st->mu);
+	for (unsigned i = 0; i < st->tenant_count; i++)
+		if (strcmp(st->tenant[i], name) == 0)
+			return i + 1;
+	copy = st->tenant_count < FAIR_FLOWS_MAX - 1 ? strdup(name) : NULL;
+	if (!copy)
+		return 0;
+	st->tenant[st->tenant_count++] = copy;
+	return st->tenant_count;
 }
 
 struct origin *storage_origin(struct storage *st, const char *name)

@@ -10,7 +10,6 @@
 
 #include "base/cancel.h"
 #include "base/clock.h"
-#include "base/pool.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -65,6 +64,7 @@ static struct fetch *fetch_new(
 		return free(f), NULL;
 	list_init(&f->node);
 	list_init(&f->waiters);
+	list_init(&f->tickets);
 	f->st = st;
 	f->kind = kind;
 	f->oid = *oid;
@@ -74,23 +74,44 @@ static struct fetch *fetch_new(
 	return f;
 }
 
-int fetch_submit_locked(struct fetch *f, bool foreground)
+static bool has_ticket_locked(const struct fetch *f, unsigned tenant, bool foreground)
 {
-	struct pool *pool = foreground ? f->lane->foreground[f->kind] : f->lane->background;
-	int r = pool_submit(pool, fetch_job, f, false);
+	list_for_each (it, &f->tickets) {
+		const struct ticket *t = list_entry(it, struct ticket, of_fetch);
 
+		if (t->item.flow == tenant && (t->foreground || !foreground))
+			return true;
+	}
+	return false;
+}
+
+int fetch_submit_locked(struct fetch *f, unsigned tenant, bool foreground)
+{
+	struct lane_queue *q = foreground ? &f->lane->foreground[f->kind] : &f->lane->background;
+	struct ticket *t;
+	int r;
+
+	if (has_ticket_locked(f, tenant, foreground))
+		return 0;
+	t = calloc(1, sizeof(*t));
+	if (!t)
+		return -ENOMEM;
+	list_init(&t->item.node);
+	t->fetch = f;
+	t->foreground = foreground;
+	r = lane_push_locked(q, tenant, &t->item);
 	if (r < 0)
-		return r;
+		return free(t), r;
+	list_push_back(&f->tickets, &t->of_fetch);
 	f->refs++;
-	f->promoted = f->promoted || foreground;
 	return 0;
 }
 
-/* A new fetch in the table, with its first job. */
-static int start_locked(struct storage *st, struct origin *o, enum fetch_kind kind,
-	const struct oid *oid, bool foreground, struct fetch **ret_fetch)
+/* A new fetch in the table, with its first ticket. */
+static int start_locked(struct storage *st, const struct storage_ask *ask, enum fetch_kind kind,
+	const struct oid *oid, struct fetch **ret_fetch)
 {
-	struct fetch *f = fetch_new(st, o, kind, oid);
+	struct fetch *f = fetch_new(st, ask->origin, kind, oid);
 	int r;
 
 	if (!f)
@@ -98,7 +119,7 @@ static int start_locked(struct storage *st, struct origin *o, enum fetch_kind ki
 	f->refs = 1;
 	f->listed = true;
 	list_push_back(bucket_of(st, kind, oid), &f->node);
-	r = fetch_submit_locked(f, foreground);
+	r = fetch_submit_locked(f, ask->tenant, !ask->background);
 	if (r < 0) {
 		fetch_unlist_locked(f);
 		return r;
@@ -162,16 +183,16 @@ void fetch_cancel_abandoned(struct storage *st, struct list *abandoned)
 	lock_release(&st->mu);
 }
 
-static int join_or_start_locked(struct storage *st, struct origin *o, enum fetch_kind kind,
-	const struct oid *oid, struct fetch **ret_fetch)
+static int join_or_start_locked(struct storage *st, const struct storage_ask *ask,
+	enum fetch_kind kind, const struct oid *oid, struct fetch **ret_fetch)
 {
-	struct fetch *f = find_locked(st, kind, oid, o);
+	struct fetch *f = find_locked(st, kind, oid, ask->origin);
 	int r;
 
 	if (!f)
-		return start_locked(st, o, kind, oid, true, ret_fetch);
-	if (f->state == FETCH_QUEUED && !f->promoted) {
-		r = fetch_submit_locked(f, true);
+		return start_locked(st, ask, kind, oid, ret_fetch);
+	if (f->state == FETCH_QUEUED) {
+		r = fetch_submit_locked(f, ask->tenant, !ask->background);
 		if (r < 0)
 			return r;
 	}
@@ -180,7 +201,7 @@ static int join_or_start_locked(struct storage *st, struct origin *o, enum fetch
 	return 0;
 }
 
-static int admit_locked(struct storage *st, struct origin *o, enum fetch_kind kind,
+static int admit_locked(struct storage *st, const struct storage_ask *ask, enum fetch_kind kind,
 	const struct oid *oid, struct waiter *w)
 {
 	struct fetch *f;
@@ -192,10 +213,11 @@ static int admit_locked(struct storage *st, struct origin *o, enum fetch_kind ki
 		return -EAGAIN;
 	r = deadline_heap_reserve(&st->heap);
 	if (r == 0)
-		r = join_or_start_locked(st, o, kind, oid, &f);
+		r = join_or_start_locked(st, ask, kind, oid, &f);
 	if (r < 0)
 		return r;
 	w->fetch = f;
+	w->tenant = ask->tenant;
 	if (w->deadline_ns > f->deadline_ns)
 		f->deadline_ns = w->deadline_ns;
 	list_push_back(&f->waiters, &w->node);
@@ -205,24 +227,24 @@ static int admit_locked(struct storage *st, struct origin *o, enum fetch_kind ki
 	return 0;
 }
 
-static int request(struct storage *st, struct origin *o, enum fetch_kind kind,
-	const struct oid *oid, const struct waiter *template)
+int storage_ask(struct storage *st, enum storage_kind kind, const struct oid *oid,
+	const struct storage_ask *ask)
 {
 	uint64_t latest_ns = clock_after(&clock_system, DEADLINE_MAX_NS);
 	struct waiter *w;
 	int r;
 
-	if (oid->len != 20 && oid->len != 32)
+	if ((oid->len != 20 && oid->len != 32) || ask->tenant >= FAIR_FLOWS_MAX)
 		return -EINVAL;
 	w = malloc(sizeof(*w));
 	if (!w)
 		return -ENOMEM;
-	*w = *template;
+	*w = (struct waiter){.deadline_ns = ask->deadline_ns, .fn = ask->fn, .arg = ask->arg};
 	list_init(&w->node);
 	if (w->deadline_ns > latest_ns)
 		w->deadline_ns = latest_ns;
 	lock_acquire(&st->mu);
-	r = admit_locked(st, o, kind, oid, w);
+	r = admit_locked(st, ask, (enum fetch_kind)kind, oid, w);
 	lock_release(&st->mu);
 	if (r < 0) {
 		counter_add(st->m[kind].refused, 1);
@@ -234,49 +256,54 @@ static int request(struct storage *st, struct origin *o, enum fetch_kind kind,
 int storage_fetch_tree(struct storage *st, struct origin *o, const struct oid *tree,
 	uint64_t deadline_ns, storage_done fn, void *arg)
 {
-	const struct waiter w = {.deadline_ns = deadline_ns, .fn = fn, .arg = arg};
+	const struct storage_ask ask = {
+		.origin = o, .deadline_ns = deadline_ns, .fn = fn, .arg = arg};
 
-	return request(st, o, FETCH_TREE, tree, &w);
+	return storage_ask(st, STORAGE_TREE, tree, &ask);
 }
 
 int storage_fetch_blob(struct storage *st, struct origin *o, const struct oid *blob,
 	uint64_t deadline_ns, storage_done fn, void *arg)
 {
-	const struct waiter w = {.deadline_ns = deadline_ns, .fn = fn, .arg = arg};
+	const struct storage_ask ask = {
+		.origin = o, .deadline_ns = deadline_ns, .fn = fn, .arg = arg};
 
-	return request(st, o, FETCH_BLOB, blob, &w);
+	return storage_ask(st, STORAGE_BLOB, blob, &ask);
 }
 
 int storage_fetch_digests(struct storage *st, struct origin *o, const struct oid *blob,
 	uint64_t deadline_ns, storage_done fn, void *arg)
 {
-	const struct waiter w = {.deadline_ns = deadline_ns, .fn = fn, .arg = arg};
+	const struct storage_ask ask = {
+		.origin = o, .deadline_ns = deadline_ns, .fn = fn, .arg = arg};
 
-	return request(st, o, FETCH_DIGESTS, blob, &w);
+	return storage_ask(st, STORAGE_DIGESTS, blob, &ask);
 }
 
-static void prefetch(
-	struct storage *st, struct origin *o, enum fetch_kind kind, const struct oid *oid)
+static void prefetch(struct storage *st, const struct storage_ask *ask, enum fetch_kind kind,
+	const struct oid *oid)
 {
 	struct fetch *f;
 
 	if (oid->len != 20 && oid->len != 32)
 		return;
 	LOCK_GUARD(&st->mu);
-	if (st->stopping || find_locked(st, kind, oid, o))
+	if (st->stopping || find_locked(st, kind, oid, ask->origin))
 		return;
-	if (start_locked(st, o, kind, oid, false, &f) < 0)
+	if (start_locked(st, ask, kind, oid, &f) < 0)
 		counter_add(st->m[kind].refused, 1);
 	else
 		f->background = true;
 }
 
-void storage_prefetch_tree(struct storage *st, struct origin *o, const struct oid *tree)
+void storage_prefetch_tree(
+	struct storage *st, struct origin *o, unsigned tenant, const struct oid *tree)
 {
+	const struct storage_ask ask = {.origin = o, .tenant = tenant, .background = true};
 	struct tree_view view;
 
 	if (tree_view_begin(st->index, tree, &view) == 0)
 		tree_view_end(&view);
 	else
-		prefetch(st, o, FETCH_TREE, tree);
+		prefetch(st, &ask, FETCH_TREE, tree);
 }

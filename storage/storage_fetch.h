@@ -5,15 +5,24 @@
  *
  * It is found in the table by (kind, oid, origin) until it is over or nobody wants it. The origin
  * is part of the name because an origin that fails must not fail those who can get the object from
- * another one. References: one by the table, one by each job in a pool. A prefetch that someone
- * comes to wait for gets a second job, in the foreground pool; the first of its jobs that runs does
- * the work, the other finds nothing to do.
+ * another one. References: one by the table, one by each ticket in a queue of the lane. Each tenant
+ * that waits for it has a ticket of its own, and a prefetch that someone comes to wait for gets one
+ * in the foreground; the first of its tickets whose turn it is does the work, the others find
+ * nothing to do.
  *
  * A waiter is ended exactly once: whoever takes it out of its fetch's list and the heap, under
  * `mu`, calls it, after `mu`.
  */
 #pragma once
 #include "storage_internal.h"
+
+/* A place in a queue. */
+struct ticket {
+	struct fair_item item; /* first: an item is its ticket */
+	struct list of_fetch;
+	struct fetch *fetch; /* a reference */
+	bool foreground;
+};
 
 struct fetch {
 	struct list node; /* in its bucket; in a list of the abandoned; or in none */
@@ -29,15 +38,17 @@ struct fetch {
 	unsigned refs;
 	bool listed;          /* in the table */
 	bool background;      /* goes on without waiters */
-	bool promoted;        /* has a job in the foreground pool */
 	uint64_t deadline_ns; /* the latest of its waiters */
 	struct list waiters;
+	struct list tickets;
+	struct counter bytes; /* that have come from the origin */
 };
 
-/* A pool's job; `arg` is the fetch, with a reference. storage_job.c */
-void fetch_job(void *arg);
-/* One more job. -EAGAIN: the queue is full. */
-int fetch_submit_locked(struct fetch *f, bool foreground);
+/* Its turn has come: does the work unless that is done, ends the ticket. Returns the bytes that
+ * came. Called without the lock. storage_job.c */
+uint64_t fetch_run(struct ticket *t);
+/* A ticket of `tenant`, unless it has one there. -EAGAIN: the queue is full. */
+int fetch_submit_locked(struct fetch *f, unsigned tenant, bool foreground);
 void fetch_unref_locked(struct fetch *f);
 /* Out of the table: no one can join it any more. */
 void fetch_unlist_locked(struct fetch *f);

@@ -3,23 +3,28 @@
  * What the storage_*.c files share: the storage, its lanes, and those who wait for a fetch.
  *
  *	waiter ─┐                     lane of the origin
- *	waiter ─┼─► fetch ─► pool of its kind or background pool ─► origin ─► index or blob store
- *	waiter ─┘
- *	   ▲
- *	   └─── reaper: ends waiters whose deadline has come, whatever their fetch is doing
+ *	waiter ─┼─► fetch ─► queue of its kind, or for the background ─► origin ─► index or blob
+ *store waiter ─┘            (tenants take turns) ▲ └─── reaper: ends waiters whose deadline has
+ *come, whatever their fetch is doing
  */
 #pragma once
 #include "base/list.h"
 #include "base/lock.h"
 #include "base/metrics.h"
 #include "storage/storage.h"
+#include "storage_fair.h"
 
 #include <pthread.h>
 
 struct pool;
 struct fetch;
 
-enum fetch_kind { FETCH_TREE, FETCH_BLOB, FETCH_DIGESTS, FETCH_KIND_COUNT };
+enum fetch_kind {
+	FETCH_TREE = STORAGE_TREE,
+	FETCH_BLOB = STORAGE_BLOB,
+	FETCH_DIGESTS = STORAGE_DIGESTS,
+	FETCH_KIND_COUNT
+};
 /* QUEUED → RUNNING → OVER. RUNNING → QUEUED if it ran out of time but someone has more.
  * QUEUED → OVER if all who waited have gone. */
 enum fetch_state { FETCH_QUEUED, FETCH_RUNNING, FETCH_OVER };
@@ -30,6 +35,7 @@ struct waiter {
 	struct fetch *fetch;
 	size_t heap_index;
 	uint64_t deadline_ns;
+	unsigned tenant;
 	int result;
 	storage_done fn;
 	void *arg;
@@ -46,13 +52,22 @@ void deadline_heap_remove(struct deadline_heap *h, struct waiter *w);
 struct waiter *deadline_heap_first(const struct deadline_heap *h);
 void deadline_heap_fini(struct deadline_heap *h);
 
-/* What an origin works through: a stuck origin stops only its own lane. Const once it is in the
- * list. */
+/* A queue and the threads that work through it. */
+struct lane_queue {
+	struct lane *lane;      /* const */
+	struct pool *pool;      /* const */
+	unsigned workers_max;   /* const */
+	unsigned workers;       /* jobs in the pool; guarded by st->mu */
+	struct fair_queue fair; /* guarded by st->mu */
+};
+
+/* What an origin works through: a stuck origin stops only its own lane. */
 struct lane {
 	struct list node;
+	struct storage *st;
 	struct origin *origin; /* owned; NULL: the lane of origins that were never added */
-	struct pool *foreground[FETCH_KIND_COUNT];
-	struct pool *background;
+	struct lane_queue foreground[FETCH_KIND_COUNT];
+	struct lane_queue background;
 };
 
 struct fetch_metrics {
@@ -74,13 +89,15 @@ struct storage {
 	struct tree_index *index;
 	struct blob_store *blobs;
 	unsigned fetch_threads;
-	struct lock mu;            /* LOCK_RANK_STORAGE */
-	struct list lanes;         /* guarded by mu; only grows */
-	struct lane *stray;        /* const after open */
-	struct list *bucket;       /* fetches by kind, oid, origin; guarded by mu, as they are */
-	struct deadline_heap heap; /* guarded by mu; its size is the number of waiters */
-	bool stopping;             /* guarded by mu */
-	bool reaper_started;       /* const after open */
+	struct lock mu;               /* LOCK_RANK_STORAGE */
+	struct list lanes;            /* guarded by mu; only grows */
+	struct lane *stray;           /* const after open */
+	struct list *bucket;          /* fetches by kind, oid, origin; guarded by mu, as they are */
+	struct deadline_heap heap;    /* guarded by mu; its size is the number of waiters */
+	bool stopping;                /* guarded by mu */
+	char *tenant[FAIR_FLOWS_MAX]; /* names, by number; guarded by mu */
+	unsigned tenant_count;
+	bool reaper_started; /* const after open */
 	struct cond reaper_wake;
 	pthread_t reaper;
 	struct fetch_metrics m[FETCH_KIND_COUNT];
@@ -90,6 +107,8 @@ struct storage {
 int lane_new(struct lane **ret_lane, struct storage *st, struct origin *origin);
 struct lane *lane_free(struct lane *lane); /* waits for its jobs */
 struct lane *lane_of_locked(struct storage *st, const struct origin *origin);
+/* Queue a ticket of `tenant`. -EAGAIN: the queue is full. */
+int lane_push_locked(struct lane_queue *q, unsigned tenant, struct fair_item *ticket);
 
 /* storage_reaper.c */
 int fetch_start(struct storage *st);

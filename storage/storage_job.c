@@ -55,9 +55,42 @@ static int run_tree(struct fetch *f, uint64_t deadline_ns)
 	return r;
 }
 
+/* The origin as the blob store asks it, with what comes counted. */
+struct counting_sink {
+	struct blob_sink sink; /* first: the sink is this */
+	struct blob_sink *to;
+	struct fetch *f;
+};
+
+static int counting_begin(struct blob_sink *s, uint64_t size)
+{
+	struct counting_sink *counting = (struct counting_sink *)s;
+
+	return counting->to->begin(counting->to, size);
+}
+
+static int counting_write(struct blob_sink *s, const void *data, size_t len)
+{
+	struct counting_sink *counting = (struct counting_sink *)s;
+
+	counter_add(&counting->f->bytes, len);
+	return counting->to->write(counting->to, data, len);
+}
+
+static int produce_counted(void *arg, const struct oid *oid, struct blob_sink *sink,
+	const struct cancel *cancel, uint64_t deadline_ns)
+{
+	struct fetch *f = arg;
+	struct blob_source origin = origin_blob_source(f->origin);
+	struct counting_sink counting = {
+		.sink = {.begin = counting_begin, .write = counting_write}, .to = sink, .f = f};
+
+	return origin.produce(origin.arg, oid, &counting.sink, cancel, deadline_ns);
+}
+
 static int run_blob(struct fetch *f, uint64_t deadline_ns)
 {
-	struct blob_source source = origin_blob_source(f->origin);
+	const struct blob_source source = {.produce = produce_counted, .arg = f};
 	int r = blob_fetch(f->st->blobs, &f->oid, &source, f->cancel, deadline_ns);
 
 	/* The blob store joins fetches of one oid from all origins: we may have joined one that
@@ -164,6 +197,11 @@ static uint64_t latest_deadline_locked(const struct fetch *f)
 		       : f->deadline_ns;
 }
 
+static unsigned first_tenant_locked(const struct fetch *f)
+{
+	return list_entry(f->waiters.next, struct waiter, node)->tenant;
+}
+
 /* It ran out of the time that it was started with, but someone who joined later has more. */
 static bool rerun_locked(struct fetch *f, int result, uint64_t ran_until_ns)
 {
@@ -172,7 +210,7 @@ static bool rerun_locked(struct fetch *f, int result, uint64_t ran_until_ns)
 	if (f->deadline_ns <= ran_until_ns || clock_mono_ns(&clock_system) < ran_until_ns)
 		return false;
 	f->state = FETCH_QUEUED;
-	if (fetch_submit_locked(f, true) < 0) {
+	if (fetch_submit_locked(f, first_tenant_locked(f), true) < 0) {
 		f->state = FETCH_RUNNING;
 		return false;
 	}
@@ -180,40 +218,59 @@ static bool rerun_locked(struct fetch *f, int result, uint64_t ran_until_ns)
 	return true;
 }
 
-void fetch_job(void *arg)
+/* False: the work was done, or given up, when another ticket of it came up. */
+static bool begin_locked(struct ticket *t, uint64_t *ret_deadline_ns)
 {
-	struct fetch *f = arg;
+	struct fetch *f = t->fetch;
+
+	list_remove(&t->of_fetch);
+	if (f->state != FETCH_QUEUED)
+		return false;
+	f->state = FETCH_RUNNING;
+	*ret_deadline_ns = latest_deadline_locked(f);
+	gauge_add(f->st->m[f->kind].queued, -1);
+	gauge_add(f->st->m[f->kind].running, 1);
+	return true;
+}
+
+static void end_locked(struct fetch *f, int result, uint64_t ran_until_ns, struct list *ended)
+{
+	struct fetch_metrics *m = &f->st->m[f->kind];
+
+	gauge_add(m->running, -1);
+	if (rerun_locked(f, result, ran_until_ns))
+		return;
+	f->state = FETCH_OVER;
+	fetch_take_all_locked(f, result, ended);
+	fetch_unlist_locked(f);
+	if (result == 0) {
+		counter_add(m->done, 1);
+		histogram_observe(m->seconds, clock_mono_ns(&clock_system) - f->asked_ns);
+	}
+}
+
+uint64_t fetch_run(struct ticket *t)
+{
+	struct fetch *f = t->fetch;
 	struct storage *st = f->st;
-	struct fetch_metrics *m = &st->m[f->kind];
-	uint64_t deadline_ns;
+	uint64_t deadline_ns = 0, bytes = 0;
 	struct list ended;
+	bool begun;
 	int r;
 
 	list_init(&ended);
 	lock_acquire(&st->mu);
-	if (f->state != FETCH_QUEUED) {
-		fetch_unref_locked(f);
-		lock_release(&st->mu);
-		return;
-	}
-	f->state = FETCH_RUNNING;
-	deadline_ns = latest_deadline_locked(f);
+	begun = begin_locked(t, &deadline_ns);
 	lock_release(&st->mu);
-	gauge_add(m->queued, -1);
-	gauge_add(m->running, 1);
-	r = fetch_result(run(f, deadline_ns));
-	gauge_add(m->running, -1);
+	r = begun ? fetch_result(run(f, deadline_ns)) : 0;
 	lock_acquire(&st->mu);
-	if (!rerun_locked(f, r, deadline_ns)) {
-		f->state = FETCH_OVER;
-		fetch_take_all_locked(f, r, &ended);
-		fetch_unlist_locked(f);
-		if (r == 0) {
-			counter_add(m->done, 1);
-			histogram_observe(m->seconds, clock_mono_ns(&clock_system) - f->asked_ns);
-		}
+	if (begun) {
+		bytes = counter_get(&f->bytes);
+		end_locked(f, r, deadline_ns, &ended);
 	}
 	fetch_unref_locked(f);
 	lock_release(&st->mu);
 	fetch_call_ended(&ended);
+	free(t);
+	return bytes;
 }

@@ -45,6 +45,6 @@ struct lower {
 	const struct lower_ops *ops;
 };
 
-/* Over the storage and one origin; takes a reference on the origin. NULL: no memory. Freed by
- * ops->free. */
-struct lower *lower_tree_new(struct storage *st, struct origin *o);
+/* Over the storage and one origin, for a tenant (storage_tenant; 0: nobody in particular); takes a
+ * reference on the origin. NULL: no memory. Freed by ops->free. */
+struct lower *lower_tree_new(struct storage *st, struct origin *o, unsigned tenant);

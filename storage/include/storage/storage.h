@@ -25,8 +25,9 @@ struct storage_config {
 	const char *data_dir; /* uses data_dir/index and data_dir/blobs */
 	uint64_t memory_bytes;
 	uint64_t disk_bytes;
-	unsigned fetch_threads;    /* per origin: so many each for trees, blobs, digests; half for
-				      prefetches. 0 = 4 */
+	unsigned fetch_threads;    /* of one tenant at one origin: so many each for trees, blobs,
+				      digests; half for prefetches. All tenants together have twice
+				      as many; an origin beyond a network four times. 0 = 4 */
 	uint64_t index_map_bytes;  /* 0 = 64 GiB of address space */
 	const struct clock *clock; /* for ages in the blob store */
 	struct metrics *metrics;
@@ -63,11 +64,28 @@ int storage_tree_view(struct storage *st, const struct oid *tree, struct tree_vi
 ssize_t storage_blob_read(
 	struct storage *st, const struct oid *blob, void *buf, size_t len, uint64_t offset);
 
+/* For whom: requests of different tenants take turns at an origin, and none can use up its threads
+ * or its queue. A number for `storage_ask`; 0 is nobody in particular, and who has no place in the
+ * table (256) shares that one. */
+unsigned storage_tenant(struct storage *st, const char *name);
+
 /* Ask for what is missing. If this returns 0, `fn` is called exactly once (perhaps before it
  * returns); otherwise never. result: 0 (now local), or -EIO, -ETIMEDOUT, -EHOSTUNREACH, -ECANCELED,
  * -ENOSPC; never -ENOENT: an object that a verified tree names and the origin does not have is
  * -EIO. -EAGAIN from the call itself: too many fetches are queued. Foreground ones go first. */
 typedef void (*storage_done)(void *arg, int result);
+enum storage_kind { STORAGE_TREE, STORAGE_BLOB, STORAGE_DIGESTS };
+struct storage_ask {
+	struct origin *origin;
+	unsigned tenant;
+	bool background; /* after all foreground work of the origin */
+	uint64_t deadline_ns;
+	storage_done fn;
+	void *arg;
+};
+int storage_ask(struct storage *st, enum storage_kind kind, const struct oid *oid,
+	const struct storage_ask *ask);
+/* The same in the foreground, for nobody in particular. */
 int storage_fetch_tree(struct storage *st, struct origin *o, const struct oid *tree,
 	uint64_t deadline_ns, storage_done fn, void *arg);
 int storage_fetch_blob(struct storage *st, struct origin *o, const struct oid *blob,
@@ -77,4 +95,5 @@ int storage_fetch_blob(struct storage *st, struct origin *o, const struct oid *b
 int storage_fetch_digests(struct storage *st, struct origin *o, const struct oid *blob,
 	uint64_t deadline_ns, storage_done fn, void *arg);
 /* Hint: fetch in the background, after all foreground work; dropped when the queue is full. */
-void storage_prefetch_tree(struct storage *st, struct origin *o, const struct oid *tree);
+void storage_prefetch_tree(
+	struct storage *st, struct origin *o, unsigned tenant, const struct oid *tree);

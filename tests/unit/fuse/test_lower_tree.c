@@ -48,7 +48,7 @@ static void open_storage(struct fixture *f)
 	if (origin_open(&f->origin, &origin, &e) < 0 || storage_open(&f->st, &config, &e) < 0 ||
 		storage_resolve(f->st, f->origin, "main", deadline, &f->rev, &e) < 0)
 		fail_msg("%s", err_message(&e));
-	f->lower = lower_tree_new(f->st, f->origin);
+	f->lower = lower_tree_new(f->st, f->origin, 0);
 	assert_non_null(f->lower);
 }
 

@@ -68,6 +68,7 @@ static void open_world(struct world *w)
 		.cfg = &w->cfg,
 		.clock = &w->clock.clock,
 		.origin_name = "main",
+		.tenant = "default",
 	};
 	w->lower = mount_lower_late_new(&lower);
 	assert_non_null(w->lower);

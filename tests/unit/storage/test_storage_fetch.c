@@ -159,7 +159,7 @@ static void test_close_ends_every_wait_once(void **state)
 		oid.bytes[0] = (uint8_t)i;
 		ask(w, &oid, 20000, &t);
 		ask_tree(w, &oid, 20000, &t);
-		storage_prefetch_tree(w->st, w->origin, &w->rev.root);
+		storage_prefetch_tree(w->st, w->origin, 0, &w->rev.root);
 	}
 	w->st = storage_close(w->st);
 	assert_int_equal(t.count, 100);
@@ -239,13 +239,105 @@ static void test_foreground_passes_prefetch(void **state)
 	w->plan.delay_ns = 20 * NS_PER_MS;
 	for (unsigned i = 0; i < 1000; i++) { /* 20 s of work */
 		memcpy(nowhere.bytes, &i, sizeof(i));
-		storage_prefetch_tree(w->st, w->origin, &nowhere);
+		storage_prefetch_tree(w->st, w->origin, 0, &nowhere);
 	}
-	storage_prefetch_tree(w->st, w->origin, &w->rev.root);
+	storage_prefetch_tree(w->st, w->origin, 0, &w->rev.root);
 	ask_tree(w, &w->rev.root, 10000, &t);
 	tally_wait(&t, 1);
 	assert_int_equal(t.last, 0);
 	tally_fini(&t);
+}
+
+static void ask_for(struct world *w, const char *tenant, const struct oid *oid, struct tally *t)
+{
+	const struct storage_ask how = {.origin = w->origin,
+		.tenant = storage_tenant(w->st, tenant),
+		.deadline_ns = in_ms(60000),
+		.fn = tally_note,
+		.arg = t};
+
+	assert_int_equal(storage_ask(w->st, STORAGE_BLOB, oid, &how), 0);
+}
+
+/* One tenant asks a slow origin for 2,000 things, another for one, which the first may want too. */
+static void test_a_flooding_tenant_does_not_hold_up_another(void **state)
+{
+	struct world *w = *state;
+	struct oid wanted = world_oid(w, "main:README"), nowhere = wanted;
+	struct tally flood, good;
+
+	tally_init(&flood);
+	tally_init(&good);
+	w->plan.delay_ns = 50 * NS_PER_MS;
+	for (unsigned i = 0; i < 2000; i++) { /* 50 s of work for two threads */
+		memcpy(nowhere.bytes, &i, sizeof(i));
+		ask_for(w, "noisy", &nowhere, &flood);
+	}
+	ask_for(w, "noisy", &wanted, &flood); /* in the queue already, at its very end */
+	ask_for(w, "quiet", &wanted, &good);
+	tally_wait(&good, 1);
+	assert_int_equal(good.last, 0);
+	assert_true(flood.count < 100);
+	w->st = storage_close(w->st);
+	assert_int_equal(flood.count, 2001);
+	tally_fini(&flood);
+	tally_fini(&good);
+}
+
+/* All threads that one tenant may have are stuck in an origin that hangs for these objects. */
+static void test_a_stuck_tenant_does_not_hold_up_another(void **state)
+{
+	struct world *w = *state;
+	struct oid wanted = world_oid(w, "main:README"), nowhere = wanted;
+	struct tally stuck, good;
+
+	tally_init(&stuck);
+	tally_init(&good);
+	w->plan.hang = true;
+	for (unsigned i = 0; i < 20; i++) {
+		nowhere.bytes[19] = (uint8_t)i;
+		ask_for(w, "noisy", &nowhere, &stuck);
+	}
+	while (w->plan.calls < 2)
+		sched_yield();
+	w->plan.hang = false;
+	ask_for(w, "quiet", &wanted, &good);
+	tally_wait(&good, 1);
+	assert_int_equal(good.last, 0);
+	assert_int_equal(w->plan.calls, 3); /* two hang, and no third of the noisy one came */
+	assert_int_equal(stuck.count, 0);
+	w->st = storage_close(w->st);
+	assert_int_equal(stuck.count, 20);
+	tally_fini(&stuck);
+	tally_fini(&good);
+}
+
+/* No prefetch begins while a foreground request waits for a thread. */
+static void test_prefetch_waits_for_the_foreground(void **state)
+{
+	struct world *w = *state;
+	struct oid nowhere = w->rev.root;
+	struct tally front, back;
+	const struct storage_ask how = {.origin = w->origin,
+		.background = true,
+		.deadline_ns = in_ms(60000),
+		.fn = tally_note,
+		.arg = &back};
+
+	tally_init(&front);
+	tally_init(&back);
+	w->plan.delay_ns = 20 * NS_PER_MS;
+	for (unsigned i = 0; i < 40; i++) {
+		nowhere.bytes[19] = (uint8_t)i;
+		ask(w, &nowhere, 60000, &front);
+	}
+	nowhere.bytes[18] ^= 1;
+	assert_int_equal(storage_ask(w->st, STORAGE_BLOB, &nowhere, &how), 0);
+	tally_wait(&back, 1);
+	assert_true(front.count >= 36); /* all but those that were running when it began */
+	tally_wait(&front, 40);
+	tally_fini(&front);
+	tally_fini(&back);
 }
 
 /* All blob threads are stuck for long: a directory comes all the same. */
@@ -281,7 +373,7 @@ static void test_prefetch_makes_it_local(void **state)
 	struct tree_view view;
 	int r;
 
-	storage_prefetch_tree(w->st, w->origin, &w->rev.root);
+	storage_prefetch_tree(w->st, w->origin, 0, &w->rev.root);
 	while ((r = storage_tree_view(w->st, &w->rev.root, &view)) == -EAGAIN &&
 		clock_mono_ns(&clock_system) < give_up_ns)
 		sched_yield();
@@ -316,7 +408,7 @@ static void *asker_main(void *arg)
 			    &a->tally) == 0)
 			a->taken++;
 		if (i % 10 == 0)
-			storage_prefetch_tree(st, a->w->origin, &a->trees[n]);
+			storage_prefetch_tree(st, a->w->origin, 0, &a->trees[n]);
 	}
 	return NULL;
 }
@@ -421,7 +513,7 @@ static void test_bad_ids_are_refused(void **state)
 		storage_fetch_tree(w->st, w->origin, &none, in_ms(100), tally_note, &t), -EINVAL);
 	assert_int_equal(
 		storage_fetch_blob(w->st, w->origin, &none, in_ms(100), tally_note, &t), -EINVAL);
-	storage_prefetch_tree(w->st, w->origin, &none);
+	storage_prefetch_tree(w->st, w->origin, 0, &none);
 	assert_int_equal(t.count, 0);
 	tally_fini(&t);
 }
@@ -438,6 +530,9 @@ int main(void)
 		T(test_too_many_are_refused),
 		T(test_a_hanging_origin_hurts_only_itself),
 		T(test_foreground_passes_prefetch),
+		T(test_a_flooding_tenant_does_not_hold_up_another),
+		T(test_a_stuck_tenant_does_not_hold_up_another),
+		T(test_prefetch_waits_for_the_foreground),
 		T(test_blobs_do_not_hold_up_directories),
 		T(test_prefetch_makes_it_local),
 		T(test_digests_are_computed_once),
