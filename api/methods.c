@@ -33,6 +33,8 @@ const struct rpc_method rpc_methods[] = {
 		rpc_update_mount, RPC_WORK, RPC_UNARY, RPC_TENANT, SHORT_MAX_S},
 	{"/coppice.v1.MountService/WatchMounts", &coppice__v1__watch_mounts_request__descriptor,
 		rpc_watch_mounts, RPC_WORK, RPC_SERVER_STREAM, RPC_TENANT, 0},
+	{"/coppice.v1.NodeService/Drain", &coppice__v1__drain_request__descriptor, rpc_drain,
+		RPC_WORK, RPC_UNARY, RPC_ADMIN, SHORT_MAX_S},
 	{"/coppice.v1.NodeService/GetCacheStats", &coppice__v1__get_cache_stats_request__descriptor,
 		rpc_get_cache_stats, RPC_WORK, RPC_UNARY, RPC_ADMIN, SHORT_MAX_S},
 	{"/coppice.v1.NodeService/GetNode", &coppice__v1__get_node_request__descriptor,

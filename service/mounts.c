@@ -369,7 +369,7 @@ struct mounts *mounts_close(struct mounts *m)
 {
 	if (!m)
 		return NULL;
-	mounts_drain(m);
+	mounts_drain(m, true);
 	mount_reaper_stop(m);
 	pool_free(m->deleters);
 	detach_all(m);
@@ -393,8 +393,8 @@ struct mounts *mounts_close(struct mounts *m)
 	return NULL;
 }
 
-void mounts_drain(struct mounts *m)
+void mounts_drain(struct mounts *m, bool on)
 {
 	LOCK_GUARD(&m->mu);
-	m->draining = true;
+	m->draining = on;
 }
