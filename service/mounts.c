@@ -45,6 +45,7 @@ struct mount *mount_new(struct mounts *m, struct mount_record *rec)
 	mt->registry = m;
 	mt->refs = 1;
 	list_init(&mt->link);
+	list_init(&mt->uses);
 	cond_init(&mt->changed);
 	sm_init(&mt->sm, &mount_sm_table, rec->state);
 	mt->rec = *rec;
