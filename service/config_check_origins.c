@@ -35,17 +35,38 @@ static void check_url(const struct cfg_origin *origin, const char *field, struct
 	cfg_mistake(r, field, "must be the absolute path of a repository, or file:///path");
 }
 
+static void check_mega(const struct cfg_origin *origin, const char *prefix, struct cfg_report *r)
+{
+	char field[96];
+
+	(void)snprintf(field, sizeof(field), "%s.url", prefix);
+	if (!origin->url)
+		return;
+	if (!has_scheme(origin->url, "http") && !has_scheme(origin->url, "https"))
+		cfg_mistake(r, field, /* not shown: it might hold a password */
+			"must begin with http:// or https://, as in http://mega.example.org:8000");
+	else if (strchr(origin->url, '@'))
+		cfg_mistake(r, field,
+			"must not hold a user or password; put them into auth: with files");
+	(void)snprintf(field, sizeof(field), "%s.mode", prefix);
+	if (origin->mode)
+		cfg_mistake(r, field, "is for Git repositories; take it out");
+	(void)snprintf(field, sizeof(field), "%s.refresh", prefix);
+	if (origin->refresh_ns)
+		cfg_mistake(r, field, "is for Git repositories; a Mega server is always asked");
+}
+
 static void check_type(const struct cfg_origin *origin, const char *prefix, struct cfg_report *r)
 {
 	char field[96];
 
 	(void)snprintf(field, sizeof(field), "%s.type", prefix);
 	if (strcmp(origin->type, "mega") == 0) {
-		cfg_mistake(r, field, "mega is not supported by this version; known: git");
+		check_mega(origin, prefix, r);
 		return;
 	}
 	if (strcmp(origin->type, "git") != 0) {
-		cfg_mistake(r, field, "unknown type \"%.40s\"; known: git", origin->type);
+		cfg_mistake(r, field, "unknown type \"%.40s\"; known: git, mega", origin->type);
 		return;
 	}
 	if (origin->url) {

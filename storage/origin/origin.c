@@ -21,7 +21,7 @@
 #define URL_MAX_BYTES  4096
 #define REVISION_MAX   1024
 
-static const struct origin_ops *const types[] = {&origin_git_ops};
+static const struct origin_ops *const types[] = {&origin_git_ops, &origin_mega_ops};
 #define TYPE_COUNT (sizeof(types) / sizeof(types[0]))
 
 enum op { OP_RESOLVE, OP_TREE, OP_BLOB, OP_PREPARE, OP_COUNT };

@@ -75,7 +75,7 @@ def wait_until(condition, seconds, what, pause=0.02):
 
 class Node:
     def __init__(self, origins=None, tenants=None, extra='', keeper=False, limit=280, listen=(), http=''):
-        """origins: {name: url}; tenants: YAML lines of the list; extra: more YAML; limit: seconds until the watchdog bites; listen:
+        """origins: {name: url of a Git repository, or the keys of the origin}; tenants: YAML lines of the list; extra: more YAML; limit: seconds until the watchdog bites; listen:
         more addresses of grpc; http: where it listens."""
         self.base = tempfile.mkdtemp(prefix='cop-', dir=os.environ.get('COPPICE_TEST_DIR', '/var/tmp'))
         os.chmod(self.base, 0o755)  # other users' processes go through it to the socket and the mounts
@@ -106,7 +106,9 @@ class Node:
                  f'http: {{listen: "{self.http}"}}']
         if self.origins:
             lines.append('origins:')
-            lines += [f'  - {{name: {name}, type: git, url: {json.dumps(url)}}}' for name, url in self.origins.items()]
+            for name, origin in self.origins.items():
+                keys = origin if isinstance(origin, dict) else {'type': 'git', 'url': origin}
+                lines.append('  - ' + json.dumps({'name': name, **keys}))  # JSON is YAML
         if self.tenants:
             lines += ['tenants:', self.tenants.rstrip('\n')]
         with open(self.config, 'w', encoding='utf-8') as f:

@@ -40,7 +40,7 @@ struct origin_net {
 	const char *cert_file, *key_file; /* PEM; both or none */
 	const char *proxy;                /* a URL; "none"; NULL: as the environment says */
 	uint64_t connect_timeout_ns;      /* 0 = 10 s */
-	uint64_t timeout_ns;              /* of one request; 0 = 60 s */
+	uint64_t timeout_ns;              /* of silence in one request; 0 = 15 s */
 	unsigned max_requests;            /* at one time; 0 = 32 */
 };
 

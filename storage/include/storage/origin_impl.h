@@ -25,6 +25,7 @@ struct origin_ops {
 };
 
 extern const struct origin_ops origin_git_ops;
+extern const struct origin_ops origin_mega_ops;
 
 /* An origin over hooks that are not in the registry; takes over `impl` on success. Name, url and
  * metrics as in the config. */

@@ -113,6 +113,15 @@ static const char full[] = "data_dir: /d\n"
 			   "origins:\n"
 			   "  - {name: a, type: git, url: /srv/a}\n"
 			   "  - {name: b, type: git, url: \"file:///srv/b \\\"q\\\"\"}\n"
+			   "  - name: m\n"
+			   "    type: mega\n"
+			   "    url: \"https://m:8\"\n"
+			   "    auth: {username: u, password_file: /p}\n"
+			   "    tls: {ca: /ca, cert: /c, key: /k}\n"
+			   "    proxy: none\n"
+			   "    connect_timeout: 3s\n"
+			   "    timeout: 7s\n"
+			   "    max_requests: 5\n"
 			   "tenants:\n"
 			   "  - name: t\n"
 			   "    admin: true\n"
@@ -123,6 +132,20 @@ static const char full[] = "data_dir: /d\n"
 			   "  - {name: u}\n"
 			   "log: {level: warn, format: json}\n";
 
+static void check_remote(const struct cfg_origin *o)
+{
+	assert_string_equal(o->username, "u");
+	assert_string_equal(o->password_file, "/p");
+	assert_null(o->token_file);
+	assert_string_equal(o->tls_ca, "/ca");
+	assert_string_equal(o->tls_cert, "/c");
+	assert_string_equal(o->tls_key, "/k");
+	assert_string_equal(o->proxy, "none");
+	assert_int_equal(o->connect_timeout_ns, UINT64_C(3000000000));
+	assert_int_equal(o->timeout_ns, UINT64_C(7000000000));
+	assert_int_equal(o->max_requests, 5);
+}
+
 static void check_full(const struct cfg *cfg)
 {
 	const struct cfg_tenant *t = &cfg->tenants[0];
@@ -131,8 +154,9 @@ static void check_full(const struct cfg *cfg)
 	assert_string_equal(cfg->http_listen, "");
 	assert_int_equal(cfg->grpc_listen_count, 3);
 	assert_int_equal(cfg->cache_disk, UINT64_C(5) << 30);
-	assert_int_equal(cfg->origin_count, 2);
+	assert_int_equal(cfg->origin_count, 3);
 	assert_string_equal(cfg->origins[1].url, "file:///srv/b \"q\"");
+	check_remote(&cfg->origins[2]);
 	assert_int_equal(cfg->tenant_count, 2);
 	assert_true(t->admin);
 	assert_int_equal(t->bytes, UINT64_C(1) << 30);
@@ -271,9 +295,15 @@ static const struct bad bad_meaning[] = {
 	{"cache: {memory: 1}\n", 1, "cache.memory: must be at least 1MiB"},
 	{"workers: 65\n", 1, "workers: 65 is more than 64"},
 	{"origins: [{name: x, type: svn, url: /x}]\n", 1,
-		"origins[0].type: unknown type \"svn\"; known: git"},
-	{"origins: [{name: x, type: mega, url: \"http://m\"}]\n", 1,
-		"origins[0].type: mega is not supported by this version"},
+		"origins[0].type: unknown type \"svn\"; known: git, mega"},
+	{"origins: [{name: x, type: mega, url: \"mega.example.org:8000\"}]\n", 1,
+		"origins[0].url: must begin with http:// or https://"},
+	{"origins: [{name: x, type: mega, url: \"http://me:secret@m\"}]\n", 1,
+		"origins[0].url: must not hold a user"},
+	{"origins: [{name: x, type: mega, url: \"http://m\", mode: mirror}]\n", 1,
+		"origins[0].mode: is for Git"},
+	{"origins: [{name: x, type: mega, url: \"http://m\", refresh: 5s}]\n", 1,
+		"origins[0].refresh: is for Git"},
 	{"origins: [{name: x, type: git, url: \"https://h/r\"}]\n", 1,
 		"origins[0].url: https:// is not supported by this version"},
 	{"origins: [{name: x, type: git, url: r}]\n", 1,

@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The `mega` origin: what origin_mega.c (opening, contents), mega_resolve.c (revisions),
+ * mega_tree.c (directories) and mega_sizes.c (sizes) share.
+ */
+#pragma once
+#include "base/buf.h"
+#include "base/lock.h"
+#include "base/metrics.h"
+#include "origin/http.h"
+#include "origin/mega_json.h"
+#include "origin/mega_memory.h"
+#include "storage/origin_impl.h"
+
+struct mega {
+	char *name, *url; /* const after open, as all but the last */
+	struct http_client *http;
+	struct mega_memory *memory;
+	struct counter *drift, *lies; /* NULL without metrics */
+	struct lock lock;
+	uint64_t told_ns; /* guarded by lock: when drift was last logged */
+};
+
+/* How a caller waits. */
+struct mega_wait {
+	const struct cancel *cancel;
+	uint64_t deadline_ns;
+};
+
+/* One GET, its body into `ret` (to be freed whatever comes). Results as of http_finish. */
+int mega_get(
+	struct mega *m, const char *url, const struct mega_wait *wait, struct http_answer *ret);
+
+/* The URLs that are asked; of an empty text there is no memory (buf_error). */
+void mega_url_listing(struct buf *out, const struct mega *m, const struct mega_place *place);
+/* `tree` NULL: the head's, whatever it is. */
+void mega_url_tree(struct buf *out, const struct mega *m, const char *path, const struct oid *tree);
+void mega_url_blob(struct buf *out, const struct mega *m, const struct oid *blob);
+
+/* mega_tree.c: the tree object at a place, `want` if it is known what it must be, into `out`; what
+ * comes is verified. */
+int mega_fetch_tree(struct mega *m, const struct mega_place *place, const struct oid *want,
+	const struct mega_wait *wait, struct buf *out);
+/* mega_sizes.c: sizes of blobs, known or asked for, side by side; none oids are left out. */
+int mega_fetch_sizes(struct mega *m, const struct oid *blobs, size_t count,
+	const struct mega_wait *wait, uint64_t *ret_sizes, struct mega_facts *facts);
+
+int mega_resolve(void *impl, const char *revision, uint64_t deadline_ns,
+	struct origin_revision *ret, struct err *e);
+int mega_read_tree(void *impl, const struct oid *tree, struct tree_builder *builder,
+	const struct cancel *cancel, uint64_t deadline_ns);
