@@ -29,7 +29,10 @@ static Coppice__V1__CacheTier *codec_tier(const struct blob_tier_stats *in, stru
 	out->evicted_bytes = in->evicted_bytes;
 	out->errors = in->errors;
 	out->pinned = in->pinned;
-	return out->name ? out : NULL;
+	out->drops = in->drops;
+	out->state = codec_text(in->state, a);
+	out->reason = codec_text(in->reason, a);
+	return out->name && out->state && out->reason ? out : NULL;
 }
 
 Coppice__V1__CacheStats *codec_cache_stats(

@@ -131,15 +131,6 @@ static void check_later_features(const struct cfg *cfg, struct cfg_report *r)
 	if (cfg->tls_cert || cfg->tls_key || cfg->tls_client_ca)
 		cfg_mistake(r, "grpc.tls",
 			"not supported by this version; use a unix socket or a loopback address");
-	if (!cfg->redis_url && !cfg->redis_ttl_ns)
-		return;
-	if (!cfg->redis_url)
-		cfg_mistake(r, "cache.redis.url", "is missing");
-	else if (strncmp(cfg->redis_url, "redis://", 8) != 0 &&
-		 strncmp(cfg->redis_url, "rediss://", 9) != 0)
-		cfg_mistake(r, "cache.redis.url", "\"%.60s\" is neither redis:// nor rediss://",
-			cfg->redis_url);
-	cfg_mistake(r, "cache.redis", "not supported by this version; take it out");
 }
 
 void cfg_check(struct cfg *cfg, struct cfg_report *r)
@@ -153,6 +144,7 @@ void cfg_check(struct cfg *cfg, struct cfg_report *r)
 	if (cfg->cache_disk < CACHE_MIN_BYTES)
 		cfg_mistake(r, "cache.disk", "must be at least 1MiB");
 	check_later_features(cfg, r);
+	cfg_check_redis(cfg, r);
 	cfg_check_origins(cfg, r);
 	cfg_check_tenants(cfg, r);
 }

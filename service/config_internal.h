@@ -83,7 +83,8 @@ void *cfg_list_add(void *object, const struct cfg_field *field);
 /* What the schema cannot say: identifiers, duplicates, references, and what this version cannot do.
  */
 void cfg_check(struct cfg *cfg, struct cfg_report *r);
-/* Split from cfg_check: the lists. */
+/* Split from cfg_check. */
+void cfg_check_redis(const struct cfg *cfg, struct cfg_report *r);
 void cfg_check_origins(const struct cfg *cfg, struct cfg_report *r);
 void cfg_check_tenants(struct cfg *cfg, struct cfg_report *r);
 /* 64 hex digits in a file → 32 bytes. -EINVAL: something else is in it. */

@@ -80,6 +80,36 @@ static bool size_render(const void *value, struct buf *out)
 static const struct cfg_type type_size = {
 	"a size such as 256MiB or 20GiB", sizeof(uint64_t), false, size_parse, size_render};
 
+/* The default is what the reader of the setting makes of 0. */
+static bool set_size_render(const void *value, struct buf *out)
+{
+	return *(const uint64_t *)value && size_render(value, out);
+}
+
+static const struct cfg_type type_size_or_default = {
+	"a size such as 256MiB or 20GiB", sizeof(uint64_t), false, size_parse, set_size_render};
+
+/* A URL that may hold a password, which is not shown. */
+static bool login_url_render(const void *value, struct buf *out)
+{
+	const char *url = *(char *const *)value;
+	const char *login = url ? strstr(url, "://") : NULL;
+	const char *at = login ? strchr(login, '@') : NULL;
+	const char *colon = login ? strchr(login + 3, ':') : NULL;
+	char shown[1024];
+	char *text = shown;
+
+	if (!url)
+		return false;
+	if (!at || !colon || colon > at)
+		return text_render(value, out);
+	(void)snprintf(shown, sizeof(shown), "%.*s***%s", (int)(colon + 1 - url), url, at);
+	return text_render(&text, out);
+}
+
+static const struct cfg_type type_login_url = {
+	"text", sizeof(char *), true, text_set, login_url_render};
+
 static bool digits_parse(const char *text, uint64_t max, uint64_t *ret_number)
 {
 	char *end;
@@ -421,9 +451,23 @@ static const struct cfg_field grpc_fields[] = {
 static const struct cfg_field http_fields[] = {
 	SCALAR("listen", type_text, struct cfg, http_listen), {0}};
 
+static const struct cfg_field redis_tls_fields[] = {
+	SCALAR("ca", type_path, struct cfg, redis_tls_ca),
+	SCALAR("cert", type_path, struct cfg, redis_tls_cert),
+	SCALAR("key", type_path, struct cfg, redis_tls_key),
+	{0},
+};
+
 static const struct cfg_field redis_fields[] = {
-	SCALAR("url", type_text, struct cfg, redis_url),
+	SCALAR("url", type_login_url, struct cfg, redis_url),
+	SCALAR("password_file", type_path, struct cfg, redis_password_file),
+	SCALAR("key_file", type_path, struct cfg, redis_key_file),
+	MAP("tls", redis_tls_fields),
 	SCALAR("ttl", type_duration, struct cfg, redis_ttl_ns),
+	SCALAR("connect_timeout", type_duration, struct cfg, redis_connect_timeout_ns),
+	SCALAR("timeout", type_duration, struct cfg, redis_timeout_ns),
+	SCALAR("queue", type_size_or_default, struct cfg, redis_queue),
+	SCALAR("blob_max", type_size_or_default, struct cfg, redis_blob_max),
 	{0},
 };
 
@@ -440,14 +484,10 @@ static const struct cfg_field log_fields[] = {
 	{0},
 };
 
-static const struct cfg_field drain_fields[] = {
-	SCALAR("timeout", type_duration, struct cfg, drain_timeout_ns), {0}};
-
 const struct cfg_field cfg_schema[] = {
 	SCALAR("data_dir", type_path, struct cfg, data_dir),
 	SCALAR("run_dir", type_path, struct cfg, run_dir),
 	SCALAR("workers", type_small, struct cfg, workers),
-	MAP("drain", drain_fields),
 	MAP("grpc", grpc_fields),
 	MAP("http", http_fields),
 	MAP("cache", cache_fields),

@@ -45,7 +45,6 @@ struct mount *mount_new(struct mounts *m, struct mount_record *rec)
 	mt->registry = m;
 	mt->refs = 1;
 	list_init(&mt->link);
-	list_init(&mt->uses);
 	cond_init(&mt->changed);
 	sm_init(&mt->sm, &mount_sm_table, rec->state);
 	mt->rec = *rec;
@@ -370,7 +369,7 @@ struct mounts *mounts_close(struct mounts *m)
 {
 	if (!m)
 		return NULL;
-	mounts_drain(m, true);
+	mounts_drain(m);
 	mount_reaper_stop(m);
 	pool_free(m->deleters);
 	detach_all(m);
@@ -394,8 +393,8 @@ struct mounts *mounts_close(struct mounts *m)
 	return NULL;
 }
 
-void mounts_drain(struct mounts *m, bool on)
+void mounts_drain(struct mounts *m)
 {
 	LOCK_GUARD(&m->mu);
-	m->draining = on;
+	m->draining = true;
 }

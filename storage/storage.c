@@ -13,6 +13,7 @@
 #include "base/err.h"
 #include "base/io.h"
 #include "base/path.h"
+#include "storage/blob_redis.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -20,6 +21,23 @@
 
 #define FETCH_THREADS_DEFAULT   4
 #define INDEX_MAP_BYTES_DEFAULT (64ull << 30)
+
+/* Behind the local tiers, so that it is asked after them. */
+static int add_redis(struct storage *st, const struct blob_redis_config *config, struct err *e)
+{
+	struct blob_tier tier;
+	int r = blob_redis_new(&st->redis, config, e);
+
+	if (r < 0)
+		return err_wrap(e, r, "cache.redis");
+	tier = blob_redis_tier(st->redis);
+	r = blob_store_add_tier(st->blobs, &tier);
+	if (r < 0) {
+		st->redis = blob_redis_free(st->redis);
+		return err_set(e, r, NULL, "no room for Redis among the tiers");
+	}
+	return 0;
+}
 
 static int open_stores(struct storage *st, const struct storage_config *c, struct err *e)
 {
@@ -43,7 +61,8 @@ static int open_stores(struct storage *st, const struct storage_config *c, struc
 		c->index_map_bytes ? c->index_map_bytes : INDEX_MAP_BYTES_DEFAULT, c->metrics, e);
 	if (r < 0)
 		return r;
-	return blob_store_open(&st->blobs, &blobs, e);
+	r = blob_store_open(&st->blobs, &blobs, e);
+	return r == 0 && c->redis ? add_redis(st, c->redis, e) : r;
 }
 
 int storage_open(struct storage **ret_storage, const struct storage_config *config, struct err *e)

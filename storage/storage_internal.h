@@ -16,6 +16,7 @@
 
 #include <pthread.h>
 
+struct blob_redis;
 struct pool;
 struct fetch;
 
@@ -88,6 +89,7 @@ void fetch_metrics_failed(struct fetch_metrics *m, int result);
 struct storage {
 	struct tree_index *index;
 	struct blob_store *blobs;
+	struct blob_redis *redis; /* a tier of blobs, which owns it; NULL: none */
 	unsigned fetch_threads;
 	struct lock mu;               /* LOCK_RANK_STORAGE */
 	struct list lanes;            /* guarded by mu; only grows */
@@ -97,8 +99,7 @@ struct storage {
 	bool stopping;                /* guarded by mu */
 	char *tenant[FAIR_FLOWS_MAX]; /* names, by number; guarded by mu */
 	unsigned tenant_count;
-	bool reaper_started;      /* const after open */
-	uint64_t reaper_alarm_ns; /* until when the reaper sleeps; guarded by mu */
+	bool reaper_started; /* const after open */
 	struct cond reaper_wake;
 	pthread_t reaper;
 	struct fetch_metrics m[FETCH_KIND_COUNT];

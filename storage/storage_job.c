@@ -7,6 +7,7 @@
  * cancelled.
  */
 #include "storage_fetch.h"
+#include "storage_shared.h"
 
 #include "base/cancel.h"
 #include "base/clock.h"
@@ -42,6 +43,8 @@ static int run_tree(struct fetch *f, uint64_t deadline_ns)
 		tree_view_end(&view);
 		return 0;
 	}
+	if (shared_tree_load(f->st, &f->oid, f->cancel, deadline_ns) == 0)
+		return 0;
 	b = tree_builder_new(f->oid.len);
 	if (!b)
 		return -ENOMEM;
@@ -50,6 +53,8 @@ static int run_tree(struct fetch *f, uint64_t deadline_ns)
 		r = tree_builder_finish(b, &record, &len);
 	if (r == 0)
 		r = tree_put(index, &f->oid, record, len);
+	if (r == 0)
+		shared_tree_offer(f->st, &f->oid, record, len);
 	free(record);
 	tree_builder_free(b);
 	return r;
@@ -117,26 +122,6 @@ static ssize_t read_blob(void *arg, void *buf, size_t len, uint64_t offset)
 	return blob_read(reading->st->blobs, &reading->f->oid, buf, len, offset);
 }
 
-/* A blob that is in memory only (the disk is full) cannot be pinned, but is small: its end is found
- * by reading. */
-static int blob_size(struct fetch *f, uint64_t *ret_size)
-{
-	struct blob_pin pin;
-	uint8_t piece[4096];
-	uint64_t size = 0;
-	ssize_t n;
-
-	if (blob_pin(f->st->blobs, &f->oid, &pin) == 0) {
-		*ret_size = pin.size;
-		blob_unpin(f->st->blobs, &pin);
-		return 0;
-	}
-	while ((n = blob_read(f->st->blobs, &f->oid, piece, sizeof(piece), size)) > 0)
-		size += (uint64_t)n;
-	*ret_size = size;
-	return (int)n;
-}
-
 /* What is stored is known for ever, so it is checked: the same pass must give the blob's own id. */
 static int digest_local(struct fetch *f, uint64_t deadline_ns)
 {
@@ -147,7 +132,7 @@ static int digest_local(struct fetch *f, uint64_t deadline_ns)
 	int r = digest_kind_of(&f->oid, &kind);
 
 	if (r == 0)
-		r = blob_size(f, &size);
+		r = blob_local_size(f->st->blobs, &f->oid, &size);
 	if (r == 0)
 		r = content_digest(kind, size, read_blob, &reading, &digests);
 	if (r == 0 && !oid_equal(&digests.oid, &f->oid))

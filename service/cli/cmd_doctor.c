@@ -162,6 +162,29 @@ static unsigned count_mounts(const char *run_dir)
 	return count;
 }
 
+/* The service knows best: it asks all the time, with its own files and addresses. */
+static void check_shared_cache(struct doctor *d)
+{
+	Coppice__V1__GetCacheStatsRequest m = COPPICE__V1__GET_CACHE_STATS_REQUEST__INIT;
+	struct client_status st;
+	Coppice__V1__CacheStats *s = (Coppice__V1__CacheStats *)client_call(d->cli->client,
+		"/coppice.v1.NodeService/GetCacheStats", &m.base,
+		&coppice__v1__cache_stats__descriptor, false, &st);
+
+	for (size_t i = 0; s && i < s->n_tiers; i++) {
+		const Coppice__V1__CacheTier *tier = s->tiers[i];
+		bool up = strcmp(tier->state, "up") == 0;
+
+		if (tier->state[0])
+			say(d, up ? OK : WARN, tier->name, "%s, %llu hits, %llu misses%s%s",
+				tier->state, (unsigned long long)tier->hits,
+				(unsigned long long)tier->misses,
+				up ? "" : "; last failure: ", up ? "" : tier->reason);
+	}
+	if (s)
+		coppice__v1__cache_stats__free_unpacked(s, NULL);
+}
+
 static void check_service(struct doctor *d)
 {
 	Coppice__V1__GetNodeRequest m = COPPICE__V1__GET_NODE_REQUEST__INIT;
@@ -196,6 +219,7 @@ static void check_service(struct doctor *d)
 			n->origins[i]->available ? "" : ": ",
 			n->origins[i]->available ? "" : n->origins[i]->error);
 	coppice__v1__node__free_unpacked(n, NULL);
+	check_shared_cache(d);
 }
 
 int cmd_doctor(struct cli *cli, int argc, char **argv)

@@ -57,6 +57,19 @@ static void print_node(const Coppice__V1__Node *n)
 				(unsigned long long)n->fuse_operations[i]->count);
 }
 
+/* What a remote tier has that a local one has not. */
+static void print_remote_tiers(const Coppice__V1__CacheStats *s)
+{
+	for (size_t i = 0; i < s->n_tiers; i++) {
+		const Coppice__V1__CacheTier *tier = s->tiers[i];
+
+		if (tier->state[0])
+			(void)printf("%s: %s, %llu writes dropped%s%s\n", tier->name, tier->state,
+				(unsigned long long)tier->drops,
+				tier->reason[0] ? ", last failure: " : "", tier->reason);
+	}
+}
+
 static void print_cache(const Coppice__V1__CacheStats *s)
 {
 	static const char *const header[] = {
@@ -82,6 +95,7 @@ static void print_cache(const Coppice__V1__CacheStats *s)
 	if (t)
 		table_print(t, stdout);
 	table_free(t);
+	print_remote_tiers(s);
 	(void)printf("origin: %llu fetches, %s, %llu joined, %llu failed, %llu with a wrong hash\n",
 		(unsigned long long)s->fetches,
 		output_bytes(s->fetched_bytes, bytes, sizeof(bytes)), (unsigned long long)s->joined,
@@ -114,7 +128,7 @@ int cmd_node(struct cli *cli, int argc, char **argv)
 	int r;
 
 	if (argc > 1)
-		return cmd_node_life(cli, argc, argv);
+		return cli_usage(cli_find(argv[0]), "node takes no '%s'", argv[1]);
 	answer = ask(cli, NODE_SERVICE "GetNode", &m.base, &coppice__v1__node__descriptor, &r);
 	if (answer && !cli->json)
 		print_node((const Coppice__V1__Node *)answer);

@@ -11,7 +11,6 @@
  */
 #include "wiring.h"
 
-#include "drain.h"
 #include "instance_lock.h"
 
 #include <api/server.h>
@@ -30,6 +29,7 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <storage/blob_redis.h>
 #include <storage/storage.h>
 #include <string.h>
 #include <unistd.h>
@@ -59,14 +59,47 @@ static int make_directories(const struct cfg *cfg, struct err *e)
 	return 0;
 }
 
+/* On the thread that met it; once per change, not per request. */
+static void redis_changed(void *arg, bool available, const char *reason)
+{
+	(void)arg;
+	if (available)
+		log_info("redis_up");
+	else
+		log_warn("redis_down", LOG_S("reason", reason));
+}
+
+static struct blob_redis_config redis_config(const struct daemon *d)
+{
+	const struct cfg *c = d->cfg;
+
+	return (struct blob_redis_config){
+		.url = c->redis_url,
+		.password_file = c->redis_password_file,
+		.key_file = c->redis_key_file,
+		.tls_ca = c->redis_tls_ca,
+		.tls_cert = c->redis_tls_cert,
+		.tls_key = c->redis_tls_key,
+		.ttl_ns = c->redis_ttl_ns,
+		.connect_timeout_ns = c->redis_connect_timeout_ns,
+		.timeout_ns = c->redis_timeout_ns,
+		.queue_bytes = c->redis_queue,
+		.blob_max_bytes = c->redis_blob_max,
+		.metrics = d->node.metrics,
+		.on_change = redis_changed,
+	};
+}
+
 static int start_storage(struct daemon *d, struct err *e)
 {
+	const struct blob_redis_config redis = redis_config(d);
 	struct storage_config config = {
 		.data_dir = d->cfg->data_dir,
 		.memory_bytes = d->cfg->cache_memory,
 		.disk_bytes = d->cfg->cache_disk,
 		.clock = d->node.clock,
 		.metrics = d->node.metrics,
+		.redis = d->cfg->redis_url ? &redis : NULL,
 	};
 	int err = origin_git_init(e);
 
@@ -138,24 +171,6 @@ static int start_mounts(struct daemon *d, struct err *e)
 	return mounts_open(&d->node.mounts, &config, e);
 }
 
-static uint64_t is_draining(void *arg)
-{
-	const struct daemon *d = arg;
-
-	return atomic_load(&d->node.draining);
-}
-
-static int start_metrics(struct daemon *d, struct err *e)
-{
-	int err = 0;
-
-	d->node.metrics = metrics_new();
-	if (d->node.metrics)
-		err = metrics_callback(d->node.metrics, "coppice_draining",
-			"1: no new mounts are made.", "", is_draining, d);
-	return d->node.metrics && !err ? 0 : err_set(e, -ENOMEM, "", "no memory for metrics");
-}
-
 static int start_api(struct daemon *d, struct err *e)
 {
 	struct api_config config = {
@@ -180,9 +195,9 @@ static int start_all(struct daemon *d, struct err *e)
 		err = node_id_load(d->cfg->data_dir, d->node.node_id, e);
 	if (err)
 		return err;
-	err = start_metrics(d, e);
-	if (err)
-		return err;
+	d->node.metrics = metrics_new();
+	if (!d->node.metrics)
+		return err_set(e, -ENOMEM, "", "no memory for metrics");
 	err = tenants_new(&d->node.tenants, d->cfg, e);
 	if (!err)
 		err = start_storage(d, e);
@@ -215,19 +230,13 @@ int daemon_start(struct daemon **ret_daemon, const struct cfg *cfg, struct err *
 	return 0;
 }
 
-int daemon_drain(struct daemon *d, int signals)
-{
-	atomic_store(&d->node.stopping, true);
-	atomic_store(&d->node.draining, true);
-	mounts_drain(d->node.mounts, true);
-	api_server_drain(d->api);
-	return drain_wait(d->node.mounts, d->cfg->drain_timeout_ns, signals);
-}
-
 struct daemon *daemon_stop(struct daemon *d)
 {
 	if (!d)
 		return NULL;
+	atomic_store(&d->node.draining, true);
+	if (d->node.mounts)
+		mounts_drain(d->node.mounts);
 	d->api = api_server_stop(d->api);
 	d->node.mounts = mounts_close(d->node.mounts);
 	d->node.farm = sess_farm_free(d->node.farm);

@@ -108,12 +108,15 @@ static int register_gauges(struct blob_store *bs, struct blob_tier *t)
 int blob_store_add_tier(struct blob_store *bs, const struct blob_tier *tier)
 {
 	struct blob_tier *t = &bs->tier[bs->tier_count];
+	int r;
 
 	if (bs->tier_count == BLOB_TIERS_MAX)
 		return -ENOSPC;
 	*t = *tier;
-	bs->tier_count++;
-	return register_gauges(bs, t);
+	r = register_gauges(bs, t);
+	if (r == 0)
+		bs->tier_count++;
+	return r;
 }
 
 static int add_own_tiers(struct blob_store *bs, const struct blob_config *config, struct err *e)
@@ -177,6 +180,10 @@ struct blob_store *blob_store_close(struct blob_store *bs)
 
 	if (!bs)
 		return NULL;
+	/* the threads first: they read from other tiers, and count */
+	for (unsigned i = 0; i < bs->tier_count; i++)
+		if (bs->tier[i].ops->stop)
+			bs->tier[i].ops->stop(bs->tier[i].impl);
 	for (unsigned i = 0; i < bs->tier_count; i++) {
 		struct blob_tier *t = &bs->tier[i];
 
@@ -291,15 +298,18 @@ int blob_settle(struct blob_store *bs, const struct oid *oid, const struct cance
 	return -EAGAIN;
 }
 
-int blob_keep_small(struct blob_store *bs, const struct oid *oid, const void *data, size_t len)
+int blob_keep_small(
+	struct blob_store *bs, const struct oid *oid, const void *data, size_t len, bool share)
 {
 	int result = -ENOSPC;
 	bool kept = false;
 
 	for (unsigned i = 0; i < bs->tier_count; i++) {
 		const struct blob_tier *t = &bs->tier[i];
-		int r = t->ops->put ? t->ops->put(t->impl, oid, data, len) : -ENOSPC;
+		int r = -ENOSPC;
 
+		if (t->ops->put && (t->ops->read || share))
+			r = t->ops->put(t->impl, oid, data, len);
 		if (!t->ops->read)
 			continue; /* a remote tier: its failures are counted by itself */
 		if (r == 0)
@@ -308,6 +318,37 @@ int blob_keep_small(struct blob_store *bs, const struct oid *oid, const void *da
 			result = r; /* what the disk says is the reason to report */
 	}
 	return kept ? 0 : result;
+}
+
+void blob_share_large(struct blob_store *bs, const struct oid *oid, uint64_t size)
+{
+	for (unsigned i = 0; i < bs->tier_count; i++) {
+		const struct blob_tier *t = &bs->tier[i];
+
+		if (t->ops->share)
+			t->ops->share(t->impl, bs, oid, size);
+	}
+}
+
+/* A blob that is in memory only (the disk is full) cannot be pinned, but is small: its end is found
+ * by reading. */
+int blob_local_size(struct blob_store *bs, const struct oid *oid, uint64_t *ret_size)
+{
+	struct blob_pin pin;
+	uint8_t piece[4096];
+	uint64_t size = 0;
+	ssize_t n;
+
+	if (blob_pin(bs, oid, &pin) == 0) {
+		*ret_size = pin.size;
+		blob_unpin(bs, &pin);
+		return 0;
+	}
+	while ((n = blob_read(bs, oid, piece, sizeof(piece), size)) > 0)
+		size += (uint64_t)n;
+	if (n == 0)
+		*ret_size = size;
+	return (int)n;
 }
 
 void blob_stats(struct blob_store *bs, struct blob_stats *ret_stats)

@@ -171,12 +171,47 @@ static int fetch_from_source(struct blob_store *bs, const struct oid *oid,
 
 	counter_add(bs->fetches, 1);
 	blob_intake_init(&in, bs, oid);
+	in.share = true;
 	r = source->produce(source->arg, oid, &in.sink, cancel, deadline_ns);
 	if (r == 0)
 		return blob_intake_commit(&in);
 	if (in.error)
 		r = in.error; /* it stopped because of us: full disk, no memory */
 	blob_intake_abort(&in);
+	return r;
+}
+
+/* The tier that knows who else is fetching, if there is one. */
+static const struct blob_tier *claiming_tier(const struct blob_store *bs)
+{
+	for (unsigned i = 0; i < bs->tier_count; i++)
+		if (bs->tier[i].ops->claim)
+			return &bs->tier[i];
+	return NULL;
+}
+
+/* The source, asked by one of all processes that share a tier. */
+static int fetch_for_all(struct blob_store *bs, const struct oid *oid,
+	const struct blob_source *source, const struct cancel *cancel, uint64_t deadline_ns)
+{
+	const struct blob_tier *t = claiming_tier(bs);
+	void *claim = NULL;
+	int r = 0;
+
+	/* what was stored may be gone or wrong when we look: not for ever */
+	for (unsigned attempt = 0; t && attempt < 3; attempt++) {
+		r = t->ops->claim(t->impl, oid, cancel, deadline_ns, &claim);
+		if (r <= 0)
+			break;
+		r = fetch_from_tiers(bs, oid, cancel, deadline_ns);
+		if (r != -EAGAIN)
+			return r;
+		r = 0;
+	}
+	if (r == 0)
+		r = fetch_from_source(bs, oid, source, cancel, deadline_ns);
+	if (claim)
+		t->ops->release(t->impl, claim);
 	return r;
 }
 
@@ -193,7 +228,7 @@ static int lead(struct blob_store *bs, const struct oid *oid, const struct blob_
 	if (r == 0)
 		r = fetch_from_tiers(bs, oid, cancel, deadline_ns);
 	if (r == -EAGAIN)
-		r = fetch_from_source(bs, oid, source, cancel, deadline_ns);
+		r = fetch_for_all(bs, oid, source, cancel, deadline_ns);
 	if (r < 0)
 		counter_add(bs->failed, 1);
 	return r;
@@ -235,6 +270,7 @@ int blob_put(struct blob_store *bs, const struct oid *oid, const void *data, siz
 	if (blob_is_local(bs, oid))
 		return 0;
 	blob_intake_init(&in, bs, oid);
+	in.share = true;
 	r = in.sink.begin(&in.sink, len);
 	if (r == 0)
 		r = in.sink.write(&in.sink, data, len);
@@ -242,4 +278,53 @@ int blob_put(struct blob_store *bs, const struct oid *oid, const void *data, siz
 		return blob_intake_commit(&in);
 	blob_intake_abort(&in);
 	return r;
+}
+
+struct shared_load {
+	struct blob_store *bs;
+	const struct oid *oids;
+	const struct blob_tier *tier;
+};
+
+/* One of many that a remote tier has: through the same intake as everything that arrives. */
+static void take_shared(void *arg, unsigned idx, const void *data, size_t len)
+{
+	const struct shared_load *load = arg;
+	const struct oid *oid = &load->oids[idx];
+	struct blob_intake in;
+
+	blob_intake_init(&in, load->bs, oid);
+	if (in.sink.begin(&in.sink, len) < 0 || in.sink.write(&in.sink, data, len) < 0)
+		blob_intake_abort(&in);
+	else if (blob_intake_commit(&in) == -EBADMSG && load->tier->ops->drop)
+		load->tier->ops->drop(load->tier->impl, oid);
+}
+
+static unsigned count_local(struct blob_store *bs, const struct oid *oids, unsigned count)
+{
+	unsigned local = 0;
+
+	for (unsigned i = 0; i < count; i++)
+		local += blob_is_local(bs, &oids[i]) ? 1 : 0;
+	return local;
+}
+
+unsigned blob_fetch_shared(struct blob_store *bs, const struct oid *oids, unsigned count,
+	const struct cancel *cancel, uint64_t deadline_ns)
+{
+	struct oid *missing = reallocarray(NULL, count ? count : 1, sizeof(*missing));
+	unsigned n = 0;
+
+	for (unsigned i = 0; missing && i < count; i++)
+		if (!blob_is_local(bs, &oids[i]))
+			missing[n++] = oids[i];
+	for (unsigned i = 0; missing && n && i < bs->tier_count; i++) {
+		struct shared_load load = {bs, missing, &bs->tier[i]};
+
+		if (load.tier->ops->load_many)
+			load.tier->ops->load_many(load.tier->impl, missing, n, take_shared, &load,
+				cancel, deadline_ns);
+	}
+	free(missing);
+	return count_local(bs, oids, count);
 }

@@ -49,8 +49,12 @@ struct blob_store {
 
 /* The first tier with hook `begin`: where large blobs go. NULL: none. */
 const struct blob_tier *blob_large_tier(const struct blob_store *bs);
-/* Keep a small blob, verified, in every tier that takes it. 0 if a local one did. */
-int blob_keep_small(struct blob_store *bs, const struct oid *oid, const void *data, size_t len);
+/* Keep a small blob, verified, in every local tier that takes it, and if `share` in remote ones. 0
+ * if a local one did. */
+int blob_keep_small(
+	struct blob_store *bs, const struct oid *oid, const void *data, size_t len, bool share);
+/* Tell remote tiers of a large one. */
+void blob_share_large(struct blob_store *bs, const struct oid *oid, uint64_t size);
 /* 0 if a local tier can read it, after proving what needs proof; -EAGAIN if none has it. */
 int blob_settle(struct blob_store *bs, const struct oid *oid, const struct cancel *cancel,
 	uint64_t deadline_ns);
@@ -66,7 +70,8 @@ struct blob_intake {
 	void *write;    /* of the large tier */
 	uint64_t size, done;
 	bool begun;
-	int error; /* the first failure; what follows is refused */
+	bool share; /* remote tiers get it too: it does not come from one */
+	int error;  /* the first failure; what follows is refused */
 };
 void blob_intake_init(struct blob_intake *in, struct blob_store *bs, const struct oid *oid);
 /* After the producer said 0: verify and store. Frees everything, whatever the result. -EBADMSG: not

@@ -101,10 +101,12 @@ int blob_intake_commit(struct blob_intake *in)
 
 	r = verify(in);
 	if (r == 0 && in->small) {
-		r = blob_keep_small(in->bs, in->oid, in->small, in->size);
+		r = blob_keep_small(in->bs, in->oid, in->small, in->size, in->share);
 	} else if (r == 0) {
 		r = large->ops->commit(large->impl, in->write);
 		in->write = NULL;
+		if (r == 0 && in->share)
+			blob_share_large(in->bs, in->oid, in->size);
 	}
 	if (r == 0)
 		counter_add(in->bs->fetched_bytes, in->size);

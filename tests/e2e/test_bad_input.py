@@ -78,7 +78,7 @@ CONFIGS = [
     ('grpc: {listen: ["0.0.0.0:1"]}\n', 1, ('grpc.listen', 'loopback')),
     ('tenants:\n  - name: t\n    origins: [{name: none}]\n', 3, ('none',)),
     ('tenants:\n  - {name: t, identities: [{unix_uid: -1}]}\n', 2, ('unix_uid',)),
-    ('cache: {redis: {url: "redis://h"}}\n', 1, ('cache.redis', 'not supported')),
+    ('cache: {redis: {url: "http://h"}}\n', 1, ('cache.redis.url', 'redis+cluster://')),
     ('data_dir: [\n', None, ()),
     ('\t- x\n', 1, ()),
 ]

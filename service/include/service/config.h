@@ -58,17 +58,20 @@ struct cfg {
 	char *tls_cert, *tls_key, *tls_client_ca; /* NULL: no TLS */
 	char *http_listen;                        /* "" = off */
 	uint64_t cache_memory, cache_disk;
-	char *redis_url; /* NULL; this version refuses one */
-	uint64_t redis_ttl_ns;
+	char *redis_url;       /* NULL: no shared cache */
+	uint64_t redis_ttl_ns; /* this and all below: see struct blob_redis_config; 0 = default */
+	char *redis_password_file, *redis_key_file;
+	char *redis_tls_ca, *redis_tls_cert, *redis_tls_key;
+	uint64_t redis_connect_timeout_ns, redis_timeout_ns;
+	uint64_t redis_queue, redis_blob_max;
 	struct cfg_origin *origins;
 	unsigned origin_count;
 	struct cfg_tenant *tenants;
 	unsigned tenant_count;
 	enum log_level log_level;
 	enum log_format log_format;
-	unsigned workers;          /* 0 = by CPUs */
-	uint64_t drain_timeout_ns; /* how long a stop waits for mounts to end */
-	char *source;              /* the file it came from, or "(defaults)" */
+	unsigned workers; /* 0 = by CPUs */
+	char *source;     /* the file it came from, or "(defaults)" */
 };
 
 /* A flag or environment setting: dotted key and value, e.g. "cache.disk" = "5GiB", "origins" not

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The blob store: contents by oid in tiers, fastest first (memory, disk; later Redis), behind
- * blob_tier.h. What is local is read without waiting for anyone; what is not is fetched from a
- * source, once for all who ask (single-flight), verified by hash, stored, and then read like
- * everything else. A blob that is pinned is never evicted.
+ * The blob store: contents by oid in tiers, fastest first (memory, disk; Redis, if it is
+ * configured), behind blob_tier.h. What is local is read without waiting for anyone; what is not is
+ * fetched from a source, once for all who ask (single-flight), verified by hash, stored, and then
+ * read like everything else. A blob that is pinned is never evicted.
  *
  * Layout on disk: blobs up to `small_max` are appended to segment files; larger ones have a file
  * each, published by rename. See storage/blob/README.md.
@@ -70,12 +70,22 @@ struct blob_source {
  * (a small blob still enters L1 and is then a success). */
 int blob_fetch(struct blob_store *bs, const struct oid *oid, const struct blob_source *source,
 	const struct cancel *cancel, uint64_t deadline_ns);
+/* Make local what remote tiers have of these, in as few round trips as it takes; no source is
+ * asked, nothing is waited for but those tiers' own short deadlines. For prefetching, and before a
+ * source is asked for many. Blocks. How many are local now. */
+unsigned blob_fetch_shared(struct blob_store *bs, const struct oid *oids, unsigned count,
+	const struct cancel *cancel, uint64_t deadline_ns);
+/* Size of a local blob. -EAGAIN: not local. */
+int blob_local_size(struct blob_store *bs, const struct oid *oid, uint64_t *ret_size);
 /* Store bytes that the caller has (verified too). */
 int blob_put(struct blob_store *bs, const struct oid *oid, const void *data, size_t len);
 
 struct blob_tier_stats {
 	char name[16];
 	uint64_t blobs, bytes, budget_bytes, hits, misses, evictions, evicted_bytes, errors, pinned;
+	uint64_t drops;   /* remote: what was not written because it would have had to wait */
+	char state[16];   /* remote: "up", "probing", "down"; local: "" */
+	char reason[200]; /* remote: its last failure, for a person */
 };
 struct blob_stats {
 	struct blob_tier_stats tier[4];

@@ -31,8 +31,13 @@ struct blob_hit {
 	bool again;    /* read before since it came in: worth a place in a faster tier */
 };
 
+typedef void (*blob_loaded)(
+	void *arg, unsigned idx, const void *data, size_t len); /* oids[idx]; not verified */
+
 struct blob_tier_ops {
 	const char *name; /* "memory", "disk"; a label of metrics */
+	/* Tiers with threads: end them. Nothing is counted, and no other tier is used, after. */
+	void (*stop)(void *impl);
 	void (*close)(void *impl);
 
 	/* Local tiers. read: bytes of `buf` filled (short only at the end of the blob), -EAGAIN,
@@ -53,6 +58,22 @@ struct blob_tier_ops {
 	 * failure: the store goes on without. */
 	int (*load)(void *impl, const struct oid *oid, struct blob_sink *sink,
 		const struct cancel *cancel, uint64_t deadline_ns);
+	/* Many at once: `fn` for each that is there, with all its bytes, in any order, on this
+	 * thread. Those that are too large for one value are left out. */
+	void (*load_many)(void *impl, const struct oid *oids, unsigned count, blob_loaded fn,
+		void *arg, const struct cancel *cancel, uint64_t deadline_ns);
+	/* The tier was asked and does not have it: is it for us to ask the source? One process of
+	 * all that share the tier is told yes at a time. 0: yes, and `release` must follow, if
+	 * *ret_claim is not NULL; 1: no, someone has stored it meanwhile, load again. Waits for
+	 * another process' fetch for a bounded time. -ECANCELED, -ETIMEDOUT. */
+	int (*claim)(void *impl, const struct oid *oid, const struct cancel *cancel,
+		uint64_t deadline_ns, void **ret_claim);
+	/* The fetch is over; what it brought was given to put or share before. Never waits. */
+	void (*release)(void *impl, void *claim);
+	/* A large blob came from a source and is local now: the tier may read it from the store at
+	 * its leisure. Never waits. A small one is given to `put`, which a remote tier copies and
+	 * queues. */
+	void (*share)(void *impl, struct blob_store *bs, const struct oid *oid, uint64_t size);
 
 	/* Storing a blob that is whole in memory. -ENOSPC, -EFBIG (more than the tier takes). */
 	int (*put)(void *impl, const struct oid *oid, const void *data, size_t len);

@@ -17,6 +17,7 @@
 #include "storage/origin.h"
 #include "storage/tree.h"
 
+struct blob_redis_config;
 struct err;
 struct metrics;
 struct storage;
@@ -31,6 +32,7 @@ struct storage_config {
 	uint64_t index_map_bytes;  /* 0 = 64 GiB of address space */
 	const struct clock *clock; /* for ages in the blob store */
 	struct metrics *metrics;
+	const struct blob_redis_config *redis; /* NULL: no shared cache; copied */
 };
 int storage_open(struct storage **ret_storage, const struct storage_config *config, struct err *e);
 /* Cancels fetches (their callbacks get -ECANCELED), waits for them, closes. Views must be closed;

@@ -14,8 +14,9 @@
 #include "storage/blob.h"
 #include "storage/tree.h"
 
-static const struct blob_stats blobs = {.tier = {{"memory", 1, 2, 3, 4, 5, 6, 7, 8, 9},
-						{"disk", 11, 12, 13, 14, 15, 16, 17, 18, 19}},
+static const struct blob_stats blobs = {
+	.tier = {{"memory", 1, 2, 3, 4, 5, 6, 7, 8, 9},
+		{"disk", 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, "down", "h:1: gone"}},
 	.tier_count = 2,
 	.fetches = 20,
 	.fetched_bytes = 21,
@@ -44,6 +45,10 @@ static void test_cache(void **state)
 	assert_int_equal(m->tiers[1]->evicted_bytes, 17);
 	assert_int_equal(m->tiers[1]->errors, 18);
 	assert_int_equal(m->tiers[1]->pinned, 19);
+	assert_int_equal(m->tiers[1]->drops, 20);
+	assert_string_equal(m->tiers[0]->state, "");
+	assert_string_equal(m->tiers[1]->state, "down");
+	assert_string_equal(m->tiers[1]->reason, "h:1: gone");
 	assert_int_equal(m->joined, 22);
 	assert_int_equal(m->verify_failures, 24);
 	assert_int_equal(m->trees, 30);

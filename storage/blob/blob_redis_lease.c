@@ -1,0 +1,306 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * See blob_redis_lease.h.
+ *
+ * Threads: fetch threads claim, and wait for others by looking every few milliseconds; the writer
+ * renews and removes. `mu` is held over no call.
+ */
+#include "blob/blob_redis_lease.h"
+
+#include "base/cancel.h"
+#include "base/clock.h"
+#include "base/io.h"
+#include "blob/blob_redis_key.h"
+
+#include <errno.h>
+#include <hiredis/hiredis.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define RENEW_NS       (700 * NS_PER_MS)
+#define LOOK_FIRST_NS  (2 * NS_PER_MS)
+#define LOOK_MAX_NS    (25 * NS_PER_MS)
+#define WAIT_MAX_NS    (10 * NS_PER_S) /* for a holder that lives and renews */
+#define CALL_NS        NS_PER_S        /* the client's own deadlines are shorter */
+#define REPLY_BYTES    1024u
+#define TENDED_AT_ONCE 64u
+
+static const char script_delete[] =
+	"if redis.call('get',KEYS[1])==ARGV[1] then return redis.call('del',KEYS[1]) end return 0";
+static const char script_renew[] = "if redis.call('get',KEYS[1])==ARGV[1] then "
+				   "return redis.call('pexpire',KEYS[1],ARGV[2]) end return 0";
+
+void l3_leases_init(struct l3_leases *l, struct l3_client *client, struct l3_queue *queue)
+{
+	*l = (struct l3_leases){.client = client, .queue = queue, .scripts = true};
+	lock_init(&l->mu, LOCK_RANK_BLOB_TIER);
+	list_init(&l->held);
+	list_init(&l->done);
+}
+
+static void free_all(struct list *claims)
+{
+	list_for_each_safe (it, claims) {
+		list_remove(it);
+		free(list_entry(it, struct l3_claim, node));
+	}
+}
+
+void l3_leases_fini(struct l3_leases *l)
+{
+	free_all(&l->held);
+	free_all(&l->done);
+	lock_fini(&l->mu);
+}
+
+static struct l3_claim *claim_new(struct l3_leases *l, const struct oid *oid)
+{
+	struct l3_claim *claim = calloc(1, sizeof(*claim));
+	uint8_t random[16];
+
+	if (!claim || io_random(random, sizeof(random)) < 0) {
+		free(claim);
+		return NULL;
+	}
+	for (unsigned i = 0; i < sizeof(random); i++)
+		(void)snprintf(claim->token + 2 * i, 3, "%02x", random[i]);
+	list_init(&claim->node);
+	claim->oid = *oid;
+	LOCK_GUARD(&l->mu);
+	if (l->count >= L3_CLAIMS_MAX) {
+		free(claim);
+		return NULL;
+	}
+	l->count++;
+	return claim;
+}
+
+static void claim_drop(struct l3_leases *l, struct l3_claim *claim)
+{
+	if (!claim)
+		return;
+	lock_acquire(&l->mu);
+	l->count--;
+	lock_release(&l->mu);
+	free(claim);
+}
+
+enum look { LOOK_OURS, LOOK_STORED, LOOK_HELD, LOOK_FAILED };
+
+/* Take the lease if it is free, and look whether the value came meanwhile: in this order, so that a
+ * holder who stores and then releases cannot slip between. */
+static enum look look(struct l3_leases *l, const struct l3_claim *claim, bool *ret_ours)
+{
+	struct l3_key lease = l3_key_lease(&claim->oid), value = l3_key_value(&claim->oid);
+	char ms[16];
+	const struct l3_arg set[] = {{"SET", 3}, {lease.text, lease.len},
+		{claim->token, strlen(claim->token)}, {"NX", 2}, {"PX", 2},
+		{ms, (size_t)snprintf(ms, sizeof(ms), "%u", L3_LEASE_MS)}};
+	const struct l3_arg exists[] = {{"EXISTS", 6}, {value.text, value.len}};
+	struct l3_call calls[] = {{.argv = set, .argc = 6, .slot = lease.slot},
+		{.argv = exists, .argc = 2, .slot = value.slot}};
+	enum look result = LOOK_FAILED;
+
+	l3_run(l->client, calls, 2, REPLY_BYTES, clock_after(&clock_system, CALL_NS));
+	*ret_ours = calls[0].result == 0 && calls[0].reply->type == REDIS_REPLY_STATUS;
+	if (calls[0].result == 0 && calls[1].result == 0 &&
+		calls[1].reply->type == REDIS_REPLY_INTEGER) {
+		if (calls[1].reply->integer)
+			result = LOOK_STORED; /* if the lease is ours too, it is let go */
+		else if (calls[0].reply->type == REDIS_REPLY_STATUS)
+			result = LOOK_OURS;
+		else if (calls[0].reply->type == REDIS_REPLY_NIL)
+			result = LOOK_HELD;
+	}
+	l3_calls_fini(calls, 2);
+	return result;
+}
+
+static void hold(struct l3_leases *l, struct l3_claim *claim)
+{
+	LOCK_GUARD(&l->mu);
+	claim->renewed_ns = clock_mono_ns(&clock_system);
+	list_push_back(&l->held, &claim->node);
+}
+
+int l3_lease_claim(struct l3_leases *l, const struct oid *oid, const struct cancel *cancel,
+	uint64_t deadline_ns, struct l3_claim **ret_claim, bool *ret_waited)
+{
+	/* the token guards itself; const says only that it is not fired here */
+	struct cancel *token = (struct cancel *)cancel;
+	uint64_t give_up_ns = clock_after(&clock_system, WAIT_MAX_NS), pause_ns = LOOK_FIRST_NS;
+	struct l3_claim *claim = claim_new(l, oid);
+	enum look seen = LOOK_FAILED;
+	bool ours = false;
+	int r = 0;
+
+	*ret_claim = NULL;
+	*ret_waited = false;
+	while (claim && r == 0) {
+		uint64_t now_ns = clock_mono_ns(&clock_system);
+		uint64_t next_ns = now_ns + pause_ns;
+
+		seen = look(l, claim, &ours);
+		if (seen != LOOK_HELD || now_ns >= give_up_ns)
+			break;
+		*ret_waited = true;
+		pause_ns = pause_ns * 3 / 2 < LOOK_MAX_NS ? pause_ns * 3 / 2 : LOOK_MAX_NS;
+		r = cancel_sleep_until(token, next_ns < deadline_ns ? next_ns : deadline_ns);
+		if (r == -ETIMEDOUT)
+			r = cancel_check(cancel, deadline_ns);
+	}
+	if (r == 0 && seen == LOOK_OURS) {
+		hold(l, claim);
+		*ret_claim = claim;
+		return 0;
+	}
+	if (ours) {
+		hold(l, claim);
+		l3_lease_release(l, claim);
+	} else {
+		claim_drop(l, claim);
+	}
+	return r < 0 ? r : seen == LOOK_STORED ? 1 : 0;
+}
+
+void l3_lease_release(struct l3_leases *l, struct l3_claim *claim)
+{
+	uint64_t mark = l3_queue_mark(l->queue);
+
+	LOCK_GUARD(&l->mu);
+	claim->after = mark;
+	list_remove(&claim->node);
+	list_push_back(&l->done, &claim->node);
+}
+
+/* ---- the writer's part ---- */
+
+/* What is due to be renewed stays listed: its owner may release it at any time, so its name is
+ * copied out. */
+static unsigned copy_due(struct l3_leases *l, struct l3_claim *ret_due, uint64_t *ret_next_ns)
+{
+	uint64_t now_ns = clock_mono_ns(&clock_system);
+	unsigned n = 0;
+
+	LOCK_GUARD(&l->mu);
+	*ret_next_ns = list_empty(&l->held) ? NS_NEVER : now_ns + RENEW_NS / 2;
+	list_for_each (it, &l->held) {
+		struct l3_claim *claim = list_entry(it, struct l3_claim, node);
+
+		if (n == TENDED_AT_ONCE)
+			break;
+		if (now_ns - claim->renewed_ns < RENEW_NS)
+			continue;
+		claim->renewed_ns = now_ns;
+		ret_due[n++] = *claim;
+	}
+	return n;
+}
+
+/* WATCH, GET, MULTI, DEL, EXEC: the same as the script, in more steps. */
+static void delete_by_hand(struct l3_leases *l, const struct l3_claim *claim)
+{
+	struct l3_key key = l3_key_lease(&claim->oid);
+	const struct l3_arg watch[] = {{"WATCH", 5}, {key.text, key.len}};
+	const struct l3_arg get[] = {{"GET", 3}, {key.text, key.len}};
+	const struct l3_arg del[] = {{"DEL", 3}, {key.text, key.len}};
+	static const struct l3_arg multi[] = {{"MULTI", 5}}, exec[] = {{"EXEC", 4}};
+	const struct {
+		const struct l3_arg *argv;
+		unsigned argc;
+	} steps[] = {{watch, 2}, {get, 2}, {multi, 1}, {del, 2}, {exec, 1}};
+	struct l3_talk *talk;
+	bool ours = true;
+	redisReply *reply;
+
+	if (l3_talk_begin(&talk, l->client, key.slot, clock_after(&clock_system, CALL_NS)) < 0)
+		return; /* it expires */
+	for (unsigned i = 0; ours && i < sizeof(steps) / sizeof(steps[0]); i++) {
+		if (l3_talk_say(talk, steps[i].argv, steps[i].argc, &reply) < 0)
+			break;
+		if (reply->type == REDIS_REPLY_ERROR)
+			ours = false;
+		if (steps[i].argv == get)
+			ours = reply->type == REDIS_REPLY_STRING &&
+			       strcmp(reply->str, claim->token) == 0;
+		freeReplyObject(reply);
+	}
+	l3_talk_end(talk); /* the connection goes too, and with it WATCH and MULTI */
+}
+
+static bool scripts_work(struct l3_leases *l)
+{
+	LOCK_GUARD(&l->mu);
+	return l->scripts;
+}
+
+/* An answer that says that there are no scripts here. */
+static void note_scripts(struct l3_leases *l, const struct l3_call *call)
+{
+	if (call->result != 0 || call->reply->type != REDIS_REPLY_ERROR)
+		return;
+	LOCK_GUARD(&l->mu);
+	l->scripts = false;
+}
+
+static void run_script(
+	struct l3_leases *l, const char *script, const struct l3_claim *claims, unsigned count)
+{
+	struct l3_key keys[TENDED_AT_ONCE];
+	struct l3_arg argv[TENDED_AT_ONCE][6];
+	struct l3_call calls[TENDED_AT_ONCE];
+	char ms[16];
+	int ms_len = snprintf(ms, sizeof(ms), "%u", L3_LEASE_MS);
+
+	for (unsigned i = 0; i < count; i++) {
+		keys[i] = l3_key_lease(&claims[i].oid);
+		argv[i][0] = (struct l3_arg){"EVAL", 4};
+		argv[i][1] = (struct l3_arg){script, strlen(script)};
+		argv[i][2] = (struct l3_arg){"1", 1};
+		argv[i][3] = (struct l3_arg){keys[i].text, keys[i].len};
+		argv[i][4] = (struct l3_arg){claims[i].token, strlen(claims[i].token)};
+		argv[i][5] = (struct l3_arg){ms, (size_t)ms_len};
+		calls[i] = (struct l3_call){.argv = argv[i], .argc = 6, .slot = keys[i].slot};
+	}
+	l3_run(l->client, calls, count, REPLY_BYTES, clock_after(&clock_system, CALL_NS));
+	for (unsigned i = 0; i < count; i++)
+		note_scripts(l, &calls[i]);
+	l3_calls_fini(calls, count);
+}
+
+static unsigned take_done(struct l3_leases *l, struct l3_claim *ret_done)
+{
+	unsigned n = 0;
+
+	LOCK_GUARD(&l->mu);
+	list_for_each_safe (it, &l->done) {
+		struct l3_claim *claim = list_entry(it, struct l3_claim, node);
+
+		if (n == TENDED_AT_ONCE || !l3_queue_passed(l->queue, claim->after))
+			break;
+		ret_done[n++] = *claim;
+		list_remove(it);
+		free(claim);
+		l->count--;
+	}
+	return n;
+}
+
+void l3_leases_tend(struct l3_leases *l, uint64_t *ret_due_ns)
+{
+	struct l3_claim claims[TENDED_AT_ONCE];
+	unsigned n = copy_due(l, claims, ret_due_ns);
+
+	if (n && scripts_work(l))
+		run_script(l, script_renew, claims, n);
+	while ((n = take_done(l, claims))) {
+		bool scripts = scripts_work(l);
+
+		if (scripts)
+			run_script(l, script_delete, claims, n);
+		if (!scripts_work(l)) /* this was the first that was refused, or we knew */
+			for (unsigned i = 0; i < n; i++)
+				delete_by_hand(l, &claims[i]);
+	}
+}
