@@ -11,6 +11,7 @@
 #include "base/list.h"
 #include "fuse/lower.h"
 #include "storage/origin.h"
+#include "storage/readahead.h"
 #include "storage/storage.h"
 
 struct lower_tree {
@@ -18,6 +19,7 @@ struct lower_tree {
 	struct storage *storage; /* outlives all workspaces */
 	struct origin *origin;   /* referenced */
 	unsigned tenant;
+	struct readahead *readahead; /* owned */
 };
 
 static struct lower_tree *of(struct lower *l)
@@ -79,6 +81,11 @@ static void lower_tree_prefetch(struct lower *l, const struct oid *tree)
 	storage_prefetch_tree(t->storage, t->origin, t->tenant, tree);
 }
 
+static void lower_tree_missed(struct lower *l, const struct readahead_place *places, unsigned count)
+{
+	readahead_missed(of(l)->readahead, places, count);
+}
+
 static int lower_tree_digests(
 	struct lower *l, const struct oid *blob, struct content_digests *ret_digests)
 {
@@ -89,6 +96,7 @@ static int lower_tree_digests(
 
 static void lower_tree_free(struct lower *l)
 {
+	readahead_free(of(l)->readahead);
 	origin_unref(of(l)->origin);
 	free(of(l));
 }
@@ -101,6 +109,7 @@ struct lower *lower_tree_new(struct storage *st, struct origin *o, unsigned tena
 		.copy = lower_tree_copy,
 		.fetch = lower_tree_fetch,
 		.prefetch = lower_tree_prefetch,
+		.missed = lower_tree_missed,
 		.digests = lower_tree_digests,
 		.free = lower_tree_free,
 	};
@@ -108,6 +117,9 @@ struct lower *lower_tree_new(struct storage *st, struct origin *o, unsigned tena
 
 	if (!t)
 		return NULL;
+	t->readahead = readahead_new(st, o, tenant);
+	if (!t->readahead)
+		return free(t), NULL;
 	t->lower.ops = &ops;
 	t->storage = st;
 	t->origin = origin_ref(o);

@@ -145,6 +145,14 @@ static void counted_prefetch(struct lower *l, const struct oid *tree)
 	inner->ops->prefetch(inner, tree);
 }
 
+static void counted_missed(struct lower *l, const struct readahead_place *places, unsigned count)
+{
+	struct lower *inner = counted_of(l)->inner;
+
+	if (inner->ops->missed)
+		inner->ops->missed(inner, places, count);
+}
+
 static int counted_digests(struct lower *l, const struct oid *blob, struct content_digests *ret)
 {
 	struct lower *inner = counted_of(l)->inner;
@@ -167,6 +175,7 @@ static const struct lower_ops counted_ops = {
 	.copy = counted_copy,
 	.fetch = counted_fetch,
 	.prefetch = counted_prefetch,
+	.missed = counted_missed,
 	.digests = counted_digests,
 	.free = counted_free,
 };

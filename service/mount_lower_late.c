@@ -128,14 +128,25 @@ static int late_fetch(struct lower *l, enum lower_need_kind kind, const struct o
 	return real ? real->ops->fetch(real, kind, oid, deadline_ns, fn, arg) : -EIO;
 }
 
+/* NULL: not open. It stays as long as `c`. */
+static struct lower *peek_real(struct late *c)
+{
+	LOCK_GUARD(&c->mu);
+	return c->real;
+}
+
+static void late_missed(struct lower *l, const struct readahead_place *places, unsigned count)
+{
+	struct lower *real = peek_real(late_of(l));
+
+	if (real)
+		real->ops->missed(real, places, count);
+}
+
 static void late_prefetch(struct lower *l, const struct oid *tree)
 {
-	struct late *c = late_of(l);
-	struct lower *real;
+	struct lower *real = peek_real(late_of(l));
 
-	lock_acquire(&c->mu);
-	real = c->real; /* stays as long as `c` */
-	lock_release(&c->mu);
 	if (real)
 		real->ops->prefetch(real, tree);
 }
@@ -164,6 +175,7 @@ static const struct lower_ops late_ops = {
 	.copy = late_copy,
 	.fetch = late_fetch,
 	.prefetch = late_prefetch,
+	.missed = late_missed,
 	.digests = late_digests,
 	.free = late_free,
 };

@@ -77,6 +77,10 @@ int storage_open(struct storage **ret_storage, const struct storage_config *conf
 	st->fetch_threads = config->fetch_threads ? config->fetch_threads : FETCH_THREADS_DEFAULT;
 	for (int kind = 0; kind < FETCH_KIND_COUNT; kind++)
 		fetch_metrics_setup(&st->m[kind], config->metrics, (enum fetch_kind)kind);
+	st->crawls = config->metrics
+			     ? metrics_counter(config->metrics, "coppice_crawl_detected_total",
+				       "Readers found to read file after file in order.", NULL)
+			     : &st->own_crawls;
 	r = open_stores(st, config, e);
 	if (r == 0) {
 		r = lane_new(&st->stray, st, NULL);

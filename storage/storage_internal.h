@@ -69,6 +69,7 @@ struct lane {
 	struct origin *origin; /* owned; NULL: the lane of origins that were never added */
 	struct lane_queue foreground[FETCH_KIND_COUNT];
 	struct lane_queue background;
+	struct pool *readahead;
 };
 
 struct fetch_metrics {
@@ -103,6 +104,7 @@ struct storage {
 	struct cond reaper_wake;
 	pthread_t reaper;
 	struct fetch_metrics m[FETCH_KIND_COUNT];
+	struct counter *crawls, own_crawls; /* readers found to read in order */
 };
 
 /* storage_lane.c */
@@ -111,6 +113,11 @@ struct lane *lane_free(struct lane *lane); /* waits for its jobs */
 struct lane *lane_of_locked(struct storage *st, const struct origin *origin);
 /* Queue a ticket of `tenant`. -EAGAIN: the queue is full. */
 int lane_push_locked(struct lane_queue *q, unsigned tenant, struct fair_item *ticket);
+
+/* Does a foreground request of this origin wait for a thread? */
+bool lane_foreground_waits(struct storage *st, const struct origin *origin);
+
+struct pool *lane_readahead(struct storage *st, const struct origin *origin);
 
 /* storage_reaper.c */
 int fetch_start(struct storage *st);

@@ -18,6 +18,8 @@
 
 #define FOREGROUND_QUEUE_MAX 8192
 #define BACKGROUND_QUEUE_MAX 4096
+#define READAHEAD_THREADS    2
+#define READAHEAD_QUEUE_MAX  64
 #define NETWORK_FACTOR       4 /* who waits for a network waits longer, and costs no CPU meanwhile */
 
 static bool foreground_waits_locked(const struct lane *lane)
@@ -118,12 +120,15 @@ static int start_queue(struct lane *lane, struct lane_queue *q, const char *name
 
 static int start_queues(struct lane *lane, unsigned threads)
 {
+	const struct pool_config readahead = {"read-ahead", READAHEAD_THREADS, READAHEAD_QUEUE_MAX};
 	int r = start_queue(lane, &lane->foreground[FETCH_TREE], "fetch-tree", threads);
 
 	if (r == 0)
 		r = start_queue(lane, &lane->foreground[FETCH_BLOB], "fetch-blob", threads);
 	if (r == 0)
 		r = start_queue(lane, &lane->foreground[FETCH_DIGESTS], "digest", threads);
+	if (r == 0)
+		r = pool_new(&lane->readahead, &readahead);
 	if (r == 0)
 		r = start_queue(lane, &lane->background, "prefetch", threads > 1 ? threads / 2 : 1);
 	return r;
@@ -169,6 +174,7 @@ struct lane *lane_free(struct lane *lane)
 {
 	if (!lane)
 		return NULL;
+	pool_free(lane->readahead); /* first: it asks for more */
 	for (unsigned kind = 0; kind < FETCH_KIND_COUNT; kind++)
 		pool_free(lane->foreground[kind].pool);
 	pool_free(lane->background.pool);
@@ -193,4 +199,16 @@ struct lane *lane_of_locked(struct storage *st, const struct origin *origin)
 			return lane;
 	}
 	return st->stray;
+}
+
+bool lane_foreground_waits(struct storage *st, const struct origin *origin)
+{
+	LOCK_GUARD(&st->mu);
+	return foreground_waits_locked(lane_of_locked(st, origin));
+}
+
+struct pool *lane_readahead(struct storage *st, const struct origin *origin)
+{
+	LOCK_GUARD(&st->mu);
+	return lane_of_locked(st, origin)->readahead;
 }

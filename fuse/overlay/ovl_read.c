@@ -11,6 +11,7 @@
 
 #include "overlay/ovl_internal.h"
 #include "overlay/ovl_state.h"
+#include "storage/readahead.h"
 
 /* Where the content of an object is: an upper descriptor (fd >= 0, to be put back), or a lower
  * file. */
@@ -63,6 +64,27 @@ static int source_get(struct overlay *o, struct ovl_req *rq, uint64_t id, struct
 	return r;
 }
 
+/* So that what a crawl will want next can be fetched ahead: which entry it is, and where its
+ * directory stands, up to the root. */
+static void tell_missed(const struct source *s)
+{
+	struct readahead_place places[READAHEAD_DEPTH];
+	struct ovl_ws *ws = s->obj.ws;
+	uint64_t id = s->obj.id;
+	struct ovl_block block;
+	unsigned count = 0;
+
+	if (!ws->lower->ops->missed)
+		return;
+	for (; count < READAHEAD_DEPTH && ovl_block_of(ws, id & OVL_LOCAL_MASK, &block); count++) {
+		places[count].dir = block.tree;
+		places[count].idx = (uint32_t)((id & OVL_LOCAL_MASK) - block.base);
+		id = block.dir_id;
+	}
+	if (count)
+		ws->lower->ops->missed(ws->lower, places, count);
+}
+
 static ssize_t read_blob(
 	struct source *s, struct ovl_req *rq, void *buf, size_t len, uint64_t offset)
 {
@@ -72,7 +94,11 @@ static ssize_t read_blob(
 	if (s->file.size_known && offset >= s->file.size)
 		return 0; /* nothing to be fetched for */
 	n = lower->ops->read(lower, &s->file.oid, buf, len, offset);
-	return n == -EAGAIN ? ovl_need_set(rq, s->obj.ws, LOWER_NEED_BLOB, &s->file.oid) : n;
+	if (n != -EAGAIN)
+		return n;
+	if (offset == 0)
+		tell_missed(s);
+	return ovl_need_set(rq, s->obj.ws, LOWER_NEED_BLOB, &s->file.oid);
 }
 
 ssize_t ovl_read(

@@ -1,0 +1,255 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * Asking for what storage_warm() found missing, and hearing of its arrival. See storage_warm.c.
+ *
+ * Threads: that of the walk; item_done on fetch threads, which notes and wakes only. The walk may
+ * end before the last of them has come: each holds a reference.
+ */
+#include "storage_warm.h"
+
+#include "base/cancel.h"
+#include "base/clock.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#define TREES_OUT        32
+#define BLOBS_OUT        64
+#define GIVE_UP_AFTER    64 /* failures in a row */
+#define STEP_NS          (50 * NS_PER_MS)
+#define REPORT_EVERY_NS  (200 * NS_PER_MS)
+#define PREPARE_LIMIT_NS (60 * NS_PER_S)
+
+void warm_drop_dirs(struct list *dirs)
+{
+	list_for_each_safe (it, dirs) {
+		list_remove(it);
+		free(list_entry(it, struct warm_dir, node));
+	}
+}
+
+void warm_unref_locked(struct warm *w)
+{
+	bool last = --w->refs == 0;
+
+	lock_release(&w->mu);
+	if (!last)
+		return;
+	warm_drop_dirs(&w->arrived);
+	cond_fini(&w->changed);
+	lock_fini(&w->mu);
+	free(w);
+}
+
+void warm_note_locked(struct warm *w, int result)
+{
+	if (result == 0) {
+		w->failures = 0;
+		return;
+	}
+	w->progress.failed++;
+	w->failures++;
+	w->last_error = result;
+}
+
+static void item_done(void *arg, int result)
+{
+	struct warm_item *item = arg;
+	struct warm *w = item->w;
+
+	lock_acquire(&w->mu);
+	warm_note_locked(w, result);
+	if (item->dir) {
+		w->trees_out--;
+		if (result == 0)
+			list_push_back(&w->arrived, &item->dir->node);
+		else
+			free(item->dir);
+	} else {
+		w->blobs_out--;
+		w->progress.blobs += result == 0;
+		w->progress.bytes += result == 0 ? item->size : 0;
+	}
+	cond_signal(&w->changed);
+	warm_unref_locked(w);
+	free(item);
+}
+
+int warm_wait_step(struct warm *w)
+{
+	uint64_t until_ns = clock_after(&clock_system, STEP_NS);
+	int r = cancel_check(w->cancel, w->deadline_ns);
+
+	if (r < 0)
+		return r;
+	LOCK_GUARD(&w->mu);
+	(void)cond_wait_until(&w->changed, &w->mu, until_ns);
+	return w->failures >= GIVE_UP_AFTER ? w->last_error : 0;
+}
+
+void warm_report(struct warm *w)
+{
+	uint64_t now_ns = clock_mono_ns(&clock_system);
+	struct warm_progress progress;
+
+	if (!w->plan->report || now_ns < w->report_ns)
+		return;
+	w->report_ns = now_ns + REPORT_EVERY_NS;
+	lock_acquire(&w->mu);
+	progress = w->progress;
+	lock_release(&w->mu);
+	w->plan->report(w->plan->arg, &progress);
+}
+
+int warm_ask(struct warm *w, enum storage_kind kind, const struct oid *oid,
+	const struct warm_item *template)
+{
+	unsigned *out = template->dir ? &w->trees_out : &w->blobs_out;
+	unsigned max = template->dir ? TREES_OUT : BLOBS_OUT;
+	struct warm_item *item = malloc(sizeof(*item));
+	struct storage_ask how = {.origin = w->plan->origin,
+		.tenant = w->plan->tenant,
+		.background = true,
+		.deadline_ns = w->deadline_ns,
+		.fn = item_done,
+		.arg = item};
+	int r = item ? 0 : -ENOMEM;
+	bool room = false;
+
+	if (item)
+		*item = *template;
+	while (r == 0) {
+		lock_acquire(&w->mu);
+		room = *out < max;
+		*out += room;
+		w->refs += room;
+		lock_release(&w->mu);
+		if (room) {
+			r = storage_ask(w->st, kind, oid, &how);
+			if (r == 0)
+				return 0;
+			lock_acquire(&w->mu);
+			--*out;
+			warm_unref_locked(w); /* the walk has its own: not the last */
+			if (r != -EAGAIN)
+				break;
+		}
+		r = warm_wait_step(w);
+		warm_report(w);
+	}
+	free(item);
+	return r;
+}
+
+static int wait_for_quiet(struct warm *w)
+{
+	int r = 0;
+
+	while (r == 0 && lane_foreground_waits(w->st, w->plan->origin))
+		r = warm_wait_step(w);
+	return r;
+}
+
+/* One request for all of the batch that is not local. A failure costs only time: they are asked for
+ * one by one afterwards. */
+static int prepare_batch(struct warm *w)
+{
+	uint64_t until_ns = clock_after(&clock_system, PREPARE_LIMIT_NS);
+	struct oid *oids;
+	unsigned count = 0;
+	int r;
+
+	if (!(origin_caps(w->plan->origin) & ORIGIN_CAP_BATCH) || w->batch_count < 2)
+		return 0;
+	oids = calloc(w->batch_count, sizeof(*oids));
+	if (!oids)
+		return 0;
+	for (unsigned i = 0; i < w->batch_count; i++)
+		if (!blob_is_local(w->st->blobs, &w->batch[i].oid))
+			oids[count++] = w->batch[i].oid;
+	r = count > 1 ? wait_for_quiet(w) : 0;
+	if (r == 0 && count > 1)
+		(void)origin_prepare_blobs(w->plan->origin, oids, count, w->cancel,
+			until_ns < w->deadline_ns ? until_ns : w->deadline_ns);
+	free(oids);
+	return r;
+}
+
+/* False: a limit is reached. */
+static bool charge(struct warm *w, uint64_t size)
+{
+	const struct warm_plan *plan = w->plan;
+
+	if ((plan->bytes_max &&
+		    (size > plan->bytes_max || w->asked_bytes > plan->bytes_max - size)) ||
+		(plan->blobs_max && w->asked_blobs >= plan->blobs_max))
+		return false;
+	w->asked_bytes += size;
+	w->asked_blobs++;
+	return true;
+}
+
+static int ask_blob(struct warm *w, const struct warm_blob *entry)
+{
+	const struct warm_item item = {.w = w, .size = entry->size};
+
+	if (entry->top > w->reached)
+		w->reached = entry->top;
+	if (blob_is_local(w->st->blobs, &entry->oid)) {
+		lock_acquire(&w->mu);
+		w->progress.blobs++;
+		w->progress.bytes += entry->size;
+		lock_release(&w->mu);
+		return 0;
+	}
+	if (!charge(w, entry->size)) {
+		w->stop = true;
+		return 0;
+	}
+	return warm_ask(w, STORAGE_BLOB, &entry->oid, &item);
+}
+
+/* What is beyond the limits must not be brought either, so they come before the one request. */
+static void cut_batch(struct warm *w)
+{
+	uint64_t bytes = w->asked_bytes, blobs = w->asked_blobs;
+
+	for (unsigned i = 0; i < w->batch_count; i++) {
+		if (blob_is_local(w->st->blobs, &w->batch[i].oid))
+			continue;
+		if (!charge(w, w->batch[i].size)) {
+			w->batch_count = i;
+			w->stop = true;
+		}
+	}
+	w->asked_bytes = bytes;
+	w->asked_blobs = blobs;
+}
+
+int warm_flush(struct warm *w)
+{
+	int r;
+
+	cut_batch(w);
+	r = prepare_batch(w);
+	for (unsigned i = 0; r == 0 && i < w->batch_count; i++)
+		r = ask_blob(w, &w->batch[i]);
+	w->batch_count = 0;
+	return r;
+}
+
+int warm_drain(struct warm *w)
+{
+	unsigned out;
+	int r = 0;
+
+	for (;;) {
+		lock_acquire(&w->mu);
+		out = w->trees_out + w->blobs_out;
+		lock_release(&w->mu);
+		if (!out || r < 0)
+			return r;
+		r = warm_wait_step(w);
+		warm_report(w);
+	}
+}
