@@ -3,6 +3,7 @@
 # From a bare Debian 12 machine (root, /dev/fuse) to a mounted workspace, and back.
 #
 #   deploy/quickstart.sh [REPOSITORY]   install, build, start coppiced over REPOSITORY (default: this project), make a workspace, look around
+#   deploy/quickstart.sh --mega [REPOSITORY]  the same, but as a Mega server: REPOSITORY is served over Mega's REST API by tests/lib/mega_server.py
 #   deploy/quickstart.sh stop           delete the workspace, stop coppiced, leave nothing mounted
 #
 # Everything that runs lives below COPPICE_QUICKSTART_DIR (default /var/tmp/coppice-quickstart). Running it again is harmless.
@@ -25,6 +26,14 @@ daemon_pid() {
 	echo "$pid"
 }
 
+# The stand-in Mega server, if it runs.
+mega_pid() {
+	local pid
+	pid=$(cat "$dir/mega.pid" 2>/dev/null) || return 1
+	tr '\0' ' ' <"/proc/$pid/cmdline" 2>/dev/null | grep -q "mega_server.py" || return 1
+	echo "$pid"
+}
+
 stop() {
 	local pid
 	if pid=$(daemon_pid); then
@@ -35,6 +44,9 @@ stop() {
 			sleep 0.1
 		done
 		[ ! -d "/proc/$pid" ] || { kill -KILL "$pid"; sleep 0.5; }
+	fi
+	if pid=$(mega_pid); then
+		kill -TERM "$pid"
 	fi
 	awk -v d="$dir/run/" 'index($5, d) == 1 {print $5}' /proc/self/mountinfo | while read -r mountpoint; do
 		umount -l "$mountpoint" || true
@@ -61,8 +73,22 @@ build() {
 	(cd "$top" && cmake --preset release >/dev/null && cmake --build --preset release --target coppiced coppice coppice-keeper)
 }
 
+# Prints the server's address.
+start_mega() {
+	mkdir -p "$dir"
+	mega_pid >/dev/null || {
+		setsid /usr/bin/python3 -B "$top/tests/lib/mega_server.py" "$1" >"$dir/mega.url" 2>>"$dir/log" </dev/null &
+		echo $! >"$dir/mega.pid"
+	}
+	for _ in $(seq 100); do
+		[ ! -s "$dir/mega.url" ] || break
+		sleep 0.1
+	done
+	cat "$dir/mega.url"
+}
+
 start() {
-	local repository=$1 pid
+	local type=$1 url=$2 pid
 	mkdir -p "$dir/data" "$dir/run"
 	cat >"$dir/coppice.yaml" <<-YAML
 		data_dir: $dir/data
@@ -70,7 +96,7 @@ start() {
 		grpc: {listen: ["unix:$dir/run/coppice.sock"]}
 		http: {listen: ""}
 		origins:
-		  - {name: demo, type: git, url: "$repository"}
+		  - {name: demo, type: $type, url: "$url"}
 	YAML
 	"$bin/coppice" config check --config "$dir/coppice.yaml"
 	say "Starting coppiced (log: $dir/log)"
@@ -109,12 +135,17 @@ show() {
 }
 
 [ "$(id -u)" = 0 ] || die "must run as root: it installs packages and mounts"
+type=git
+if [ "${1:-}" = --mega ]; then
+	type=mega
+	shift
+fi
 case ${1:-} in
 stop)
 	stop
 	;;
 -*)
-	die "usage: deploy/quickstart.sh [REPOSITORY] | stop"
+	die "usage: deploy/quickstart.sh [--mega] [REPOSITORY] | stop"
 	;;
 *)
 	repository=$(realpath -e "${1:-$top}") || die "no such repository: $1"
@@ -125,7 +156,14 @@ stop)
 	if daemon_pid >/dev/null; then
 		echo "already running; 'deploy/quickstart.sh stop' ends it"
 	else
-		start "$repository"
+		url=$repository
+		if [ "$type" = mega ]; then
+			say "Starting a stand-in Mega server over $repository"
+			url=$(start_mega "$repository")
+			[ -n "$url" ] || die "the Mega server did not start; see $dir/log"
+			echo "$url"
+		fi
+		start "$type" "$url"
 	fi
 	show
 	;;

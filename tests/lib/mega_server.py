@@ -39,6 +39,7 @@ class Git:
     def __init__(self, path):
         self.path, self.lock, self.cache = path, threading.Lock(), {}
         self.process = subprocess.Popen([*self.command(), 'cat-file', '--batch'], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        self.main = 'main' if self.commit('main') else 'HEAD'
 
     def command(self):
         return ['git', '-c', 'safe.directory=*', '-C', self.path]
@@ -326,14 +327,11 @@ class Mega:
                 return self.imports[path], where[len(path):]
         return None
 
-    def head(self):
-        return self.git.commit('main')
-
     def latest_commit(self, where, refs):
         found = self.import_of(where)
         git, where = found if found else (self.git, where)
         if refs in ('', 'main', 'master', 'refs/heads/main'):
-            commit = git.commit('main')
+            commit = git.commit(git.main)
         elif re.fullmatch('[0-9a-f]{7,40}', refs):
             commit = git.commit(refs)
         else:
@@ -352,10 +350,10 @@ class Mega:
         found = self.import_of(where)
         if found:  # refs are ignored
             git, where = found
-            commit = git.commit('main')
+            commit = git.commit(git.main)
         else:
             git = self.git
-            commit = git.commit('main') if not refs else refs if HEX40.fullmatch(refs) else git.commit('refs/tags/' + refs)
+            commit = git.commit(git.main) if not refs else refs if HEX40.fullmatch(refs) else git.commit('refs/tags/' + refs)
         root = git.root(commit)
         if not root:
             raise RuntimeError('unknown refs')
@@ -369,7 +367,7 @@ class Mega:
     def file_tree(self, where, oid):
         found = self.import_of(where)
         git, where = found if found else (self.git, where)
-        tree = git.walk(git.root(git.commit('main')), where)
+        tree = git.walk(git.root(git.commit(git.main)), where)
         if tree is None or (oid and oid != tree):
             return b''
         return git.get(tree)[2]
