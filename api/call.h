@@ -74,6 +74,7 @@ struct rpc_stream {
 	size_t queued_bytes; /* of the queue, the one being sent included */
 	bool sending;        /* a SEND_MESSAGE batch is out */
 	bool counted;        /* in the server's count of streams */
+	struct cond room;    /* something was sent, or it is over */
 	rpc_stream_end end;  /* NULL: nothing attached */
 	bool end_queued;     /* `end` is with the closing thread */
 	void *end_arg;
@@ -148,3 +149,6 @@ bool rpc_stream_attach(struct rpc_call *call, rpc_stream_end end, void *arg);
  * ended. -ENOMEM likewise. Does not block; may be called under locks of lower rank than
  * LOCK_RANK_API_CALL. */
 int rpc_stream_send(struct rpc_call *call, const ProtobufCMessage *message);
+/* The same, but waits while the peer is slow, until the call's deadline: for feeders that may
+ * block. */
+int rpc_stream_send_wait(struct rpc_call *call, const ProtobufCMessage *message);

@@ -143,6 +143,36 @@ Coppice__V1__Mount *codec_mount(const struct mount_info *info, struct arena *a)
 		       : NULL;
 }
 
+static Coppice__V1__Holder *codec_holder(const struct mount_holder *in, struct arena *a)
+{
+	Coppice__V1__Holder *out = arena_alloc(a, sizeof(*out));
+
+	if (!out)
+		return NULL;
+	coppice__v1__holder__init(out);
+	out->pid = (uint32_t)in->pid;
+	out->uid = in->uid;
+	out->command = codec_text(in->command, a);
+	out->how = codec_text(in->how, a);
+	out->mount_id = codec_text(in->mount_id, a);
+	out->job_id = codec_text(in->job_id, a);
+	out->tenant = codec_text(in->tenant, a);
+	return out->command && out->how && out->mount_id && out->job_id && out->tenant ? out : NULL;
+}
+
+Coppice__V1__Holder **codec_holders(
+	const struct mount_holder *holders, unsigned count, struct arena *a)
+{
+	Coppice__V1__Holder **out = arena_array(a, count ? count : 1, sizeof(*out));
+
+	for (unsigned i = 0; out && i < count; i++) {
+		out[i] = codec_holder(&holders[i], a);
+		if (!out[i])
+			return NULL;
+	}
+	return out;
+}
+
 Coppice__V1__MountEvent *codec_mount_event(const struct mount_event *event, struct arena *a)
 {
 	Coppice__V1__MountEvent *out = arena_alloc(a, sizeof(*out));

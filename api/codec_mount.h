@@ -33,6 +33,8 @@ int codec_lease(uint32_t lease_seconds, struct err *e);
 int codec_tenant_name(const char *name, struct err *e);
 
 /* Copies in the arena. NULL: no memory. */
+Coppice__V1__Holder **codec_holders(
+	const struct mount_holder *holders, unsigned count, struct arena *a);
 Coppice__V1__Mount *codec_mount(const struct mount_info *info, struct arena *a);
 Coppice__V1__MountEvent *codec_mount_event(const struct mount_event *event, struct arena *a);
 Google__Protobuf__Timestamp *codec_timestamp(uint64_t wall_ns, struct arena *a);

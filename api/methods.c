@@ -7,15 +7,17 @@
 
 #include <coppice/v1/mount.pb-c.h>
 #include <coppice/v1/node.pb-c.h>
+#include <coppice/v1/workflow.pb-c.h>
 #include <grpc/health/v1/health.pb-c.h>
 #include <grpc/reflection/v1/reflection.pb-c.h>
 #include <string.h>
 
 #include "rpc.h"
 
-#define CREATE_MAX_S  600
-#define SHORT_MAX_S   60
-#define REFLECT_MAX_S 300
+#define CREATE_MAX_S   600
+#define SHORT_MAX_S    60
+#define REFLECT_MAX_S  300
+#define WORKFLOW_MAX_S 3600
 
 /* clang-format off */
 const struct rpc_method rpc_methods[] = {
@@ -33,10 +35,14 @@ const struct rpc_method rpc_methods[] = {
 		rpc_update_mount, RPC_WORK, RPC_UNARY, RPC_TENANT, SHORT_MAX_S},
 	{"/coppice.v1.MountService/WatchMounts", &coppice__v1__watch_mounts_request__descriptor,
 		rpc_watch_mounts, RPC_WORK, RPC_SERVER_STREAM, RPC_TENANT, 0},
+	{"/coppice.v1.NodeService/Drain", &coppice__v1__drain_request__descriptor, rpc_drain,
+		RPC_WORK, RPC_UNARY, RPC_ADMIN, SHORT_MAX_S},
 	{"/coppice.v1.NodeService/GetCacheStats", &coppice__v1__get_cache_stats_request__descriptor,
 		rpc_get_cache_stats, RPC_WORK, RPC_UNARY, RPC_ADMIN, SHORT_MAX_S},
 	{"/coppice.v1.NodeService/GetNode", &coppice__v1__get_node_request__descriptor,
 		rpc_get_node, RPC_WORK, RPC_UNARY, RPC_ADMIN, SHORT_MAX_S},
+	{"/coppice.v1.WorkflowService/Status", &coppice__v1__status_request__descriptor, rpc_status,
+		RPC_WORKFLOW, RPC_SERVER_STREAM, RPC_TENANT, WORKFLOW_MAX_S},
 	{"/grpc.health.v1.Health/Check", &grpc__health__v1__health_check_request__descriptor,
 		rpc_health_check, RPC_INLINE, RPC_UNARY, RPC_ANYONE, SHORT_MAX_S},
 	{"/grpc.health.v1.Health/Watch", &grpc__health__v1__health_check_request__descriptor,

@@ -14,7 +14,14 @@ struct rpc_call;
 
 /* Where a handler runs. Creation and deletion have threads of their own, so that nothing short
  * waits behind an origin or a disk. */
-enum rpc_class { RPC_INLINE, RPC_WORK, RPC_CREATE, RPC_DELETE, RPC_CLASS_COUNT };
+enum rpc_class {
+	RPC_INLINE,
+	RPC_WORK,
+	RPC_CREATE,
+	RPC_DELETE,
+	RPC_WORKFLOW, /* may take minutes, and waits for slow readers */
+	RPC_CLASS_COUNT
+};
 /* How many messages go each way. */
 enum rpc_shape { RPC_UNARY, RPC_SERVER_STREAM, RPC_BIDI };
 /* Who may call. */

@@ -9,6 +9,7 @@
 
 #include "access.h"
 #include "base/err.h"
+#include "base/log.h"
 #include "call.h"
 #include "codec_mount.h"
 #include "rpc.h"
@@ -103,18 +104,46 @@ int rpc_get_mount(struct rpc_call *call, const ProtobufCMessage *message, struct
 	return r;
 }
 
+/* Taken before the deletion, which ends what they use. */
+static int note_holders(struct rpc_call *call, const struct mount_key *key,
+	Coppice__V1__Holder ***ret_holders, unsigned *ret_count)
+{
+	struct mount_holder *holders = NULL;
+	int r = mounts_holders(mounts_of(call), key, &holders, ret_count);
+
+	if (r < 0)
+		return r;
+	*ret_holders = codec_holders(holders, *ret_count, &call->arena);
+	if (*ret_count)
+		log_info("mount_in_use", LOG_S("mount_id", holders[0].mount_id),
+			LOG_U("processes", *ret_count), LOG_I("pid", holders[0].pid),
+			LOG_S("command", holders[0].command));
+	free(holders);
+	return *ret_holders ? 0 : -ENOMEM;
+}
+
 int rpc_delete_mount(struct rpc_call *call, const ProtobufCMessage *message, struct err *e)
 {
 	const Coppice__V1__DeleteMountRequest *in = (const void *)message;
+	Coppice__V1__Holder **holders = NULL;
+	Coppice__V1__Mount *out;
 	struct mount_info info = {0};
 	struct mount_key key;
+	unsigned count = 0;
 	int r = find_key(call, in->mount_id, in->job_id, in->tenant, &key, e);
 
+	if (r == 0 && in->report_holders)
+		r = note_holders(call, &key, &holders, &count);
 	if (r == 0)
 		r = mounts_delete(mounts_of(call), &key, call->deadline_ns, &info, e);
 	if (r < 0)
 		return r;
-	r = reply_mount(call, &info);
+	out = codec_mount(&info, &call->arena);
+	if (out) {
+		out->holders = holders;
+		out->n_holders = count;
+	}
+	r = out ? rpc_reply(call, &out->base) : -ENOMEM;
 	mount_info_fini(&info);
 	return r;
 }

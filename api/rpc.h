@@ -17,7 +17,11 @@ int rpc_update_mount(struct rpc_call *call, const ProtobufCMessage *in, struct e
 int rpc_watch_mounts(struct rpc_call *call, const ProtobufCMessage *in, struct err *e);
 /* node_rpc.c */
 int rpc_get_node(struct rpc_call *call, const ProtobufCMessage *in, struct err *e);
+int rpc_drain(struct rpc_call *call, const ProtobufCMessage *message, struct err *e);
+int rpc_drain(struct rpc_call *call, const ProtobufCMessage *in, struct err *e);
 int rpc_get_cache_stats(struct rpc_call *call, const ProtobufCMessage *in, struct err *e);
+/* workflow_rpc.c */
+int rpc_status(struct rpc_call *call, const ProtobufCMessage *in, struct err *e);
 /* health.c */
 int rpc_health_check(struct rpc_call *call, const ProtobufCMessage *in, struct err *e);
 int rpc_health_watch(struct rpc_call *call, const ProtobufCMessage *in, struct err *e);

@@ -28,6 +28,7 @@ struct rpc_message {
 void rpc_stream_init(struct rpc_stream *stream)
 {
 	list_init(&stream->queue);
+	cond_init(&stream->room);
 }
 
 static void message_drop(struct rpc_call *call, struct rpc_message *m)
@@ -45,6 +46,7 @@ void rpc_stream_fini(struct rpc_call *call)
 	while (!list_empty(&call->stream.queue))
 		message_drop(call,
 			list_entry(list_first(&call->stream.queue), struct rpc_message, link));
+	cond_fini(&call->stream.room);
 }
 
 static void run_end(void *arg)
@@ -59,6 +61,7 @@ void rpc_stream_over_locked(struct rpc_call *call)
 {
 	struct rpc_stream *stream = &call->stream;
 
+	cond_broadcast(&stream->room);
 	list_for_each_safe (it, &stream->queue) {
 		struct rpc_message *m = list_entry(it, struct rpc_message, link);
 
@@ -95,6 +98,7 @@ void rpc_stream_sent(struct rpc_tag *tag, bool ok)
 	lock_acquire(&call->mu);
 	call->stream.sending = false;
 	message_drop(call, list_entry(list_first(&call->stream.queue), struct rpc_message, link));
+	cond_broadcast(&call->stream.room);
 	if (call->state.state < RPC_FINISHING) {
 		if (!list_empty(&call->stream.queue))
 			send_next(call);
@@ -195,4 +199,17 @@ int rpc_stream_send(struct rpc_call *call, const ProtobufCMessage *message)
 	if (!call->stream.sending)
 		send_next(call);
 	return 0;
+}
+
+int rpc_stream_send_wait(struct rpc_call *call, const ProtobufCMessage *message)
+{
+	int r = 0;
+
+	lock_acquire(&call->mu);
+	while (r == 0 && !rpc_over_locked(call) &&
+		call->stream.queued_bytes > call->server->limits.stream_queue_bytes / 4)
+		if (!cond_wait_until(&call->stream.room, &call->mu, call->deadline_ns))
+			r = -ETIMEDOUT;
+	lock_release(&call->mu);
+	return r < 0 ? r : rpc_stream_send(call, message);
 }

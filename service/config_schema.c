@@ -484,10 +484,14 @@ static const struct cfg_field log_fields[] = {
 	{0},
 };
 
+static const struct cfg_field drain_fields[] = {
+	SCALAR("timeout", type_duration, struct cfg, drain_timeout_ns), {0}};
+
 const struct cfg_field cfg_schema[] = {
 	SCALAR("data_dir", type_path, struct cfg, data_dir),
 	SCALAR("run_dir", type_path, struct cfg, run_dir),
 	SCALAR("workers", type_small, struct cfg, workers),
+	MAP("drain", drain_fields),
 	MAP("grpc", grpc_fields),
 	MAP("http", http_fields),
 	MAP("cache", cache_fields),

@@ -6,6 +6,7 @@
  */
 #include "mount_host.h"
 #include "mount_lower.h"
+#include "mount_use.h"
 #include "mounts_internal.h"
 
 #include <base/cleanup.h>
@@ -103,6 +104,7 @@ int mount_attach(struct mount *mt, const struct mount_attach *how, struct err *e
 		goto no_workspace;
 	if (!mt->host->adopted) /* the kernel knows it, and has jobs in it */
 		sess_workspace_added(mt->host->session, mt->rec.job_id);
+	mount_uses_open(mt);
 	lock_acquire(&m->mu);
 	mt->attached = true;
 	lock_release(&m->mu);
@@ -141,6 +143,7 @@ void mount_detach(struct mount *mt)
 {
 	if (!mt->attached) /* only we change it */
 		return;
+	mount_uses_close(mt);
 	if (mt->bound)
 		(void)sess_unbind(mt->registry->config.farm,
 			mt->rec.mountpoint); /* a sweep at the next start finds what is left */

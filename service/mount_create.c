@@ -115,7 +115,7 @@ static int join_or_start(struct creation *c, struct mount_info *ret_info)
 
 		if (c->m->draining)
 			return err_set(&c->e, -ESHUTDOWN, "DRAINING",
-				"this node is stopping and makes no new mounts");
+				"this node drains or stops, and makes no new mounts");
 		if (!mt || mt->rec.state == MOUNT_DELETED || mt->rec.state == MOUNT_FAILED)
 			return start_locked(c);
 		if (mt->rec.state != MOUNT_DELETING && mt->rec.state != MOUNT_EXPIRED) {

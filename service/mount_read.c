@@ -126,6 +126,12 @@ uint64_t mounts_ready_count(struct mounts *m)
 	return m->ready_count;
 }
 
+uint64_t mounts_live_count(struct mounts *m)
+{
+	LOCK_GUARD(&m->mu);
+	return m->count - m->ended_count;
+}
+
 static char *root_of(void *arg, const char *tenant, const char *job_id)
 {
 	return mount_root_path(arg, tenant, job_id);

@@ -45,6 +45,7 @@ struct mount *mount_new(struct mounts *m, struct mount_record *rec)
 	mt->registry = m;
 	mt->refs = 1;
 	list_init(&mt->link);
+	list_init(&mt->uses);
 	cond_init(&mt->changed);
 	sm_init(&mt->sm, &mount_sm_table, rec->state);
 	mt->rec = *rec;
@@ -369,7 +370,7 @@ struct mounts *mounts_close(struct mounts *m)
 {
 	if (!m)
 		return NULL;
-	mounts_drain(m);
+	mounts_drain(m, true);
 	mount_reaper_stop(m);
 	pool_free(m->deleters);
 	detach_all(m);
@@ -393,8 +394,8 @@ struct mounts *mounts_close(struct mounts *m)
 	return NULL;
 }
 
-void mounts_drain(struct mounts *m)
+void mounts_drain(struct mounts *m, bool on)
 {
 	LOCK_GUARD(&m->mu);
-	m->draining = true;
+	m->draining = on;
 }

@@ -62,6 +62,9 @@ struct mount {
 	struct quota quota; /* initialised while attached */
 	struct mount_fetches *fetches;
 	struct mount *next_stranded; /* see mount_revive.c */
+
+	struct list uses; /* see mount_use.h; guarded by mu, as is the next */
+	bool closing;     /* no new uses */
 };
 
 struct mounts_metrics {

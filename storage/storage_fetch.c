@@ -222,7 +222,7 @@ static int admit_locked(struct storage *st, const struct storage_ask *ask, enum 
 		f->deadline_ns = w->deadline_ns;
 	list_push_back(&f->waiters, &w->node);
 	deadline_heap_add(&st->heap, w);
-	if (deadline_heap_first(&st->heap) == w)
+	if (w->deadline_ns < st->reaper_alarm_ns)
 		cond_signal(&st->reaper_wake);
 	return 0;
 }

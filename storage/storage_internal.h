@@ -100,7 +100,8 @@ struct storage {
 	bool stopping;                /* guarded by mu */
 	char *tenant[FAIR_FLOWS_MAX]; /* names, by number; guarded by mu */
 	unsigned tenant_count;
-	bool reaper_started; /* const after open */
+	bool reaper_started;      /* const after open */
+	uint64_t reaper_alarm_ns; /* until when the reaper sleeps; guarded by mu */
 	struct cond reaper_wake;
 	pthread_t reaper;
 	struct fetch_metrics m[FETCH_KIND_COUNT];

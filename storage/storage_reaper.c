@@ -41,6 +41,9 @@ static void *reaper_main(void *arg)
 	while (!st->stopping) {
 		const struct waiter *first = deadline_heap_first(&st->heap);
 
+		/* It may be too early, because its waiter has got what it waited for: then the
+		 * sleep is for the next one. */
+		st->reaper_alarm_ns = first ? first->deadline_ns : NS_NEVER;
 		if (!first)
 			cond_wait(&st->reaper_wake, &st->mu);
 		else

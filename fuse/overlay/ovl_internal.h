@@ -420,6 +420,7 @@ struct ovl_left_node {
 };
 typedef int (*ovl_left_visit)(void *arg, const struct ovl_left_node *node);
 int ovl_journal_each_node(struct ovl_ws *ws, ovl_left_visit fn, void *arg); /* named ones */
+int ovl_journal_each_nameless(struct ovl_ws *ws, ovl_left_visit fn, void *arg);
 /* The record of one id; name NULL: it has none. False: there is no record. */
 struct ovl_left_place {
 	struct ovl_left_node node;

@@ -125,7 +125,9 @@ void ovl_node_detach_locked(struct ovl_node *node)
 	atomic_fetch_or(&node->flags, OVL_ORPHAN);
 	set_place(node, &parent, &name, 0);
 	free(name);
-	if (atomic_load(&node->flags) & OVL_UPPER)
+	/* A directory that is gone has no upper: its record says that whatever has its name from
+	 * now on is another one, perhaps of the same inode number. */
+	if ((atomic_load(&node->flags) & OVL_UPPER) || S_ISDIR(node->type))
 		(void)ovl_journal_node(node); /* as above */
 }
 

@@ -68,7 +68,7 @@ static bool is_named(const struct ovl_record *rec)
 	       !memchr(rec->name, '/', rec->name_len) && !memchr(rec->name, 0, rec->name_len);
 }
 
-int ovl_journal_each_node(struct ovl_ws *ws, ovl_left_visit fn, void *arg)
+static int each_node(struct ovl_ws *ws, bool named, ovl_left_visit fn, void *arg)
 {
 	const struct ovl_scan *left = ws->journal->left;
 	int r = 0;
@@ -80,19 +80,30 @@ int ovl_journal_each_node(struct ovl_ws *ws, ovl_left_visit fn, void *arg)
 		struct ovl_record rec = {0};
 
 		decode_noted(it.value, &rec);
-		if (!is_named(&rec))
+		if (is_named(&rec) != named)
 			continue;
-		memcpy(name, rec.name, rec.name_len);
+		if (named)
+			memcpy(name, rec.name, rec.name_len);
 		r = fn(arg, &(struct ovl_left_node){
 				    .id = full_id(ws, rec.id),
 				    .parent = full_id(ws, rec.parent),
 				    .type = rec.mode & S_IFMT,
 				    .upper_ino = rec.ino,
-				    .name = name,
-				    .name_len = rec.name_len,
+				    .name = named ? name : NULL,
+				    .name_len = named ? rec.name_len : 0,
 			    });
 	}
 	return r;
+}
+
+int ovl_journal_each_node(struct ovl_ws *ws, ovl_left_visit fn, void *arg)
+{
+	return each_node(ws, true, fn, arg);
+}
+
+int ovl_journal_each_nameless(struct ovl_ws *ws, ovl_left_visit fn, void *arg)
+{
+	return each_node(ws, false, fn, arg);
 }
 
 /* A lower directory at its own place: its name is in its parent's tree. */

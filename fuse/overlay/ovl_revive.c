@@ -314,9 +314,18 @@ static int add_removed_dir(struct ovl_ws *ws, uint64_t id)
 	if (made) {
 		atomic_store(&n->dir->names_loaded, true);
 		settle(n, NULL);
+		r = ovl_journal_node(n); /* its record may still have the name */
 	}
 	ovl_unpin_raw(n);
-	return 0;
+	return r == -ENOSPC ? 0 : r; /* the next to take over looks at the disk too */
+}
+
+static int revive_nameless(void *arg, const struct ovl_left_node *left)
+{
+	struct revival *rv = arg;
+
+	return S_ISDIR(left->type) && is_known(rv->ws, left->id) ? add_removed_dir(rv->ws, left->id)
+								 : 0;
 }
 
 static int revive_named(void *arg, const struct ovl_left_node *left)
@@ -352,6 +361,8 @@ int ovl_revive(struct ovl_ws *ws)
 
 	if (r == 0)
 		r = walk_work(ws, "orphan", revive_orphan);
+	if (r == 0)
+		r = ovl_journal_each_nameless(ws, revive_nameless, &rv);
 	if (r == 0)
 		r = ovl_journal_each_node(ws, revive_named, &rv);
 	ovl_need_drop(&rv.rq.need);

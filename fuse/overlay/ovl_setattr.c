@@ -146,10 +146,13 @@ static void set_time(struct timespec *t, struct timespec wanted, struct timespec
 
 static int apply_dead_locked(struct ovl_node *n, const struct setting *s)
 {
-	struct timespec now = ovl_now();
+	struct timespec now;
 
 	if (s->set & OVL_SET_SIZE)
 		return -EISDIR;
+	ovl_ctime_moves(&n->attr);
+	now = n->attr.st_ctim; /* not the clock's: the disk may have stamped a finer time, which
+				  would be later */
 	n->attr.st_mode = (n->attr.st_mode & S_IFMT) | wanted_mode(s, &n->attr);
 	if (s->set & OVL_SET_UID)
 		n->attr.st_uid = s->attr->st_uid;
@@ -159,7 +162,6 @@ static int apply_dead_locked(struct ovl_node *n, const struct setting *s)
 		time_for(s->set, OVL_SET_ATIME, OVL_SET_ATIME_NOW, s->attr->st_atim), now);
 	set_time(&n->attr.st_mtim,
 		time_for(s->set, OVL_SET_MTIME, OVL_SET_MTIME_NOW, s->attr->st_mtim), now);
-	ovl_ctime_moves(&n->attr);
 	return 0;
 }
 

@@ -61,6 +61,10 @@ static void register_metrics(struct sess_farm *farm)
 		all, "coppice_fuse_spins_total", "Short waits without sleeping.", "result=\"hit\"");
 	m->spin_misses = metrics_counter(all, "coppice_fuse_spins_total",
 		"Short waits without sleeping.", "result=\"miss\"");
+	m->followed = metrics_counter(all, "coppice_fuse_follows_total",
+		"How often a worker went to the CPU of the one process that asked.", "");
+	m->follow_starved = metrics_counter(all, "coppice_fuse_follows_starved_total",
+		"How often a worker that followed did not get that CPU, and was called back.", "");
 	m->forced_aborts = metrics_counter(all, "coppice_fuse_forced_aborts_total",
 		"Connections that did not end by themselves when their session was closed.", "");
 	m->resent = metrics_counter(all, "coppice_takeover_requests_total",
@@ -171,6 +175,9 @@ static int start_all(struct sess_farm *farm, const struct sess_farm_config *conf
 		r = notify_new(&farm->notify);
 	if (r == 0)
 		r = start_answerers(farm);
+	/* Without it everything works, only dearer. */
+	if (r == 0 && farm->spin && follow_new(&farm->follow, farm) < 0)
+		farm->follow = NULL;
 	if (r == 0)
 		r = sess_workers_start(farm);
 	return r;
@@ -205,7 +212,9 @@ struct sess_farm *sess_farm_free(struct sess_farm *farm)
 {
 	if (!farm)
 		return NULL;
+	follow_stop(farm->follow);
 	sess_workers_stop(farm);
+	farm->follow = follow_free(farm->follow);
 	stop_answerers(farm);
 	farm->notify = notify_free(farm->notify);
 	farm->control = control_free(farm->control);

@@ -62,7 +62,9 @@ bool mountinfo_parse(char *line, struct mount_point *ret_mount)
 	m.fstype = strsep(&tail, " ");
 	if (!m.fstype || !*m.fstype || !tail)
 		return false;
+	m.root = field[3];
 	m.path = field[4];
+	unescape(m.root);
 	unescape(m.path);
 	*ret_mount = m;
 	return true;
@@ -77,9 +79,10 @@ bool mountinfo_below(const char *path, const char *dir)
 	return strncmp(path, dir, len) == 0 && (path[len] == '\0' || path[len] == '/');
 }
 
-int mountinfo_each(int (*fn)(void *arg, const struct mount_point *m), void *arg)
+int mountinfo_each_in(
+	const char *file, int (*fn)(void *arg, const struct mount_point *m), void *arg)
 {
-	CLEANUP(close_file) FILE *f = fopen("/proc/self/mountinfo", "re");
+	CLEANUP(close_file) FILE *f = fopen(file, "re");
 	_cleanup_free_ char *line = NULL;
 	struct mount_point m;
 	size_t cap = 0;
@@ -96,6 +99,11 @@ int mountinfo_each(int (*fn)(void *arg, const struct mount_point *m), void *arg)
 			return r;
 	}
 	return ferror(f) ? -EIO : 0;
+}
+
+int mountinfo_each(int (*fn)(void *arg, const struct mount_point *m), void *arg)
+{
+	return mountinfo_each_in("/proc/self/mountinfo", fn, arg);
 }
 
 /* The newest matching mount: the one to take away next. */

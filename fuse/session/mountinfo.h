@@ -6,7 +6,8 @@
 
 struct mount_point {
 	unsigned major, minor; /* of st_dev */
-	char *path;            /* unescaped */
+	char *root;            /* which directory of the file system is mounted; unescaped */
+	char *path;            /* where; unescaped */
 	char *fstype;
 };
 
@@ -17,6 +18,9 @@ bool mountinfo_below(const char *path, const char *dir);
 /* Call `fn` for each mount, oldest first, until it returns non-zero, which is then returned.
  * Negative errno. */
 int mountinfo_each(int (*fn)(void *arg, const struct mount_point *m), void *arg);
+/* The same from another process's file. */
+int mountinfo_each_in(
+	const char *file, int (*fn)(void *arg, const struct mount_point *m), void *arg);
 /* Lazily unmount every mount of ours at or below `dir`, newest first. How many, or a negative
  * errno. Control thread. */
 int mountinfo_sweep(const char *dir);

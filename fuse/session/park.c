@@ -61,6 +61,7 @@ struct park {
 	struct cond wake; /* the answerers: ready is not empty, an earlier deadline, stop */
 	struct cond drained;
 	struct park_heap heap;
+	uint64_t alarm_ns; /* until when one of them sleeps; NS_NEVER: all until they are woken */
 	struct list ready;
 	struct park_stats stats;
 	bool stop;
@@ -82,6 +83,7 @@ int park_new(struct park **ret_park, const struct park_config *config)
 	ref_init(&p->ref);
 	lock_init(&p->lock, LOCK_RANK_PARK);
 	cond_init(&p->wake);
+	p->alarm_ns = NS_NEVER;
 	cond_init(&p->drained);
 	list_init(&p->ready);
 	*ret_park = p;
@@ -241,8 +243,8 @@ static void start_waiting(struct parked *rec)
 	if (rec->state == PARKED_NEW) {
 		rec->state = PARKED_WAITING;
 		park_heap_push(&p->heap, &rec->timer);
-		/* Whoever sleeps until a later deadline must look again. */
-		if (park_heap_first(&p->heap) == &rec->timer)
+		/* Who sleeps until an earlier deadline will look then. */
+		if (rec->timer.deadline_ns < p->alarm_ns)
 			cond_signal(&p->wake);
 	} else {
 		list_push_back(&p->ready, &rec->ready);
@@ -399,12 +401,26 @@ static void fire_deadlines_locked(struct park *p)
 	}
 }
 
+/* One answerer sleeps until the first deadline, the others until they are woken. The alarm may be
+ * too early, because what it was set for has been decided: then it is set anew. */
+static void sleep_locked(struct park *p)
+{
+	struct park_timer *first = park_heap_first(&p->heap);
+
+	if (!first || first->deadline_ns >= p->alarm_ns) {
+		cond_wait(&p->wake, &p->lock);
+		return;
+	}
+	p->alarm_ns = first->deadline_ns;
+	(void)cond_wait_until(&p->wake, &p->lock, p->alarm_ns); /* either way: look again */
+	p->alarm_ns = NS_NEVER;
+}
+
 /* The next decided record, or NULL when stopping. */
 static struct parked *next_ready(struct park *p)
 {
 	LOCK_GUARD(&p->lock);
 	for (;;) {
-		struct park_timer *first;
 		struct list *ready;
 		struct parked *rec;
 
@@ -417,12 +433,7 @@ static struct parked *next_ready(struct park *p)
 		}
 		if (p->stop)
 			return NULL;
-		first = park_heap_first(&p->heap);
-		if (first)
-			(void)cond_wait_until(&p->wake, &p->lock,
-				first->deadline_ns); /* either way: look again */
-		else
-			cond_wait(&p->wake, &p->lock);
+		sleep_locked(p);
 	}
 }
 

@@ -46,6 +46,7 @@ bool sess_raw_inspect(struct session *s, struct sess_raw *raw, char *buf, size_t
 	*raw = (struct sess_raw){
 		.unique = h.unique & ~WIRE_UNIQUE_RESEND,
 		.opcode = h.opcode,
+		.pid = h.pid,
 		.resent = h.unique & WIRE_UNIQUE_RESEND,
 		.kill_suid = asks_to_kill_suid(&h, buf, len),
 		.tmpfile = h.opcode == WIRE_TMPFILE,

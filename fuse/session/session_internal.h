@@ -9,6 +9,7 @@
  */
 #pragma once
 #include "fuse/session.h"
+#include "session/follow.h"
 #define FUSE_USE_VERSION FUSE_MAKE_VERSION(3, 14)
 #include <fuse3/fuse_lowlevel.h>
 
@@ -39,6 +40,7 @@ struct slots;
 struct sess_raw {
 	uint64_t unique; /* without the resend bit */
 	uint32_t opcode;
+	uint32_t pid;   /* of the thread that asks; 0: nobody's */
 	bool resent;    /* the kernel sends it again: a dead process may have done it */
 	bool kill_suid; /* FUSE_WRITE_KILL_SUIDGID, FATTR_KILL_SUIDGID */
 	bool tmpfile;   /* a TMPFILE, passed to libfuse as CREATE */
@@ -52,6 +54,8 @@ struct sess_thread {
 	struct sess_raw raw; /* of the request being handled */
 	int spin_score;
 	unsigned wakes;
+	pid_t tid; /* of the thread that entered */
+	struct follower follower;
 };
 
 int sess_thread_init(struct sess_thread *t, struct sess_farm *farm, bool reads);
@@ -151,7 +155,7 @@ extern const struct fuse_lowlevel_ops sess_ops;
 struct sess_farm_metrics {
 	struct counter *requests[SESS_OPCODES]; /* never NULL; unknown opcodes share the last */
 	struct counter *replies_lost, *stale_events, *spurious, *spin_hits, *spin_misses,
-		*forced_aborts, *leaked;
+		*forced_aborts, *leaked, *followed, *follow_starved;
 	struct counter *resent, *resent_done;
 	struct counter *parked, *park_refused, *park_interrupted, *park_timed_out;
 	struct histogram *park_wait;
@@ -170,7 +174,7 @@ struct sess_farm {
 	struct sess_thread *workers;
 	unsigned workers_started;
 	bool spin;              /* configured */
-	_Atomic bool spin_calm; /* the machine has room for it, by the load average */
+	_Atomic bool spin_calm; /* the machine has room for it */
 	_Atomic bool spinner;   /* somebody spins */
 
 	struct sess_thread answerers[SESS_ANSWERERS];
@@ -180,6 +184,7 @@ struct sess_farm {
 	struct park *park;
 	struct control *control;
 	struct notify *notify;
+	struct follow *follow; /* NULL: no worker follows a client */
 
 	struct lock lock; /* LOCK_RANK_SESSIONS: the list */
 	struct list sessions;
@@ -190,3 +195,5 @@ int sess_workers_start(struct sess_farm *farm);
 void sess_workers_stop(struct sess_farm *farm);
 int sess_workers_watch(struct sess_farm *farm, int fd, uint64_t key);
 void sess_workers_unwatch(struct sess_farm *farm, int fd);
+/* Let the workers see what waits in the session `key`, if it is still there. */
+void sess_workers_arm(struct sess_farm *farm, uint64_t key);

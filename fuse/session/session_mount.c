@@ -154,3 +154,9 @@ bool sess_mount_abort(struct session *s)
 	return s->farm->fusectl_fd >= 0 && s->dev_minor != 0 &&
 	       fusectl_abort(s->farm->fusectl_fd, s->dev_minor) == 0;
 }
+
+void sess_device(const struct session *s, unsigned *ret_major, unsigned *ret_minor)
+{
+	*ret_major = s->dev_major;
+	*ret_minor = s->dev_minor;
+}

@@ -13,6 +13,7 @@
 #include <errno.h>
 #include <signal.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 static _Thread_local struct sess_thread *current;
 
@@ -61,6 +62,7 @@ int sess_thread_start(pthread_t *ret_thread, const char *name, void *(*fn)(void 
 void sess_thread_enter(struct sess_thread *t)
 {
 	current = t;
+	t->tid = gettid();
 }
 
 struct sess_thread *sess_thread_self(void)

@@ -12,7 +12,8 @@
  *
  * Waking a sleeping CPU is what a request costs most, so a worker that has just served looks again
  * for up to 30 us before it sleeps. At most one worker does, it looks at all sessions (epoll_wait
- * without waiting), yields in between, and stops trying while it does not pay.
+ * without waiting), yields in between, and stops trying while it does not pay. A worker that serves
+ * one serial client does better: it follows it (follow.c), and reads on until nothing is there.
  *
  * A worker never waits for anyone but the local disk: what must be fetched is parked. Stop: an
  * eventfd in the set that is never read, so that every worker sees it.
@@ -34,6 +35,7 @@
 #define SPIN_MISS       8
 #define SPIN_PROBE_MASK 63u /* every 64th time it is tried although it did not pay */
 #define KEY_STOP        UINT64_MAX
+#define FOLLOW_BUDGET   64u /* requests of a followed client before other sessions are looked at */
 #define EVENTS          (EPOLLIN | EPOLLONESHOT)
 
 /* Only one at a time, only while it pays, only on a machine with room. */
@@ -76,6 +78,12 @@ static int next_event(struct sess_thread *t, struct epoll_event *ev)
 	int n = 0;
 
 	t->wakes++;
+	if (t->follower.on) { /* spinning would take the CPU from the client */
+		n = epoll_wait(t->farm->epoll_fd, ev, 1, follow_patience_ms(t));
+		if (n == 0)
+			follow_idle(t);
+		return n;
+	}
 	if (may_spin(t))
 		n = spin(t, ev);
 	if (n == 0)
@@ -101,26 +109,56 @@ static void arm(struct session *s)
 		give_up(s);
 }
 
-static void serve(struct sess_thread *t, struct session *s)
+void sess_workers_arm(struct sess_farm *farm, uint64_t key)
+{
+	struct session *s = slots_ref(farm->slots, key);
+
+	if (!s)
+		return;
+	arm(s);
+	slots_unref(farm->slots, key);
+}
+
+/* One request. False: there was none, or the connection is over (then it is given up).
+ * `*armed`: the session is; it is before a request is handled, unless the worker follows. */
+static bool serve_one(struct sess_thread *t, struct session *s, bool *armed)
 {
 	struct fuse_buf buf = {.mem = t->in, .size = SESS_BUFFER_BYTES};
-	uint64_t start = clock_mono_ns(t->farm->clock);
 	int n = fuse_session_receive_buf(s->se, &buf);
+	bool wanted;
 
-	if (n == -EAGAIN || n == -EINTR) {
-		/* An abandoned request went away before it was read. */
-		arm(s);
-		sess_count(&s->spurious, 1);
-		counter_add(t->farm->m.spurious, 1);
-		return;
-	}
+	if (n == -EAGAIN || n == -EINTR)
+		return false;
 	if (n <= 0) {
 		give_up(s);
-		return;
+		*armed = true; /* as far as it can be */
+		return false;
 	}
-	arm(s);
-	if (sess_raw_inspect(s, &t->raw, t->in, (size_t)n))
+	wanted = sess_raw_inspect(s, &t->raw, t->in, (size_t)n);
+	if (!follow_note(t, s->key, wanted ? t->raw.pid : 0) && !*armed) {
+		arm(s);
+		*armed = true;
+	}
+	if (wanted)
 		fuse_session_process_buf(s->se, &buf);
+	return true;
+}
+
+static void serve(struct sess_thread *t, struct session *s)
+{
+	uint64_t start = clock_mono_ns(t->farm->clock);
+	bool armed = false;
+	unsigned served = 0;
+
+	while (serve_one(t, s, &armed) && ++served < FOLLOW_BUDGET && !armed)
+		;
+	if (!armed)
+		arm(s);
+	if (served == 0) {
+		/* An abandoned request went away before it was read. */
+		sess_count(&s->spurious, 1);
+		counter_add(t->farm->m.spurious, 1);
+	}
 	sess_count(&s->busy_ns, clock_mono_ns(t->farm->clock) - start);
 }
 
@@ -135,11 +173,11 @@ static void *worker_main(void *arg)
 		int n = next_event(t, &ev);
 
 		if (n < 0 && errno != EINTR)
-			return NULL; /* the set is gone: only when the farm is */
+			break; /* the set is gone: only when the farm is */
 		if (n <= 0)
 			continue;
 		if (ev.data.u64 == KEY_STOP)
-			return NULL;
+			break;
 		s = slots_ref(t->farm->slots, ev.data.u64);
 		if (!s) {
 			counter_add(t->farm->m.stale_events, 1);
@@ -148,6 +186,8 @@ static void *worker_main(void *arg)
 		serve(t, s);
 		slots_unref(t->farm->slots, ev.data.u64);
 	}
+	follow_idle(t);
+	return NULL;
 }
 
 int sess_workers_watch(struct sess_farm *farm, int fd, uint64_t key)

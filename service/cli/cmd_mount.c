@@ -84,9 +84,13 @@ static int do_umount(struct cli *cli, struct request *rq)
 		return cli_usage(rq->command, "which one? Give its job id or mount id");
 	*(cli_is_mount_id(rq->name) ? &m.mount_id : &m.job_id) = (char *)rq->name;
 	m.tenant = (char *)(rq->tenant ? rq->tenant : "");
+	m.report_holders = true;
 	mount = call_mount(cli, MOUNT_SERVICE "DeleteMount", &m.base, &exit_code);
 	if (!mount)
 		return exit_code;
+	for (size_t i = 0; i < mount->n_holders; i++)
+		(void)fprintf(stderr, "coppice: was used by process %u (%s, %s)\n",
+			mount->holders[i]->pid, mount->holders[i]->command, mount->holders[i]->how);
 	(void)snprintf(line, sizeof(line), "removed: %s written in %llu files and directories",
 		output_bytes(mount->usage ? mount->usage->bytes : 0, used, sizeof(used)),
 		(unsigned long long)(mount->usage ? mount->usage->inodes : 0));

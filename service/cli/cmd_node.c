@@ -128,7 +128,7 @@ int cmd_node(struct cli *cli, int argc, char **argv)
 	int r;
 
 	if (argc > 1)
-		return cli_usage(cli_find(argv[0]), "node takes no '%s'", argv[1]);
+		return cmd_node_life(cli, argc, argv);
 	answer = ask(cli, NODE_SERVICE "GetNode", &m.base, &coppice__v1__node__descriptor, &r);
 	if (answer && !cli->json)
 		print_node((const Coppice__V1__Node *)answer);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /* The table of commands: the help, the completion and the dispatch are all made from it. */
 #include "cli.h"
+#include "workspace.h"
 
 #include <string.h>
 
@@ -22,7 +23,11 @@ const struct cli_command cli_commands[] = {
 	{"update", "JOB|MOUNT_ID [--quota-bytes N] [--quota-inodes N] [--lease TIME] [--label K=V]",
 		"change quota, lease or labels", "",
 		"--quota-bytes --quota-inodes --lease --label --tenant", cmd_update},
-	{"node", "", "show this node: version, limits, requests", "", "", cmd_node},
+	{"node", "[drain [--wait] [--stop] | undrain]",
+		"show this node: version, limits, requests; or let it take no new mounts",
+		"drain undrain", "--wait --stop", cmd_node},
+	{"status", "JOB|MOUNT_ID [PATH...] [--untracked normal|all|no] [--ignored] [--no-renames]",
+		"show what changed", "", "--untracked --ignored --no-renames --tenant", cmd_status},
 	{"cache", "", "show the caches: hits, misses, sizes", "", "", cmd_cache},
 	{"doctor", "", "check this machine and the service, and say what to do", "", "",
 		cmd_doctor},

@@ -20,16 +20,24 @@ static json_t *timestamp_json(const Google__Protobuf__Timestamp *ts)
 		(uint64_t)ts->seconds * NS_PER_S + (uint64_t)ts->nanos, text, sizeof(text)));
 }
 
-static json_t *bytes_json(const ProtobufCBinaryData *data)
+static json_t *hex_json(const ProtobufCBinaryData *data)
 {
-	_cleanup_free_ char *hex = malloc(2 * data->len + 1);
+	_cleanup_free_ char *hex = malloc(2 * data->len + sizeof("hex:"));
+	char *at = hex ? stpcpy(hex, "hex:") : NULL;
 
 	if (!hex)
 		return NULL;
-	for (size_t i = 0; i < data->len; i++)
-		(void)snprintf(hex + 2 * i, 3, "%02x", data->data[i]);
-	hex[2 * data->len] = '\0';
+	for (size_t i = 0; i < data->len; i++, at += 2)
+		(void)snprintf(at, 3, "%02x", data->data[i]);
 	return json_string(hex);
+}
+
+/* Bytes are text (paths, messages) where they can be, else hex behind "hex:". */
+static json_t *bytes_json(const ProtobufCBinaryData *data)
+{
+	json_t *text = json_stringn(data->len ? (const char *)data->data : "", data->len);
+
+	return text ? text : hex_json(data);
 }
 
 /* Text that is not UTF-8 cannot be JSON; its bytes are shown in hex then. */

@@ -46,7 +46,8 @@ static const char usage[] =
 	"  --check           check the configuration, print it as it would be used, and exit\n"
 	"  --version         print the version and exit\n"
 	"  --help            print this and exit\n\n"
-	"Signals: TERM and INT stop, HUP reads token files and the log level again.\n"
+	"Signals: TERM and INT stop (twice: without drain.timeout), HUP reads token files and the "
+	"log level again.\n"
 	"Exit status: 0 stopped as asked, 1 could not start or run, 2 usage or configuration.\n";
 
 static int wrong_usage(const char *what, const char *argument)
@@ -202,6 +203,8 @@ static int run(const struct arguments *args, const struct cfg *cfg)
 		reload(d, args);
 	log_info("stopping");
 	sd_tell_stopping();
+	if (err > 0)
+		err = daemon_drain(d, signals);
 	daemon_stop(d);
 	if (err < 0)
 		log_error("signals_failed", LOG_E(err));

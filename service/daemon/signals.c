@@ -6,8 +6,10 @@
  */
 #include "signals.h"
 
+#include <base/clock.h>
 #include <base/io.h>
 #include <errno.h>
+#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <sys/signalfd.h>
@@ -32,6 +34,16 @@ int signals_open(int *ret_fd)
 		return -errno;
 	*ret_fd = fd;
 	return 0;
+}
+
+int signals_wait_for(int fd, uint64_t wait_ns)
+{
+	struct timespec wait = clock_timespec(wait_ns);
+	int n = ppoll(&(struct pollfd){.fd = fd, .events = POLLIN}, 1, &wait, NULL);
+
+	if (n > 0)
+		return signals_wait(fd);
+	return n == 0 || errno == EINTR ? 0 : -errno;
 }
 
 int signals_wait(int fd)

@@ -11,6 +11,7 @@
  */
 #include "wiring.h"
 
+#include "drain.h"
 #include "instance_lock.h"
 
 #include <api/server.h>
@@ -171,6 +172,24 @@ static int start_mounts(struct daemon *d, struct err *e)
 	return mounts_open(&d->node.mounts, &config, e);
 }
 
+static uint64_t is_draining(void *arg)
+{
+	const struct daemon *d = arg;
+
+	return atomic_load(&d->node.draining);
+}
+
+static int start_metrics(struct daemon *d, struct err *e)
+{
+	int err = 0;
+
+	d->node.metrics = metrics_new();
+	if (d->node.metrics)
+		err = metrics_callback(d->node.metrics, "coppice_draining",
+			"1: no new mounts are made.", "", is_draining, d);
+	return d->node.metrics && !err ? 0 : err_set(e, -ENOMEM, "", "no memory for metrics");
+}
+
 static int start_api(struct daemon *d, struct err *e)
 {
 	struct api_config config = {
@@ -195,9 +214,9 @@ static int start_all(struct daemon *d, struct err *e)
 		err = node_id_load(d->cfg->data_dir, d->node.node_id, e);
 	if (err)
 		return err;
-	d->node.metrics = metrics_new();
-	if (!d->node.metrics)
-		return err_set(e, -ENOMEM, "", "no memory for metrics");
+	err = start_metrics(d, e);
+	if (err)
+		return err;
 	err = tenants_new(&d->node.tenants, d->cfg, e);
 	if (!err)
 		err = start_storage(d, e);
@@ -230,13 +249,19 @@ int daemon_start(struct daemon **ret_daemon, const struct cfg *cfg, struct err *
 	return 0;
 }
 
+int daemon_drain(struct daemon *d, int signals)
+{
+	atomic_store(&d->node.stopping, true);
+	atomic_store(&d->node.draining, true);
+	mounts_drain(d->node.mounts, true);
+	api_server_drain(d->api);
+	return drain_wait(d->node.mounts, d->cfg->drain_timeout_ns, signals);
+}
+
 struct daemon *daemon_stop(struct daemon *d)
 {
 	if (!d)
 		return NULL;
-	atomic_store(&d->node.draining, true);
-	if (d->node.mounts)
-		mounts_drain(d->node.mounts);
 	d->api = api_server_stop(d->api);
 	d->node.mounts = mounts_close(d->node.mounts);
 	d->node.farm = sess_farm_free(d->node.farm);

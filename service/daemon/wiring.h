@@ -7,7 +7,10 @@ struct err;
 
 /* Builds and starts all of it; serving when it returns. `cfg` outlives it. */
 int daemon_start(struct daemon **ret_daemon, const struct cfg *cfg, struct err *e);
-/* Drains and tears down in reverse order. NULL is fine. */
+/* No new mounts; waits as configured until those that are there have ended, or another signal to
+ * stop comes. 0, or a negative errno of the signals. */
+int daemon_drain(struct daemon *d, int signals);
+/* Tears down in reverse order. NULL is fine. */
 struct daemon *daemon_stop(struct daemon *d);
 /* Read the token files again. */
 int daemon_reload(struct daemon *d, struct err *e);

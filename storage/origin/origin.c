@@ -217,6 +217,19 @@ int origin_read_tree(struct origin *o, const struct oid *tree, struct tree_build
 	return finish(o, OP_TREE, start_ns, r);
 }
 
+int origin_read_raw(
+	struct origin *o, const struct origin_raw_request *rq, void **ret_data, size_t *ret_len)
+{
+	uint64_t start_ns = clock_mono_ns(&clock_system);
+	int r = cancel_check(rq->cancel, rq->deadline_ns);
+
+	if (!o->ops->read_raw)
+		return -EOPNOTSUPP;
+	if (r == 0)
+		r = o->ops->read_raw(o->impl, rq, ret_data, ret_len);
+	return finish(o, OP_TREE, start_ns, r);
+}
+
 int origin_prepare_blobs(struct origin *o, const struct oid *blobs, size_t count,
 	const struct cancel *cancel, uint64_t deadline_ns)
 {

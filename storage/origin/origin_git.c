@@ -386,4 +386,5 @@ const struct origin_ops origin_git_ops = {
 	.resolve = gitrepo_resolve,
 	.read_tree = gitrepo_read_tree,
 	.read_blob = gitrepo_read_blob,
+	.read_raw = gitrepo_read_raw,
 };

@@ -65,3 +65,5 @@ int gitrepo_read_tree(void *impl, const struct oid *tree, struct tree_builder *b
 	const struct cancel *cancel, uint64_t deadline_ns);
 int gitrepo_read_blob(void *impl, const struct oid *blob, struct blob_sink *sink,
 	const struct cancel *cancel, uint64_t deadline_ns);
+int gitrepo_read_raw(
+	void *impl, const struct origin_raw_request *rq, void **ret_data, size_t *ret_len);

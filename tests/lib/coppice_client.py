@@ -18,7 +18,7 @@ import tempfile
 import grpc
 from google.protobuf import descriptor_pb2, descriptor_pool, json_format, message_factory
 
-SERVICES = ('coppice.v1.MountService', 'coppice.v1.NodeService', 'grpc.health.v1.Health')
+SERVICES = ('coppice.v1.MountService', 'coppice.v1.NodeService', 'coppice.v1.WorkflowService', 'grpc.health.v1.Health')
 CALL_TIMEOUT = 60
 
 
@@ -158,7 +158,9 @@ class Client:
     def __getattr__(self, name):
         if name.startswith('_') or name not in self.protos.methods:
             raise AttributeError(name)
-        if name in ('WatchMounts', 'Watch'):
+        proto = descriptor_pb2.MethodDescriptorProto()
+        self.protos.methods[name][1].CopyToProto(proto)
+        if proto.server_streaming:
             return lambda **fields: self.stream(name, **fields)
         return lambda **fields: self.result(self.future(name, **fields))
 
@@ -172,7 +174,7 @@ def main():
     client = Client(address, descriptors=Protos(descriptors))
     try:
         answer = getattr(client, method)(**json.loads(fields))
-        if method == 'WatchMounts':
+        if hasattr(answer, '__next__'):  # a stream
             answer = next(answer)
         out = {'answer': json_format.MessageToDict(answer, preserving_proto_field_name=True)}
     except CallError as e:

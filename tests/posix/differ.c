@@ -3,7 +3,7 @@
  * The same random steps in two directories that begin equal; what they show must stay equal.
  *
  *	differ --seed N --steps M --left DIR --right DIR [--only 3,17,40] [--first N] [--whole-every
- *N]
+ *N] differ --list --seed N --steps M [--only 3,17,40]
  *
  * Two children make the steps, each in its directory (side.h), and send a text after each step:
  * length, then bytes. This process compares. Exit status: 0 equal, 1 a difference (the step, the
@@ -18,6 +18,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -78,7 +79,9 @@ static void make_step(struct side *side, const struct step *step)
 	long r;
 
 	(void)umask(step->umask);
-	watch = step->watch && (gen_op(step->op)->uses & USES_A) ? watch_begin(step) : -1;
+	watch = step->watch && (gen_op(step->op)->uses & (USES_A | UNORDERED)) == USES_A
+			? watch_begin(step)
+			: -1;
 	side_become(step->who);
 	r = gen_op(step->op)->run(side, step);
 	side_become(0);
@@ -150,7 +153,8 @@ static _Noreturn void child(const struct run *run, const char *dir, int to_paren
 	(void)signal(SIGPIPE, SIG_IGN);
 	(void)signal(SIGXFSZ, SIG_IGN);
 	side.caches = open("/proc/sys/vm/drop_caches", O_WRONLY | O_CLOEXEC);
-	if (!side.ids || chroot(dir) < 0 || chdir("/") < 0) {
+	side.bounce = memfd_create("bounce", MFD_CLOEXEC);
+	if (!side.ids || side.bounce < 0 || chroot(dir) < 0 || chdir("/") < 0) {
 		perror(dir);
 		_exit(2);
 	}
@@ -345,13 +349,30 @@ static unsigned char *parse_only(const char *list, unsigned steps)
 	return only;
 }
 
+static int list_steps(const struct run *run)
+{
+	char line[4096];
+	struct step step;
+
+	for (unsigned i = 0; i < run->steps; i++) {
+		if (!wanted(run, i))
+			continue;
+		gen_step(run->seed, i, &step);
+		gen_describe(&step, line, sizeof(line));
+		(void)printf("%s\n", line);
+	}
+	return 0;
+}
+
 int main(int argc, char **argv)
 {
 	static const struct option options[] = {{"seed", 1, NULL, 's'}, {"steps", 1, NULL, 'n'},
 		{"left", 1, NULL, 'l'}, {"right", 1, NULL, 'r'}, {"only", 1, NULL, 'o'},
-		{"whole-every", 1, NULL, 'w'}, {"first", 1, NULL, 'f'}, {0}};
+		{"whole-every", 1, NULL, 'w'}, {"first", 1, NULL, 'f'}, {"list", 0, NULL, 'p'},
+		{0}};
 	struct run run = {.seed = 1, .steps = 1000, .whole_every = 100};
 	const char *only = NULL;
+	bool list = false;
 	int c, r;
 
 	while ((c = getopt_long(argc, argv, "", options, NULL)) != -1) {
@@ -368,6 +389,9 @@ int main(int argc, char **argv)
 		case 'w':
 			run.whole_every = (unsigned)strtoul(optarg, NULL, 10);
 			break;
+		case 'p':
+			list = true;
+			break;
 		case 'o':
 			only = optarg;
 			break;
@@ -381,6 +405,8 @@ int main(int argc, char **argv)
 	}
 	if (only && !(run.only = parse_only(only, run.steps)))
 		return 2;
+	if (list)
+		return list_steps(&run);
 	if (!run.dirs[0] || !run.dirs[1] || run.whole_every == 0 || geteuid() != 0) {
 		(void)fprintf(stderr, "differ: as root, with --left DIR --right DIR\n");
 		return 2;

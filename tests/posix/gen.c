@@ -16,7 +16,7 @@ static const char *const odd_names[] = {".wh.f0", ".wh..wh..opq", "with space", 
 	"f0/", "d0/", "l0/", ".", "..", "f0/.", "LONG", "TOO LONG"};
 
 static const struct op_table *const tables[] = {&file_ops, &space_ops, &name_ops, &attr_ops,
-	&xattr_ops, &dir_ops, &lock_ops, &map_ops, &special_ops};
+	&xattr_ops, &dir_ops, &lock_ops, &map_ops, &special_ops, &exec_ops};
 
 struct rng {
 	uint64_t state;

@@ -35,11 +35,11 @@ struct ids *ids_free(struct ids *ids)
 	return NULL;
 }
 
-static struct seen *find(struct seen *table, size_t size, uint64_t ino, uint64_t btime)
+static struct seen *find(struct seen *table, size_t size, uint64_t ino, uint64_t life)
 {
-	size_t at = (size_t)((ino ^ (btime << 20)) * 0x9e3779b97f4a7c15u >> 20) & (size - 1);
+	size_t at = (size_t)((ino ^ (life << 20)) * 0x9e3779b97f4a7c15u >> 20) & (size - 1);
 
-	while (table[at].ino && (table[at].ino != ino || table[at].btime != btime))
+	while (table[at].ino && (table[at].ino != ino || table[at].life != life))
 		at = (at + 1) & (size - 1);
 	return &table[at];
 }
@@ -52,7 +52,7 @@ static bool grow(struct ids *ids)
 		return false;
 	for (size_t i = 0; i < ids->size; i++)
 		if (ids->table[i].ino)
-			*find(table, ids->size * 2, ids->table[i].ino, ids->table[i].btime) =
+			*find(table, ids->size * 2, ids->table[i].ino, ids->table[i].life) =
 				ids->table[i];
 	free(ids->table);
 	ids->table = table;
@@ -60,18 +60,14 @@ static bool grow(struct ids *ids)
 	return true;
 }
 
-struct seen *ids_meet(struct ids *ids, const struct statx *st)
+struct seen *ids_meet(struct ids *ids, uint64_t ino, uint64_t life)
 {
-	uint64_t btime = st->stx_mask & STATX_BTIME ? (uint64_t)st->stx_btime.tv_sec * 1000000000u +
-							      st->stx_btime.tv_nsec
-						    : 0;
 	struct seen *seen;
 
 	if (ids->used * 2 >= ids->size && !grow(ids))
 		return NULL;
-	seen = find(ids->table, ids->size, st->stx_ino, btime);
+	seen = find(ids->table, ids->size, ino, life);
 	if (!seen->ino)
-		*seen = (struct seen){
-			.ino = st->stx_ino, .btime = btime, .class = (unsigned)++ids->used};
+		*seen = (struct seen){.ino = ino, .life = life, .class = (unsigned)++ids->used};
 	return seen;
 }

@@ -7,8 +7,7 @@
 #include <sys/stat.h>
 
 struct seen {
-	uint64_t ino,
-		btime; /* ext4 gives numbers out again: with the time of birth they are unique */
+	uint64_t ino, life; /* ext4 gives numbers out again: which life of the number it is */
 	unsigned class;
 	bool looked; /* what follows is valid */
 	struct statx_timestamp atime, mtime, ctime;
@@ -16,4 +15,4 @@ struct seen {
 };
 
 /* NULL: no memory. Valid until the next call. */
-struct seen *ids_meet(struct ids *ids, const struct statx *st);
+struct seen *ids_meet(struct ids *ids, uint64_t ino, uint64_t life);

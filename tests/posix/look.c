@@ -52,9 +52,28 @@ static bool has_changed(const struct statx *st, const struct seen *seen)
 	       compare_times(&seen->ctime, &st->stx_ctime) > 0;
 }
 
-static void put_statx(struct side *side, const struct statx *st)
+/*
+ * ext4 gives the number of an object that is gone to the next one, perhaps in the same tick of the
+ * clock: what tells the two apart is in its file handles. A workspace never gives a number twice,
+ * and has no time of birth.
+ */
+static uint64_t life_of(int dirfd, const char *path, int flags, const struct statx *st)
 {
-	struct seen *seen = ids_meet(side->ids, st);
+	union {
+		struct file_handle h;
+		uint8_t bytes[sizeof(struct file_handle) + MAX_HANDLE_SZ];
+	} u = {.h.handle_bytes = MAX_HANDLE_SZ};
+	int mount_id;
+
+	if (!(st->stx_mask & STATX_BTIME) ||
+		name_to_handle_at(dirfd, path, &u.h, &mount_id, flags) < 0)
+		return 0;
+	return hash_bytes(HASH_START, u.h.f_handle, u.h.handle_bytes);
+}
+
+static void put_statx(struct side *side, const struct statx *st, uint64_t life)
+{
+	struct seen *seen = ids_meet(side->ids, st->stx_ino, life);
 	bool is_reg = S_ISREG(st->stx_mode), looked, show_mtime, show_ctime;
 
 	if (!seen) {
@@ -99,11 +118,11 @@ void put_stat_at(struct side *side, const char *label, int dirfd, const char *pa
 		(void)fprintf(side->out, " errno %d\n", errno);
 		return;
 	}
-	put_statx(side, &st);
+	put_statx(side, &st, life_of(dirfd, path, *path ? 0 : AT_EMPTY_PATH, &st));
 	(void)fputc('\n', side->out);
 	if (S_ISLNK(st.stx_mode) && *path && statx(dirfd, path, 0, mask, &st) == 0) {
 		(void)fputs("->", side->out);
-		put_statx(side, &st);
+		put_statx(side, &st, life_of(dirfd, path, AT_SYMLINK_FOLLOW, &st));
 		(void)fputc('\n', side->out);
 	}
 }

@@ -6,7 +6,10 @@
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
+#include <sys/syscall.h>
 #include <unistd.h>
+
+#define FCHMODAT2 452 /* newer than the headers of Debian 12 */
 
 static const mode_t modes[] = {0755, 0777, 01777, 02775, 04755, 06755, 0644, 0600, 0, 0444, 02644,
 	06777, 0711, 0666, 07777, 0755};
@@ -26,6 +29,14 @@ static long op_chmod(struct side *side, const struct step *step)
 {
 	side->no_change = true;
 	return result_of(chmod(step->a, modes[step->n[0] % 16]));
+}
+
+/* Linux 6.6; a symlink's own mode cannot be changed. */
+static long op_chmod_nofollow(struct side *side, const struct step *step)
+{
+	side->no_change = true;
+	return result_of(
+		syscall(FCHMODAT2, AT_FDCWD, step->a, modes[step->n[0] % 16], AT_SYMLINK_NOFOLLOW));
 }
 
 static long op_fchmod(struct side *side, const struct step *step)
@@ -110,6 +121,7 @@ static long op_statvfs(struct side *side, const struct step *step)
 
 static const struct op ops[] = {
 	{"chmod", 40, USES_A, op_chmod},
+	{"chmod_nofollow", 8, USES_A, op_chmod_nofollow},
 	{"fchmod", 12, USES_S, op_fchmod},
 	{"chown", 40, USES_A, op_chown},
 	{"fchown", 12, USES_S, op_fchown},

@@ -125,7 +125,7 @@ static const struct op ops[] = {
 	{"list", 15, USES_A, op_list},
 	{"list_open", 8, USES_S, op_list_open},
 	{"seekdir", 8, USES_A, op_seekdir},
-	{"empty_while_listing", 2, USES_A, op_empty_while_listing},
+	{"empty_while_listing", 2, USES_A | UNORDERED, op_empty_while_listing},
 	{"mkdir_below", 8, USES_A | USES_S, op_mkdir_below},
 	{"unlink_below", 8, USES_A | USES_S, op_unlink_below},
 	{"rename_between", 8, USES_A | USES_B | USES_S | USES_T, op_rename_between},

@@ -152,7 +152,7 @@ static long op_pwrite(struct side *side, const struct step *step)
 	size_t len = choose_size(step->n[0]);
 	off_t offset = choose_offset(step->n[1]);
 
-	if (step->n[2] % 64 == 0)
+	if (step->n[2] % 64 == 0 && !is_set_id(side->slots[step->s]))
 		offset = (off_t)1 << 45; /* more than ext4 can have */
 	fill_bytes(step, data, len);
 	return result_of(pwrite(side->slots[step->s], data, len, offset));
@@ -197,6 +197,56 @@ static long op_lseek(struct side *side, const struct step *step)
 	return result_of(lseek(side->slots[step->s], choose_offset(step->n[1]) - 3000, whence));
 }
 
+/* Past the page cache, in whole blocks: what was written before is seen, and what is written is
+ * seen after. */
+static long op_direct(struct side *side, const struct step *step)
+{
+	static _Alignas(4096) uint8_t block[8192];
+	off_t offset = (off_t)(step->n[0] >> 8) % 16 * 4096;
+	size_t len = step->n[1] & 1 ? 4096 : 8192;
+	int fd = open(step->a, O_RDWR | O_DIRECT | O_NONBLOCK | O_CLOEXEC);
+	struct stat st;
+	long r;
+
+	if (fd < 0)
+		return -errno;
+	if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode)) {
+		(void)close(fd);
+		return 0;
+	}
+	r = result_of(pread(fd, block, sizeof(block), offset));
+	(void)fprintf(side->out, " %ld %llx", r,
+		(unsigned long long)hash_bytes(HASH_START, block, r < 0 ? 0 : (size_t)r));
+	fill_bytes(step, block, len);
+	r = result_of(pwrite(fd, block, len, offset));
+	(void)close(fd);
+	return r;
+}
+
+/* Advice, which changes nothing that is seen. */
+static long op_advise(struct side *side, const struct step *step)
+{
+	static const int advice[] = {
+		POSIX_FADV_DONTNEED, POSIX_FADV_WILLNEED, POSIX_FADV_RANDOM, POSIX_FADV_NORMAL};
+	int fd = side->slots[step->s];
+
+	if (step->n[0] % 8 == 7)
+		return result_of(readahead(fd, 0, 65536));
+	if (step->n[0] % 8 == 6)
+		return result_of(sync_file_range(fd, 0, 0, SYNC_FILE_RANGE_WRITE));
+	return -posix_fadvise(fd, 0, 0, advice[step->n[0] % 4]);
+}
+
+static long op_set_flags(struct side *side, const struct step *step)
+{
+	int fd = side->slots[step->s], flags = fcntl(fd, F_GETFL);
+
+	if (flags < 0)
+		return -errno;
+	(void)fprintf(side->out, " %o", (unsigned)flags);
+	return result_of(fcntl(fd, F_SETFL, flags ^ (step->n[0] & 1 ? O_APPEND : O_NOATIME)));
+}
+
 static const struct op ops[] = {
 	{"open", 50, USES_A | USES_S, op_open},
 	{"open_read", 25, USES_A | USES_S, op_open_read},
@@ -213,5 +263,8 @@ static const struct op ops[] = {
 	{"writev_append", 10, USES_S, op_writev_append},
 	{"write_path", 40, USES_A, op_write_path},
 	{"lseek", 15, USES_S, op_lseek},
+	{"direct", 8, USES_A, op_direct},
+	{"advise", 6, USES_S, op_advise},
+	{"set_flags", 4, USES_S, op_set_flags},
 };
 const struct op_table file_ops = {ops, sizeof(ops) / sizeof(ops[0])};

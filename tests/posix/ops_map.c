@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Mapped files: shared and private, also with a truncate under the mapping. No mapping lives longer
- * than its step. */
+/*
+ * Mapped files: shared and private, also with a truncate under the mapping. Mappings for writing do
+ * not live longer than their step; those for reading may, and show what others did to the file.
+ */
 #include "side.h"
 
 #include <errno.h>
@@ -88,9 +90,70 @@ static long op_truncate(struct side *side, const struct step *step)
 	return r;
 }
 
+/* A private page that was written is ours for ever, cut or not; one behind the end kills a process
+ * of its own. */
+static long cut_private(struct side *side, const struct step *step)
+{
+	volatile uint8_t *last;
+	uint8_t *map;
+	size_t len;
+	long r = map_slot(side, step, PROT_READ | PROT_WRITE, MAP_PRIVATE, &map, &len);
+
+	if (r < 0)
+		return -r;
+	last = &map[len - 1];
+	map[0] = 'p';
+	r = result_of(ftruncate(side->slots[step->s], (off_t)(step->n[1] % len)));
+	if (r < 0)
+		return -r;
+	return map[0] != 'p' ? 250 : 200 + (*last != 0);
+}
+
+static long op_cut_private(struct side *side, const struct step *step)
+{
+	return side_in_child(side, step, cut_private);
+}
+
+/* Stays mapped while others change, cut, rename or remove the file. */
+static long op_hold(struct side *side, const struct step *step)
+{
+	void **held = &side->maps[step->n[0] % MAPS];
+	void *map = mmap(NULL, MAP_MAX, PROT_READ, MAP_SHARED, side->slots[step->s], 0);
+
+	if (map == MAP_FAILED)
+		return -errno;
+	if (*held)
+		(void)munmap(*held, MAP_MAX);
+	*held = map;
+	return 0;
+}
+
+/* Page for page: behind the end of the file there is none. */
+static long op_look(struct side *side, const struct step *step)
+{
+	const uint8_t *map = side->maps[step->n[0] % MAPS];
+	static uint8_t page[4096];
+	uint64_t hash = HASH_START;
+	long pages = 0;
+
+	for (size_t at = 0; map && at < MAP_MAX; at += sizeof(page)) {
+		if (pwrite(side->bounce, map + at, sizeof(page), 0) < 0)
+			return -errno; /* EFAULT instead of SIGBUS */
+		if (pread(side->bounce, page, sizeof(page), 0) != (ssize_t)sizeof(page))
+			return -EIO;
+		hash = hash_bytes(hash, page, sizeof(page));
+		(void)fprintf(side->out, " %llx", (unsigned long long)hash);
+		pages++;
+	}
+	return pages;
+}
+
 static const struct op ops[] = {
 	{"map_read", 8, USES_S, op_read},
 	{"map_write", 20, USES_S, op_write},
 	{"map_truncate", 5, USES_S, op_truncate},
+	{"map_cut_private", 5, USES_S, op_cut_private},
+	{"map_hold", 8, USES_S, op_hold},
+	{"map_look", 12, 0, op_look},
 };
 const struct op_table map_ops = {ops, sizeof(ops) / sizeof(ops[0])};

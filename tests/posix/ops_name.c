@@ -159,7 +159,7 @@ static const struct op ops[] = {
 	{"symlink", 25, USES_A, op_symlink},
 	{"readlink", 10, USES_A, op_readlink},
 	{"mknod", 20, USES_A, op_mknod},
-	{"remove_tree", 5, USES_A, op_remove_tree},
-	{"replace_tree", 2, USES_A, op_replace_tree},
+	{"remove_tree", 5, USES_A | UNORDERED, op_remove_tree},
+	{"replace_tree", 2, USES_A | UNORDERED, op_replace_tree},
 };
 const struct op_table name_ops = {ops, sizeof(ops) / sizeof(ops[0])};

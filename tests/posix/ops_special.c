@@ -6,7 +6,9 @@
 #include <fcntl.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 static bool address_of(const char *path, struct sockaddr_un *ret)
@@ -89,6 +91,79 @@ static long op_append_both(struct side *side, const struct step *step)
 	return r;
 }
 
+/* The crowd's records are alike: in whatever order they come, the bytes are the same if none is
+ * lost or written over. */
+static long append_crowd(struct side *side, const struct step *step)
+{
+	pid_t pids[3] = {0};
+	long failed = 0;
+
+	for (size_t i = 0; i < 3; i++) {
+		pids[i] = fork();
+		if (pids[i] == 0)
+			_exit((int)append_in_child(side, step));
+	}
+	for (size_t i = 0; i < 3; i++) {
+		int status = 0;
+
+		if (pids[i] < 0 || waitpid(pids[i], &status, 0) != pids[i])
+			return 250;
+		failed = status ? WEXITSTATUS(status) : failed;
+	}
+	return failed;
+}
+
+static long op_append_crowd(struct side *side, const struct step *step)
+{
+	return side_in_child(side, step, append_crowd);
+}
+
+/* Through a fifo, which nobody else has open. */
+static long op_fifo(struct side *side, const struct step *step)
+{
+	char back[8] = "";
+	long r = result_of(mkfifo(step->a, 0666));
+	int fd = open(step->a, O_RDWR | O_NONBLOCK | O_NOFOLLOW | O_CLOEXEC);
+	struct stat st;
+
+	(void)fprintf(side->out, " made %ld", r);
+	if (fd < 0)
+		return -errno;
+	if (fstat(fd, &st) < 0 || !S_ISFIFO(st.st_mode)) {
+		(void)close(fd);
+		return 0;
+	}
+	r = result_of(write(fd, "through", 7));
+	if (r == 7)
+		r = result_of(read(fd, back, sizeof(back)));
+	(void)fprintf(side->out, " %.*s", (int)sizeof(back), back);
+	(void)close(fd);
+	return r;
+}
+
+/* A datagram to a name; the name may have moved since. */
+static long op_datagram(struct side *side, const struct step *step)
+{
+	struct sockaddr_un name, moved;
+	char byte = 0;
+	int server, client;
+	long r;
+
+	if (!address_of(step->a, &name) || !address_of(step->b, &moved))
+		return -ENAMETOOLONG;
+	server = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	client = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	r = result_of(bind(server, (struct sockaddr *)&name, sizeof(name)));
+	if (r == 0)
+		r = result_of(rename(step->a, step->b));
+	if (r == 0)
+		r = result_of(sendto(client, "x", 1, 0, (struct sockaddr *)&moved, sizeof(moved)));
+	(void)fprintf(side->out, " %ld", result_of(recv(server, &byte, 1, 0)));
+	(void)close(server);
+	(void)close(client);
+	return r;
+}
+
 /* Dentries and inodes go, FORGETs come. */
 static long op_forget(struct side *side, const struct step *step)
 {
@@ -102,6 +177,9 @@ static const struct op ops[] = {
 	{"socket", 8, USES_A, op_socket},
 	{"connect", 4, USES_A, op_connect},
 	{"append_both", 6, USES_A, op_append_both},
+	{"append_crowd", 5, USES_A | UNORDERED, op_append_crowd},
+	{"fifo", 8, USES_A, op_fifo},
+	{"datagram", 5, USES_A | USES_B, op_datagram},
 	{"forget", 1, AS_ROOT, op_forget},
 };
 const struct op_table special_ops = {ops, sizeof(ops) / sizeof(ops[0])};

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <grp.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -32,6 +33,13 @@ uint64_t hash_bytes(uint64_t hash, const void *data, size_t len)
 	for (size_t i = 0; i < len; i++)
 		hash = (hash ^ bytes[i]) * 0x100000001b3u;
 	return hash;
+}
+
+bool is_set_id(int fd)
+{
+	struct stat st;
+
+	return fstat(fd, &st) == 0 && (st.st_mode & (S_ISUID | S_ISGID));
 }
 
 void parent_of(const char *path, char *ret)

@@ -13,6 +13,7 @@
 #include <sys/types.h>
 
 #define SLOTS    8
+#define MAPS     4
 #define PATH_CAP 1400
 
 /* Everything about a step is decided before it is made, from the seed and its number alone. So any
@@ -32,6 +33,8 @@ struct ids;
 struct side {
 	FILE *out; /* the text of this step */
 	int slots[SLOTS];
+	void *maps[MAPS]; /* mapped MAP_MAX bytes, read only; NULL: none */
+	int bounce;       /* a file in memory, through which mapped bytes are looked at */
 	struct ids *ids;
 	int64_t start;  /* seconds; what is later is "now" and not compared as a number */
 	bool no_change; /* of this step: a chmod or chown, which may have changed nothing */
@@ -46,7 +49,8 @@ enum op_uses {
 	USES_B = 2,
 	USES_S = 4,
 	USES_T = 8,
-	AS_ROOT = 16, /* only as root */
+	AS_ROOT = 16,   /* only as root */
+	UNORDERED = 32, /* its events come in the order of a listing, or of processes */
 };
 
 struct op {
@@ -61,7 +65,7 @@ struct op_table {
 	size_t count;
 };
 extern const struct op_table file_ops, space_ops, name_ops, attr_ops, xattr_ops, dir_ops, lock_ops,
-	map_ops, special_ops;
+	map_ops, special_ops, exec_ops;
 
 /* r, or -errno if it is -1. */
 long result_of(long r);
@@ -69,6 +73,9 @@ long result_of(long r);
 void fill_bytes(const struct step *step, void *data, size_t len);
 uint64_t hash_bytes(uint64_t hash, const void *data, size_t len);
 #define HASH_START 0xcbf29ce484222325u
+
+/* The kernel takes set-id bits before it knows that a file cannot be so large (docs/posix.md). */
+bool is_set_id(int fd);
 
 /* The directory part of a path into `ret` (PATH_CAP bytes). */
 void parent_of(const char *path, char *ret);

@@ -7,6 +7,7 @@ import fcntl
 import os
 import shutil
 import stat
+import subprocess
 import tempfile
 import unittest
 
@@ -88,6 +89,27 @@ class Intended(unittest.TestCase):
         for name in ('user.coppice.oid', 'user.sha256'):
             self.assertEqual(errno_of(os.setxattr, self.path('f1'), name, b'x'), errno.EPERM)
         self.assertEqual(len(os.getxattr(self.path('f1'), 'user.coppice.oid')), 40)
+
+    def test_a_write_that_is_too_far_takes_set_id_bits(self):
+        path = self.write('made')
+        os.chown(path, 1000, 1000)
+        os.chmod(path, 0o6755)
+        code = 'import os, sys; fd = os.open(sys.argv[1], os.O_WRONLY); os.pwrite(fd, b"x", 1 << 45)'
+        done = subprocess.run(['/usr/bin/python3', '-B', '-c', code, path], user=1000, group=1000, extra_groups=[], cwd='/',
+                              capture_output=True, text=True, timeout=60, check=False)
+        self.assertIn('[Errno 27]', done.stderr)
+        self.assertEqual((os.stat(path).st_size, stat.S_IMODE(os.stat(path).st_mode)), (4, 0o755))
+
+    def test_a_removed_directory_has_no_attributes(self):
+        os.mkdir(self.path('made'))
+        os.setxattr(self.path('made'), 'user.a', b'x')
+        fd = os.open(self.path('made'), os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.rmdir(self.path('made'))
+            self.assertEqual(errno_of(os.getxattr, fd, 'user.a'), errno.ENODATA)
+            self.assertEqual(errno_of(os.setxattr, fd, 'user.a', b'x'), errno.ENOENT)
+        finally:
+            os.close(fd)
 
     def test_a_change_of_nothing_moves_no_ctime(self):
         for path in (self.path('f1'), self.write('made')):

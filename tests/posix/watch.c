@@ -17,6 +17,8 @@ int watch_begin(const struct step *step)
 		(void)close(fd);
 		return -1;
 	}
+	if (fd >= 0 && step->number % 2) /* what it is now, if it is there */
+		(void)inotify_add_watch(fd, step->a, IN_ALL_EVENTS | IN_DONT_FOLLOW);
 	return fd;
 }
 

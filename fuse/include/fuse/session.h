@@ -11,6 +11,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 struct clock;
 struct err;
@@ -110,6 +111,20 @@ int sess_sweep_mounts(struct sess_farm *farm, const char *dir);
  * answer to one of its own requests would free; nothing else ends that. Any thread; mountinfo only.
  * How many, or a negative errno. */
 int sess_abort_mounts(const char *dir);
+
+/* Of the mount: with a workspace's name it says which one a holder is in. 0, 0: unknown. */
+void sess_device(const struct session *s, unsigned *ret_major, unsigned *ret_minor);
+struct sess_holder {
+	unsigned major, minor;
+	const char *workspace; /* its name */
+	pid_t pid;
+	uid_t uid;
+	const char *command; /* cut to 31 bytes */
+	const char *how;     /* "open", "mapped", "directory", "root", "program" */
+};
+/* Processes other than this one that use workspaces, of any session, each once per workspace; until
+ * `fn` returns non-zero, which is then returned. Looks at /proc only; any thread. */
+int sess_each_holder(int (*fn)(void *arg, const struct sess_holder *h), void *arg);
 
 #define SESS_ERRNOS 134u
 struct sess_stats {

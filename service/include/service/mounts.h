@@ -71,8 +71,8 @@ struct mounts_config {
 int mounts_open(struct mounts **ret_mounts, const struct mounts_config *config, struct err *e);
 /* Sessions are closed in order; workspaces and records stay on disk for the next start. */
 struct mounts *mounts_close(struct mounts *m);
-/* Refuse new mounts from now on (-ESHUTDOWN, reason DRAINING). */
-void mounts_drain(struct mounts *m);
+/* Refuse new mounts from now on (-ESHUTDOWN, reason DRAINING), or take them again. */
+void mounts_drain(struct mounts *m, bool on);
 
 struct mount_request {
 	const char *tenant, *job_id, *origin, *path, *revision, *mountpoint;
@@ -129,6 +129,22 @@ struct mount_filter {
 int mounts_list(struct mounts *m, const struct mount_filter *filter, struct mount_info **ret_infos,
 	unsigned *ret_count, char ret_token[64], struct err *e);
 uint64_t mounts_ready_count(struct mounts *m);
+/* Those that have not ended: ready, being made, switched or deleted. */
+uint64_t mounts_live_count(struct mounts *m);
+
+#define MOUNT_HOLDERS_MAX 256u
+
+/* A process that uses a mount. */
+struct mount_holder {
+	char mount_id[40], job_id[129], tenant[64], command[32];
+	pid_t pid;
+	uid_t uid;
+	const char *how; /* "open", "mapped", "directory", "root", "program" */
+};
+/* Of one mount, or with `key` NULL of all, at most MOUNT_HOLDERS_MAX; an array to free. Reads
+ * /proc: some milliseconds per hundred processes. */
+int mounts_holders(struct mounts *m, const struct mount_key *key, struct mount_holder **ret_holders,
+	unsigned *ret_count);
 
 /* Watching. Events are numbered by one sequence that goes on over restarts. `fn` is called in
  * order, on the thread that changes a mount or, for the present state, on the caller's, with the

@@ -26,7 +26,8 @@ struct node {
 	uint64_t started_wall_ns;
 	const char *device_holder; /* "local" or "keeper" */
 	unsigned workers;
-	_Atomic bool draining;
+	_Atomic bool draining; /* no new mounts; health says so */
+	_Atomic bool stopping; /* the process ends when it has drained: no way back */
 };
 
 struct node_facts {

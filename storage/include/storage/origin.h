@@ -95,5 +95,15 @@ int origin_read_tree(struct origin *o, const struct oid *tree, struct tree_build
  * optional here: after an error some may have come, and each can still be read by itself. */
 int origin_prepare_blobs(struct origin *o, const struct oid *blobs, size_t count,
 	const struct cancel *cancel, uint64_t deadline_ns);
+/* A tree or commit object as it is, malloc'ed and verified: for who needs what the index does not
+ * keep (the commits of submodules, parents). -EOPNOTSUPP: this kind of origin has no such thing. */
+struct origin_raw_request {
+	struct oid oid;
+	enum object_kind kind;
+	const struct cancel *cancel;
+	uint64_t deadline_ns;
+};
+int origin_read_raw(
+	struct origin *o, const struct origin_raw_request *rq, void **ret_data, size_t *ret_len);
 /* For blob_fetch: produce() of this origin. */
 struct blob_source origin_blob_source(struct origin *o);

@@ -14,6 +14,9 @@ struct origin_ops {
 		struct origin_revision *ret, struct err *e);
 	int (*read_tree)(void *impl, const struct oid *tree, struct tree_builder *builder,
 		const struct cancel *cancel, uint64_t deadline_ns);
+	/* See origin_read_raw; NULL: cannot. */
+	int (*read_raw)(
+		void *impl, const struct origin_raw_request *rq, void **ret_data, size_t *ret_len);
 	int (*read_blob)(void *impl, const struct oid *blob, struct blob_sink *sink,
 		const struct cancel *cancel, uint64_t deadline_ns);
 	/* NULL unless ORIGIN_CAP_BATCH. `count` is not 0. */

@@ -286,7 +286,7 @@ static void test_draining_refuses_new_mounts_only(void **state)
 	struct mount_info info;
 
 	world_create(w, "old", &info);
-	mounts_drain(w->mounts);
+	mounts_drain(w->mounts, true);
 	expect_refused(w, &(struct mount_request){.job_id = "new"}, -ESHUTDOWN, "DRAINING");
 	assert_int_equal(world_delete(w, "old", NULL), 0);
 	mount_info_fini(&info);

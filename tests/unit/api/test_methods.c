@@ -10,6 +10,7 @@
 
 #include <coppice/v1/mount.pb-c.h>
 #include <coppice/v1/node.pb-c.h>
+#include <coppice/v1/workflow.pb-c.h>
 #include <grpc/health/v1/health.pb-c.h>
 #include <stdio.h>
 #include <string.h>
@@ -42,10 +43,10 @@ static void test_every_rpc_has_a_row(void **state)
 {
 	const ProtobufCServiceDescriptor *const services[] = {
 		&coppice__v1__mount_service__descriptor, &coppice__v1__node_service__descriptor,
-		&grpc__health__v1__health__descriptor};
+		&coppice__v1__workflow_service__descriptor, &grpc__health__v1__health__descriptor};
 
 	(void)state;
-	for (size_t s = 0; s < 3; s++)
+	for (size_t s = 0; s < 4; s++)
 		for (unsigned m = 0; m < services[s]->n_methods; m++) {
 			const struct rpc_method *row;
 			char path[128];

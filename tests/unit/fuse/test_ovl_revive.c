@@ -387,6 +387,58 @@ static void what_was_removed_stays_open(void **state)
 	(void)munmap(kernel, sizeof(*kernel));
 }
 
+static bool remake(struct world *w, uint64_t *ret_id)
+{
+	struct world_at at;
+
+	if (world_remove(w, "empty", true) < 0 || world_make(w, WORLD_DIR, "empty", 0700, &at) < 0)
+		return false;
+	*ret_id = at.e.id;
+	free(at.up); /* never forgotten, as what is above */
+	return true;
+}
+
+/* A directory is removed, another made under its name, which the disk gives the same inode number
+ * at once: neither is taken for the other. Killed again, so that what a takeover wrote is used. */
+static void a_new_directory_is_not_the_one_removed_before_it(void **state)
+{
+	struct request nothing = {.before = with_both};
+	size_t size = 3 * sizeof(uint64_t);
+	uint64_t *ids = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	struct world w;
+	struct stat st;
+	int status;
+
+	(void)state;
+	assert_true(ids != MAP_FAILED);
+	set_up(&w, &nothing);
+	(void)fflush(NULL);
+	for (unsigned round = 0; round < 4; round++) {
+		pid_t pid = fork();
+
+		assert_true(pid >= 0);
+		if (pid == 0) {
+			world_open(&w);
+			if (round < 3 && !remake(&w, &ids[round]))
+				_exit(1);
+			(void)kill(getpid(), SIGKILL);
+		}
+		assert_int_equal(waitpid(pid, &status, 0), pid);
+		assert_true(WIFSIGNALED(status));
+		w.adopt = true;
+	}
+	world_open(&w);
+	assert_int_equal(world_id(&w, "empty"), ids[2]);
+	for (unsigned i = 0; i < 3; i++) {
+		assert_int_equal(ovl_getattr(w.o, world_rq(&w), ids[i], &st), 0);
+		assert_int_equal(st.st_nlink, i == 2 ? 2 : 0);
+		ovl_forget(w.o, ids[i], 1);
+	}
+	world_check_usage(&w);
+	world_fini(&w);
+	(void)munmap(ids, size);
+}
+
 /* Without a connection that lived on there is nothing to adopt. */
 static void another_boot_is_not_adopted(void **state)
 {
@@ -422,6 +474,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(every_stage_of_every_request_is_taken_over),
 		cmocka_unit_test(what_was_removed_stays_open),
+		cmocka_unit_test(a_new_directory_is_not_the_one_removed_before_it),
 		cmocka_unit_test(another_boot_is_not_adopted),
 	};
 

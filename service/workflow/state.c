@@ -1,0 +1,113 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* See state.h. */
+#include "workflow/state.h"
+
+#include <base/buf.h>
+#include <base/cleanup.h>
+#include <base/io.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define STATE_MAX 1024u
+#define MAGIC     "coppice-git 1\n"
+
+/* The value of a line "<key> <value>\n" at *at, which moves behind it. */
+static bool take_line(const char **at, const char *key, char *value, size_t cap)
+{
+	size_t key_len = strlen(key), len;
+	const char *end;
+
+	if (strncmp(*at, key, key_len) != 0 || (*at)[key_len] != ' ')
+		return false;
+	*at += key_len + 1;
+	end = strchr(*at, '\n');
+	len = end ? (size_t)(end - *at) : cap;
+	if (len == 0 || len >= cap)
+		return false;
+	memcpy(value, *at, len);
+	value[len] = '\0';
+	*at = end + 1;
+	return true;
+}
+
+static bool take_oid(const char **at, const char *key, bool may_be_none, struct oid *ret_oid)
+{
+	char value[OID_HEX_MAX];
+
+	if (!take_line(at, key, value, sizeof(value)))
+		return false;
+	if (may_be_none && strcmp(value, "-") == 0) {
+		*ret_oid = (struct oid){0};
+		return true;
+	}
+	return oid_parse(value, ret_oid) == 0;
+}
+
+static bool take_number(const char **at, const char *key, uint64_t *ret_number)
+{
+	char value[24], *end;
+
+	if (!take_line(at, key, value, sizeof(value)) || value[0] < '0' || value[0] > '9')
+		return false;
+	errno = 0;
+	*ret_number = strtoull(value, &end, 10);
+	return !errno && !*end;
+}
+
+int wf_state_decode(const char *text, size_t len, struct wf_state *ret_state)
+{
+	char copy[STATE_MAX + 1];
+	const char *at = copy + strlen(MAGIC);
+	struct wf_state s = {0};
+
+	if (len > STATE_MAX || memchr(text, '\0', len))
+		return -EBADMSG;
+	memcpy(copy, text, len);
+	copy[len] = '\0';
+	if (strncmp(copy, MAGIC, strlen(MAGIC)) != 0)
+		return -EBADMSG;
+	if (!take_oid(&at, "head", false, &s.head) || !take_oid(&at, "tree", true, &s.tree) ||
+		!take_oid(&at, "index", true, &s.index) || !take_number(&at, "bytes", &s.bytes) ||
+		*at)
+		return -EBADMSG;
+	*ret_state = s;
+	return 0;
+}
+
+int wf_state_read(int dirfd, struct wf_state *ret_state)
+{
+	_cleanup_free_ char *text = NULL;
+	size_t len;
+	int r = io_read_file(dirfd, "state", STATE_MAX, &text, &len);
+
+	if (r < 0)
+		return r == -EFBIG ? -EBADMSG : r;
+	return wf_state_decode(text, len, ret_state);
+}
+
+static void put_oid(struct buf *b, const char *key, const struct oid *oid)
+{
+	char hex[OID_HEX_MAX];
+
+	(void)buf_printf(b, "%s %s\n", key, oid_is_none(oid) ? "-" : oid_hex(oid, hex));
+}
+
+int wf_state_write(int dirfd, const struct wf_state *state)
+{
+	struct buf b;
+	int r;
+
+	buf_init(&b, STATE_MAX);
+	(void)buf_puts(&b, MAGIC); /* the buffer remembers a failure */
+	put_oid(&b, "head", &state->head);
+	put_oid(&b, "tree", &state->tree);
+	put_oid(&b, "index", &state->index);
+	(void)buf_printf(&b, "bytes %" PRIu64 "\n", state->bytes);
+	r = buf_error(&b);
+	if (r == 0)
+		r = io_write_file(dirfd, "state", b.data, b.len, 0600, true);
+	buf_fini(&b);
+	return r;
+}

@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Private to service/workflow: one workspace, opened for one verb.
+ *
+ * Three trees say everything: HEAD's, the staged one ("index"), and what the job sees ("work": the
+ * upper over the base's tree). Trees and blobs of the base come from the storage; what the
+ * workspace made itself is in its own object directory, <workspace>/git/objects. Both are read
+ * through here, so no verb knows the difference.
+ */
+#pragma once
+#include "mount_use.h"
+#include "workflow/git_tree.h"
+#include "workflow/state.h"
+
+#include <base/err.h>
+#include <service/workflow.h>
+
+struct origin;
+struct ovl_ws;
+struct storage;
+struct wf_odb;
+
+#define WF_OBJECT_MAX (512u << 20) /* what is read whole into memory */
+
+struct wf {
+	const struct wf_call *call;
+	struct mount_use *use;
+	struct storage *storage;
+	struct origin *origin; /* a reference; NULL: it is gone, only what is local can be had */
+	struct ovl_ws *ws;
+	int dirfd; /* <workspace>/git, -1 if it is not there */
+	struct wf_state state;
+	bool has_state;       /* there were changes before */
+	struct wf_odb *odb;   /* NULL: no own objects yet */
+	uint64_t added_bytes; /* charged by this verb */
+	struct err *e;        /* of the caller */
+};
+
+/* `changes`: take a turn, and make git/ if it is not there. */
+int wf_open(struct wf *w, const struct wf_call *call, bool changes, struct err *e);
+/* Charges are kept for what was written, also after a failure. */
+void wf_close(struct wf *w);
+/* The state after a change, durable. */
+int wf_save(struct wf *w, const struct wf_state *next);
+void wf_head_of(const struct wf *w, struct wf_head *ret_head);
+/* -ECANCELED, -ETIMEDOUT: the verb must end. */
+int wf_check(const struct wf *w);
+/* Says in the caller's error that `r` came from doing `what`; returns it. */
+int wf_failed(const struct wf *w, int r, const char *what);
+/* Does nothing if an error was said already. */
+int wf_failed_at(const struct wf *w, int r, const char *what, const char *path);
+
+/* ---- objects.c ---- */
+
+struct wf_odb *wf_odb_free(struct wf_odb *odb);
+int wf_odb_open(int dirfd, struct wf_odb **ret_odb);
+bool wf_odb_has(struct wf *w, const struct oid *oid);
+enum wf_object { WF_COMMIT = 1, WF_TREE, WF_BLOB }; /* as Git numbers them */
+/* An object of the workspace's own: malloc'ed. -ENOENT. */
+int wf_odb_read(
+	struct wf *w, const struct oid *oid, enum wf_object type, void **ret_data, size_t *ret_len);
+/* Writes it unless it is there. Charged to the quota: -EDQUOT; -ENOSPC. */
+int wf_odb_write(
+	struct wf *w, enum wf_object type, const void *data, size_t len, struct oid *ret_oid);
+/* The content of a file of `size` bytes as a blob. -ESTALE: it has another size now. */
+/* Of an own blob. -ENOENT. */
+int wf_odb_size(struct wf *w, const struct oid *oid, uint64_t *ret_size);
+int wf_odb_write_file(struct wf *w, int fd, uint64_t size, struct oid *ret_oid);
+
+/* ---- contents.c: wherever it lives ---- */
+
+/* A directory; an empty one for no oid. */
+int wf_load_dir(struct wf *w, const struct oid *tree, struct wf_dir *ret_dir);
+/* Size of a blob: in the node afterwards. */
+int wf_blob_size(struct wf *w, struct wf_node *node);
+/* Content of a blob, malloc'ed and with a NUL behind it. -EFBIG beyond `max`. */
+int wf_blob_read(struct wf *w, const struct oid *oid, size_t max, char **ret_data, size_t *ret_len);

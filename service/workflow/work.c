@@ -1,0 +1,214 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The job's files, as Git sees them. They are read while jobs write: a file that goes away
+ * meanwhile is taken as gone, one that keeps changing its size is read again a few times and then
+ * an error.
+ */
+#include "workflow/walk.h"
+
+#include <base/cleanup.h>
+#include <base/err.h>
+#include <errno.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#define PIECE    (256u << 10)
+#define ATTEMPTS 5
+
+static const char *name_of(const struct wf_item *item)
+{
+	return item->path + item->name_at;
+}
+
+static void became_nothing(struct wf_item *item)
+{
+	item->work = (struct wf_node){0};
+	item->upper = NULL;
+}
+
+static int hash_pieces(struct wf *w, int fd, uint64_t size, struct digest *digest)
+{
+	_cleanup_free_ char *piece = malloc(PIECE);
+	uint64_t at = 0;
+	int r = 0;
+
+	if (!piece)
+		return -ENOMEM;
+	while (r == 0) {
+		ssize_t n = pread(fd, piece, PIECE, (off_t)at);
+
+		if (n < 0 && errno != EINTR)
+			return -errno;
+		if (n == 0)
+			return at == size ? 0 : -ESTALE;
+		if (n < 0)
+			continue;
+		at += (uint64_t)n;
+		r = at > size ? -ESTALE : wf_check(w);
+		if (r == 0)
+			r = digest_update(digest, piece, (size_t)n);
+	}
+	return r;
+}
+
+static int hash_file(struct wf *w, int fd, uint64_t size, struct oid *ret_oid)
+{
+	struct digest *digest;
+	struct oid oid = {0};
+	int r = digest_new_object(&digest, DIGEST_SHA1, OBJECT_BLOB, size);
+
+	if (r < 0)
+		return r;
+	r = hash_pieces(w, fd, size, digest);
+	if (r == 0)
+		r = digest_final(digest, oid.bytes, &oid.len);
+	digest_free(digest);
+	if (r == 0)
+		*ret_oid = oid;
+	return r;
+}
+
+/* What is done with the content of a file. */
+typedef int (*file_fn)(struct wf *w, int fd, uint64_t size, struct oid *ret_oid);
+
+static int with_file(struct wf *w, struct wf_item *item, file_fn fn)
+{
+	int r = -ESTALE;
+
+	for (unsigned i = 0; i < ATTEMPTS && r == -ESTALE; i++) {
+		_cleanup_close_ int fd = -1;
+		struct stat st;
+
+		r = ovl_upper_open(&item->level->upper, name_of(item), &fd);
+		if (r < 0)
+			return r;
+		if (fstat(fd, &st) < 0)
+			return -errno;
+		item->work.size = (uint64_t)st.st_size;
+		r = fn(w, fd, item->work.size, &item->work.oid);
+	}
+	if (r == -ESTALE)
+		return err_set(
+			w->e, -EBUSY, "FILE_CHANGING", "%.256s is being written", item->path);
+	return r;
+}
+
+static int with_link(struct wf *w, struct wf_item *item, bool store)
+{
+	char target[PATH_MAX];
+	ssize_t n = ovl_upper_readlink(&item->level->upper, name_of(item), target, sizeof(target));
+
+	if (n < 0)
+		return (int)n;
+	item->work.size = (uint64_t)n;
+	item->work.size_known = true;
+	if (store)
+		return wf_odb_write(w, WF_BLOB, target, (size_t)n, &item->work.oid);
+	return digest_object(DIGEST_SHA1, OBJECT_BLOB, target, (size_t)n, &item->work.oid);
+}
+
+static int take_content(struct wf *w, struct wf_item *item, bool store)
+{
+	int r;
+
+	if (!item->upper || !item->work.mode)
+		return 0;
+	if (item->work.mode == WF_MODE_LINK)
+		r = with_link(w, item, store);
+	else
+		r = with_file(w, item, store ? wf_odb_write_file : hash_file);
+	if (r == -ENOENT) {
+		became_nothing(item);
+		return 0;
+	}
+	return r < 0 ? wf_failed_at(w, r, store ? "store" : "read", item->path) : 0;
+}
+
+int wf_work_hash(struct wf *w, struct wf_item *item)
+{
+	return oid_is_none(&item->work.oid) ? take_content(w, item, false) : 0;
+}
+
+int wf_work_store(struct wf *w, struct wf_item *item)
+{
+	return take_content(w, item, true);
+}
+
+int wf_work_differs(struct wf *w, struct wf_item *item, struct wf_node *node, bool *ret_differs)
+{
+	int r;
+
+	if (!item->upper) {
+		*ret_differs = !wf_same(&item->work, node);
+		return 0;
+	}
+	*ret_differs = true;
+	if (item->work.mode != node->mode)
+		return 0;
+	if (item->work.size_known && oid_is_none(&item->work.oid)) {
+		r = wf_blob_size(w, node);
+		if (r < 0)
+			return wf_failed_at(w, r, "learn the size of", item->path);
+		if (node->size != item->work.size)
+			return 0;
+	}
+	r = wf_work_hash(w, item);
+	if (r == 0)
+		*ret_differs = !wf_same(&item->work, node);
+	return r;
+}
+
+static int read_file(int fd, size_t max, char **ret_data, size_t *ret_len)
+{
+	_cleanup_free_ char *data = NULL;
+	struct stat st;
+	size_t at = 0, cap;
+
+	if (fstat(fd, &st) < 0)
+		return -errno;
+	if ((uint64_t)st.st_size > max)
+		return -EFBIG;
+	cap = (size_t)st.st_size;
+	data = malloc(cap + 1);
+	if (!data)
+		return -ENOMEM;
+	while (at < cap) {
+		ssize_t n = pread(fd, data + at, cap - at, (off_t)at);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return -errno;
+		if (n == 0)
+			break; /* it got shorter: what there is */
+		at += (size_t)n;
+	}
+	data[at] = '\0';
+	*ret_data = TAKE_PTR(data);
+	*ret_len = at;
+	return 0;
+}
+
+int wf_work_read(
+	struct wf *w, const struct wf_item *item, size_t max, char **ret_data, size_t *ret_len)
+{
+	_cleanup_close_ int fd = -1;
+	char target[PATH_MAX];
+	ssize_t n;
+	int r;
+
+	if (!item->upper)
+		return wf_blob_read(w, &item->work.oid, max, ret_data, ret_len);
+	if (item->work.mode == WF_MODE_LINK) {
+		n = ovl_upper_readlink(&item->level->upper, name_of(item), target, sizeof(target));
+		if (n < 0)
+			return (int)n;
+		*ret_data = strndup(target, (size_t)n);
+		*ret_len = (size_t)n;
+		return *ret_data ? 0 : -ENOMEM;
+	}
+	r = ovl_upper_open(&item->level->upper, name_of(item), &fd);
+	return r < 0 ? r : read_file(fd, max, ret_data, ret_len);
+}
