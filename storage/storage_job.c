@@ -7,6 +7,7 @@
  * cancelled.
  */
 #include "storage_fetch.h"
+#include "storage_places.h"
 #include "storage_shared.h"
 
 #include "base/cancel.h"
@@ -43,12 +44,19 @@ static int run_tree(struct fetch *f, uint64_t deadline_ns)
 		tree_view_end(&view);
 		return 0;
 	}
-	if (shared_tree_load(f->st, &f->oid, f->cancel, deadline_ns) == 0)
+	if (shared_tree_load(f->st, &f->oid, f->cancel, deadline_ns) == 0) {
+		places_learn(f->st, f->origin, &f->oid);
 		return 0;
+	}
 	b = tree_builder_new(f->oid.len);
 	if (!b)
 		return -ENOMEM;
 	r = origin_read_tree(f->origin, &f->oid, b, f->cancel, deadline_ns);
+	if (r == -ESTALE) {
+		r = places_find(f->st, f->origin, &f->oid, f->cancel, deadline_ns);
+		if (r == 0) /* nothing was added yet */
+			r = origin_read_tree(f->origin, &f->oid, b, f->cancel, deadline_ns);
+	}
 	if (r == 0)
 		r = tree_builder_finish(b, &record, &len);
 	if (r == 0)

@@ -47,5 +47,19 @@ int mega_fetch_sizes(struct mega *m, const struct oid *blobs, size_t count,
 
 int mega_resolve(void *impl, const char *revision, uint64_t deadline_ns,
 	struct origin_revision *ret, struct err *e);
+/* mega_places.c */
+struct mega_child {
+	const char *name;
+	size_t name_len;
+	struct oid tree;
+};
+/* Where the directory `child` of the one at `place` is. */
+int mega_note_place(
+	struct mega_facts *facts, const struct mega_place *place, const struct mega_child *child);
+int mega_learn_tree(void *impl, const struct oid *tree, const struct tree_view *view);
+int mega_roots(void *impl, struct oid *ret_roots, unsigned cap, unsigned *ret_count);
+
+int mega_read_raw(
+	void *impl, const struct origin_raw_request *rq, void **ret_data, size_t *ret_len);
 int mega_read_tree(void *impl, const struct oid *tree, struct tree_builder *builder,
 	const struct cancel *cancel, uint64_t deadline_ns);

@@ -162,6 +162,47 @@ int mega_memory_root(struct mega_memory *m, const struct oid *commit, struct meg
 	return 0;
 }
 
+struct root_list {
+	struct oid *roots;
+	unsigned cap, count;
+};
+
+static int take_root(void *arg, const void *key, size_t key_len, const void *value, size_t len)
+{
+	struct root_list *list = arg;
+	const uint8_t *at = value;
+
+	(void)key;
+	(void)key_len;
+	if (take_oid(&at, &len, &list->roots[list->count]) == 0)
+		list->count++;
+	return list->count == list->cap;
+}
+
+int mega_memory_roots(
+	struct mega_memory *m, struct oid *ret_roots, unsigned cap, unsigned *ret_count)
+{
+	CLEANUP(cleanup_txn) struct kv_txn *txn = NULL;
+	struct root_list list = {.roots = ret_roots, .cap = cap};
+	int r = kv_read_begin(m->kv, &txn);
+
+	if (r == 0 && cap)
+		r = kv_scan(txn, TABLE_ROOTS, NULL, 0, take_root, &list);
+	if (r < 0)
+		return r;
+	*ret_count = list.count;
+	return 0;
+}
+
+bool mega_memory_knows_place(struct mega_memory *m, const struct oid *tree)
+{
+	CLEANUP(cleanup_txn) struct kv_txn *txn = NULL;
+	const uint8_t *value;
+	size_t len;
+
+	return kv_read_begin(m->kv, &txn) == 0 && find(txn, TABLE_PLACES, tree, &value, &len) == 0;
+}
+
 int mega_memory_size(struct mega_memory *m, const struct oid *blob, uint64_t *ret_size)
 {
 	CLEANUP(cleanup_txn) struct kv_txn *txn = NULL;

@@ -11,6 +11,7 @@
 #pragma once
 #include "storage/digest.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -38,6 +39,11 @@ int mega_memory_root(struct mega_memory *m, const struct oid *commit, struct meg
 /* Its place too. */
 int mega_memory_put_root(
 	struct mega_memory *m, const struct oid *commit, const struct mega_root *root);
+
+/* Roots of commits, at most `cap`, in no order. */
+int mega_memory_roots(
+	struct mega_memory *m, struct oid *ret_roots, unsigned cap, unsigned *ret_count);
+bool mega_memory_knows_place(struct mega_memory *m, const struct oid *tree);
 
 int mega_memory_size(struct mega_memory *m, const struct oid *blob, uint64_t *ret_size);
 

@@ -228,25 +228,15 @@ static int build(const struct gathering *g, struct tree_builder *builder)
 static int note_places(
 	const struct gathering *g, const struct mega_place *place, struct mega_facts *facts)
 {
-	struct buf path;
 	int r = 0;
 
-	buf_init(&path, 1u << 20);
 	for (size_t i = 0; r == 0 && i < g->count; i++) {
 		const struct raw_tree_entry *entry = &g->entries[i];
+		const struct mega_child child = {entry->name, entry->name_len, entry->oid};
 
-		if (!S_ISDIR(entry->mode) || oid_is_none(&entry->oid))
-			continue;
-		buf_clear(&path);
-		(void)buf_puts(&path, place->path);
-		if (*place->path)
-			(void)buf_putc(&path, '/');
-		(void)buf_append(&path, entry->name, entry->name_len);
-		r = buf_error(&path);
-		if (r == 0)
-			mega_facts_place(facts, &entry->oid, &place->commit, path.data, path.len);
+		if (S_ISDIR(entry->mode) && !oid_is_none(&entry->oid))
+			r = mega_note_place(facts, place, &child);
 	}
-	buf_fini(&path);
 	return r;
 }
 
@@ -280,11 +270,36 @@ int mega_read_tree(void *impl, const struct oid *tree, struct tree_builder *buil
 	int r = mega_memory_place(m->memory, tree, &place);
 
 	if (r < 0)
-		return r == -ENOENT ? -EIO : r; /* it was never listed here: not an answer */
+		return r == -ENOENT ? -ESTALE : r;
 	buf_init(&raw, TREE_MAX_BYTES);
 	r = mega_fetch_tree(m, &place, tree, &wait, &raw);
 	if (r == 0)
 		r = read_entries(m, &place, &raw, &wait, builder);
+	buf_fini(&raw);
+	free(place.path);
+	return r == -ENOENT ? -EIO : r;
+}
+
+int mega_read_raw(void *impl, const struct origin_raw_request *rq, void **ret_data, size_t *ret_len)
+{
+	const struct mega_wait wait = {rq->cancel, rq->deadline_ns};
+	struct mega *m = impl;
+	struct mega_place place;
+	struct buf raw;
+	int r;
+
+	if (rq->kind != OBJECT_TREE) /* the server has no such endpoint */
+		return -EOPNOTSUPP;
+	r = mega_memory_place(m->memory, &rq->oid, &place);
+	if (r < 0)
+		return r == -ENOENT ? -EIO : r;
+	buf_init(&raw, TREE_MAX_BYTES);
+	r = mega_fetch_tree(m, &place, &rq->oid, &wait, &raw);
+	if (r == 0) {
+		*ret_len = raw.len;
+		*ret_data = buf_take(&raw);
+		r = *ret_data ? 0 : -ENOMEM;
+	}
 	buf_fini(&raw);
 	free(place.path);
 	return r == -ENOENT ? -EIO : r;

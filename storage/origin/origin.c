@@ -230,6 +230,17 @@ int origin_read_raw(
 	return finish(o, OP_TREE, start_ns, r);
 }
 
+int origin_learn_tree(struct origin *o, const struct oid *tree, const struct tree_view *view)
+{
+	return o->ops->learn_tree ? o->ops->learn_tree(o->impl, tree, view) : 0;
+}
+
+int origin_roots(struct origin *o, struct oid *ret_roots, unsigned cap, unsigned *ret_count)
+{
+	*ret_count = 0;
+	return o->ops->roots ? o->ops->roots(o->impl, ret_roots, cap, ret_count) : 0;
+}
+
 int origin_prepare_blobs(struct origin *o, const struct oid *blobs, size_t count,
 	const struct cancel *cancel, uint64_t deadline_ns)
 {

@@ -200,5 +200,8 @@ const struct origin_ops origin_mega_ops = {
 	.close = mega_close,
 	.resolve = mega_resolve,
 	.read_tree = mega_read_tree,
+	.learn_tree = mega_learn_tree,
+	.roots = mega_roots,
+	.read_raw = mega_read_raw,
 	.read_blob = mega_read_blob,
 };

@@ -162,6 +162,31 @@ class Tree(Base):
         with Node({'demo': self.origin(server)}) as node:
             self.assert_equal_to_archive('main', node.mount('job').root)
 
+    def test_directories_that_came_from_elsewhere(self):
+        """Another origin has the same trees: the server was not asked for those above, and must be asked by path below."""
+        repo = repo_maker.Repo(self.repository)
+        repo.begin()
+        for d in range(5):
+            for e in range(5):
+                repo.add(b'd%d/e%d/f/g' % (d, e), b'%d/%d\n' % (d, e))
+        repo.finish()
+        server = self.server()
+        with Node({'demo': self.origin(server), 'local': self.repository}) as node:
+            local = node.mount('local', origin='local').root
+            for d in range(5):
+                self.assertEqual(len(os.listdir(f'{local}/d{d}')), 5)
+            root = node.mount('job').root
+            before = server.count('file/tree')
+            self.assertEqual(read(root + '/d3/e4/f/g'), b'3/4\n')
+            self.assertEqual(read(root + '/d0/e0/f/g'), b'0/0\n')
+            self.assertGreaterEqual(server.count('file/tree') - before, 2)
+            node.stop()  # and when all was forgotten
+            shutil.rmtree(node.path('data', 'origins'))
+            node.start()
+            root = node.mount('again').root
+            self.assertEqual(read(root + '/d4/e4/f/g'), b'4/4\n')
+            self.assert_equal_to_archive('main', root)
+
     def test_many_readers_of_one_cold_file(self):
         repo_maker.make(self.repository, files=10, large_mb=4)
         server = self.server()

@@ -20,6 +20,7 @@ struct err;
 struct metrics;
 struct origin;
 struct tree_builder;
+struct tree_view;
 
 enum origin_cap {
 	ORIGIN_CAP_PINNED = 1 << 0, /* a commit id names the same content for ever */
@@ -87,9 +88,17 @@ unsigned origin_caps(const struct origin *o);
 int origin_resolve(struct origin *o, const char *revision, uint64_t deadline_ns,
 	struct origin_revision *ret_revision, struct err *e);
 /* All entries of one tree into the builder, sizes included if ORIGIN_CAP_SIZES. On failure the
- * builder holds a part: drop it. */
+ * builder holds a part: drop it. -ESTALE: the origin does not know where this tree is; see
+ * origin_learn_tree. */
 int origin_read_tree(struct origin *o, const struct oid *tree, struct tree_builder *builder,
 	const struct cancel *cancel, uint64_t deadline_ns);
+/* For origins that are asked by path: they remember where trees are as they read the directories
+ * above them, but a directory may come from elsewhere (another origin, the farm). This tells them
+ * what is in one. -ESTALE: it is not known where that one is itself. Nothing for other origins.
+ * Blocks. */
+int origin_learn_tree(struct origin *o, const struct oid *tree, const struct tree_view *view);
+/* Roots of commits that such an origin was asked for, at most `cap`. */
+int origin_roots(struct origin *o, struct oid *ret_roots, unsigned cap, unsigned *ret_count);
 /* Make many blobs cheap to read: with ORIGIN_CAP_BATCH one request brings all that the origin does
  * not have at hand, and reading them then waits for no network; without, this is nothing. Blobs are
  * optional here: after an error some may have come, and each can still be read by itself. */

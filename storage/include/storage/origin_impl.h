@@ -19,6 +19,9 @@ struct origin_ops {
 		void *impl, const struct origin_raw_request *rq, void **ret_data, size_t *ret_len);
 	int (*read_blob)(void *impl, const struct oid *blob, struct blob_sink *sink,
 		const struct cancel *cancel, uint64_t deadline_ns);
+	/* See origin_learn_tree and origin_roots; both NULL: everything can be asked by id. */
+	int (*learn_tree)(void *impl, const struct oid *tree, const struct tree_view *view);
+	int (*roots)(void *impl, struct oid *ret_roots, unsigned cap, unsigned *ret_count);
 	/* NULL unless ORIGIN_CAP_BATCH. `count` is not 0. */
 	int (*prepare_blobs)(void *impl, const struct oid *blobs, size_t count,
 		const struct cancel *cancel, uint64_t deadline_ns);
