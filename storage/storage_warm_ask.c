@@ -150,27 +150,41 @@ static int wait_for_quiet(struct warm *w)
 	return r;
 }
 
-/* One request for all of the batch that is not local. A failure costs only time: they are asked for
- * one by one afterwards. */
+static unsigned missing_of_batch(struct warm *w, struct oid *ret_oids)
+{
+	unsigned count = 0;
+
+	for (unsigned i = 0; i < w->batch_count; i++)
+		if (!blob_is_local(w->st->blobs, &w->batch[i].oid))
+			ret_oids[count++] = w->batch[i].oid;
+	return count;
+}
+
+/* One request for all of the batch that is not local: to what the farm shares, then to the origin.
+ * A failure costs only time: they are asked for one by one afterwards. */
 static int prepare_batch(struct warm *w)
 {
+	bool batches = origin_caps(w->plan->origin) & ORIGIN_CAP_BATCH;
 	uint64_t until_ns = clock_after(&clock_system, PREPARE_LIMIT_NS);
 	struct oid *oids;
-	unsigned count = 0;
+	unsigned count;
 	int r;
 
-	if (!(origin_caps(w->plan->origin) & ORIGIN_CAP_BATCH) || w->batch_count < 2)
+	if ((!batches && !w->st->redis) || w->batch_count < 2)
 		return 0;
 	oids = calloc(w->batch_count, sizeof(*oids));
 	if (!oids)
 		return 0;
-	for (unsigned i = 0; i < w->batch_count; i++)
-		if (!blob_is_local(w->st->blobs, &w->batch[i].oid))
-			oids[count++] = w->batch[i].oid;
+	if (until_ns > w->deadline_ns)
+		until_ns = w->deadline_ns;
+	count = missing_of_batch(w, oids);
 	r = count > 1 ? wait_for_quiet(w) : 0;
-	if (r == 0 && count > 1)
-		(void)origin_prepare_blobs(w->plan->origin, oids, count, w->cancel,
-			until_ns < w->deadline_ns ? until_ns : w->deadline_ns);
+	if (r == 0 && count > 1 && w->st->redis) {
+		(void)blob_fetch_shared(w->st->blobs, oids, count, w->cancel, until_ns);
+		count = missing_of_batch(w, oids);
+	}
+	if (r == 0 && count > 1 && batches)
+		(void)origin_prepare_blobs(w->plan->origin, oids, count, w->cancel, until_ns);
 	free(oids);
 	return r;
 }
