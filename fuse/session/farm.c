@@ -63,6 +63,8 @@ static void register_metrics(struct sess_farm *farm)
 		"Short waits without sleeping.", "result=\"miss\"");
 	m->followed = metrics_counter(all, "coppice_fuse_follows_total",
 		"How often a worker went to the CPU of the one process that asked.", "");
+	m->followed_requests = metrics_counter(all, "coppice_fuse_followed_requests_total",
+		"Requests served on the CPU of the one process that asked.", "");
 	m->follow_starved = metrics_counter(all, "coppice_fuse_follows_starved_total",
 		"How often a worker that followed did not get that CPU, and was called back.", "");
 	m->forced_aborts = metrics_counter(all, "coppice_fuse_forced_aborts_total",

@@ -18,7 +18,7 @@
  * follows. A follower that has served little since the last look gives its session to the others;
  * if it was ready to run and did not get the CPU, it is set back to normal from outside, and, if
  * that was not the client's doing, nobody follows for a while: 20 ms, twice as long each time that
- * following lasted less than 50 ms, 10 s at most. When nobody asks for 20 ms, the worker goes back
+ * following lasted less than 10 ms, 1 s at most. When nobody asks for 20 ms, the worker goes back
  * to normal by itself.
  *
  * Who follows is one atomic pointer. Who takes a worker off it (itself or the guard) sets it back;
@@ -45,9 +45,10 @@
 #define PATIENCE_MS    20
 #define GUARD_NS       (2 * NS_PER_MS)
 #define BUSY_SERVED    16u /* in GUARD_NS: no doubt that it gets on */
+#define SCORE_USURPED  8
 #define BACKOFF_MIN_NS (20 * NS_PER_MS)
-#define WORTH_NS       (50 * NS_PER_MS) /* to have followed for so long */
-#define BACKOFF_MAX_NS (10 * NS_PER_S)
+#define WORTH_NS       (10 * NS_PER_MS) /* to have followed for so long */
+#define BACKOFF_MAX_NS NS_PER_S
 
 struct follow {
 	struct sess_farm *farm;
@@ -57,6 +58,7 @@ struct follow {
 	_Atomic uint32_t pid;      /* of the client of `who` */
 	_Atomic uint64_t key;      /* of the session that it keeps to itself */
 	_Atomic uint64_t served;   /* requests, while somebody follows */
+	_Atomic bool keeps;        /* the follower has the session to itself at this moment */
 	_Atomic uint64_t quiet_ns; /* nobody follows before */
 	struct lock lock;          /* LOCK_RANK_LEAF: stop; and to sleep on */
 	struct cond wake;
@@ -120,6 +122,19 @@ static void set_normal(struct follow *f, struct sess_thread *t)
 	/* Both were allowed when the farm was made. */
 	(void)set_class(t->tid, SCHED_OTHER);
 	(void)sched_setaffinity(t->tid, sizeof(f->cpus), &f->cpus);
+}
+
+/* Takes a worker off, from outside. False: it is off already. */
+static bool take_off(struct follow *f, struct sess_thread *who)
+{
+	struct sess_thread *expected = who;
+
+	/* acq_rel: as in leave */
+	if (!atomic_compare_exchange_strong_explicit(
+		    &f->who, &expected, NULL, memory_order_acq_rel, memory_order_relaxed))
+		return false;
+	set_normal(f, who);
+	return true;
 }
 
 static void leave(struct follow *f, struct sess_thread *t)
@@ -187,10 +202,24 @@ static bool go_on(struct follow *f, struct sess_thread *t)
 
 	/* relaxed: a count that one thread writes and the guard compares */
 	atomic_store_explicit(&f->served, ++me->served, memory_order_relaxed);
+	counter_add(f->farm->m.followed_requests, 1);
 	if (++me->looked < LOOK_EVERY)
 		return true;
 	/* relaxed: the guard took us off; when we notice does not matter */
 	return atomic_load_explicit(&f->who, memory_order_relaxed) == t && go_after(f, t);
+}
+
+/* Somebody follows this client, but its requests come to us. */
+static void take_over(struct follow *f, struct sess_thread *t)
+{
+	/* relaxed: hints; acquire: as in take_sample */
+	if (atomic_load_explicit(&f->pid, memory_order_relaxed) == t->follower.pid &&
+		atomic_load_explicit(&f->key, memory_order_relaxed) == t->follower.key) {
+		struct sess_thread *who = atomic_load_explicit(&f->who, memory_order_acquire);
+
+		if (who && who != t)
+			(void)take_off(f, who); /* false: it is off already */
+	}
 }
 
 bool follow_note(struct sess_thread *t, uint64_t key, uint32_t pid)
@@ -208,11 +237,27 @@ bool follow_note(struct sess_thread *t, uint64_t key, uint32_t pid)
 			leave(f, t);
 		*me = (struct follower){.pid = pid, .key = key};
 	}
+	if (!me->on && me->score == SCORE_USURPED)
+		take_over(f, t);
 	if (!me->on && me->score == SCORE_ENTER)
 		begin(f, t);
 	else if (me->on && !go_on(f, t))
 		leave(f, t);
 	return me->on && me->key == key;
+}
+
+void follow_keeps(struct sess_thread *t, bool keeps)
+{
+	/* relaxed: compared by the guard, milliseconds apart */
+	if (t->follower.on)
+		atomic_store_explicit(&t->farm->follow->keeps, keeps, memory_order_relaxed);
+}
+
+bool follow_taken(const struct sess_farm *farm)
+{
+	/* relaxed: a hint */
+	return farm->follow &&
+	       atomic_load_explicit(&farm->follow->who, memory_order_relaxed) != NULL;
 }
 
 int follow_patience_ms(const struct sess_thread *t)
@@ -230,6 +275,7 @@ void follow_idle(struct sess_thread *t)
 
 struct sample {
 	struct sess_thread *who;
+	bool keeps;
 	uint64_t at_ns, served, waited_ns, client_ns;
 };
 
@@ -270,6 +316,7 @@ static struct sample take_sample(struct follow *f)
 		return s;
 	/* relaxed: as in go_on */
 	s.served = atomic_load_explicit(&f->served, memory_order_relaxed);
+	s.keeps = atomic_load_explicit(&f->keeps, memory_order_relaxed);
 	s.waited_ns = waited_ns(s.who->tid);
 	/* relaxed: as in begin */
 	s.client_ns = process_cpu_ns(atomic_load_explicit(&f->pid, memory_order_relaxed));
@@ -288,13 +335,9 @@ static bool is_starving(const struct sample *before, const struct sample *now, b
 	return waited > window * 3 / 4;
 }
 
-static void set_free(struct follow *f, struct sess_thread *who, bool back_off)
+static void call_back(struct follow *f, struct sess_thread *who, bool back_off)
 {
-	struct sess_thread *expected = who;
-
-	/* acq_rel: as in leave */
-	if (!atomic_compare_exchange_strong_explicit(
-		    &f->who, &expected, NULL, memory_order_acq_rel, memory_order_relaxed))
+	if (!take_off(f, who))
 		return;
 	if (back_off) {
 		atomic_store_explicit(&f->quiet_ns, clock_after(&clock_system, f->backoff_ns),
@@ -302,7 +345,6 @@ static void set_free(struct follow *f, struct sess_thread *who, bool back_off)
 		f->backoff_ns =
 			f->backoff_ns * 2 < BACKOFF_MAX_NS ? f->backoff_ns * 2 : BACKOFF_MAX_NS;
 	}
-	set_normal(f, who);
 	counter_add(f->farm->m.follow_starved, 1);
 }
 
@@ -322,17 +364,18 @@ static bool guard_sleep(struct follow *f, bool for_someone)
 /* What the follower did since the last look. True: all is well. */
 static bool look_after(struct follow *f, const struct sample *before, const struct sample *now)
 {
-	bool stranger = false;
+	bool stranger = false, starving;
 
 	if (now->served - before->served >= BUSY_SERVED)
 		return true;
-	/* It may be in a long copy-up, or not get the CPU: others take the session's next request.
-	 * relaxed: see begin */
-	sess_workers_arm(f->farm, atomic_load_explicit(&f->key, memory_order_relaxed));
-	if (!is_starving(before, now, &stranger))
-		return true;
-	set_free(f, now->who, stranger);
-	return false;
+	starving = is_starving(before, now, &stranger);
+	/* In one request all the time, perhaps a long copy-up, or kept from the CPU: others take
+	 * what else the session has. relaxed: see begin */
+	if (now->keeps && before->keeps && (starving || now->served == before->served))
+		sess_workers_arm(f->farm, atomic_load_explicit(&f->key, memory_order_relaxed));
+	if (starving)
+		call_back(f, now->who, stranger);
+	return !starving;
 }
 
 static void *guard_main(void *arg)

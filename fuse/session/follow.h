@@ -31,6 +31,10 @@ struct follow *follow_free(struct follow *f);
 /* A request of thread `pid` (0: nobody's) to session `key` was read. True: the worker follows that
  * session's client, and may keep the session to itself. */
 bool follow_note(struct sess_thread *t, uint64_t key, uint32_t pid);
+/* The worker begins or ends to keep the session from the others. */
+void follow_keeps(struct sess_thread *t, bool keeps);
+/* Some worker follows. Any thread. */
+bool follow_taken(const struct sess_farm *farm);
 /* How long epoll_wait may sleep before follow_idle is due: milliseconds, -1: for ever. */
 int follow_patience_ms(const struct sess_thread *t);
 /* Nothing came for that long: back to normal. */

@@ -155,7 +155,7 @@ extern const struct fuse_lowlevel_ops sess_ops;
 struct sess_farm_metrics {
 	struct counter *requests[SESS_OPCODES]; /* never NULL; unknown opcodes share the last */
 	struct counter *replies_lost, *stale_events, *spurious, *spin_hits, *spin_misses,
-		*forced_aborts, *leaked, *followed, *follow_starved;
+		*forced_aborts, *leaked, *followed, *followed_requests, *follow_starved;
 	struct counter *resent, *resent_done;
 	struct counter *parked, *park_refused, *park_interrupted, *park_timed_out;
 	struct histogram *park_wait;

@@ -44,7 +44,8 @@ static bool may_spin(struct sess_thread *t)
 	struct sess_farm *farm = t->farm;
 
 	/* relaxed: a hint, renewed every few seconds */
-	if (!farm->spin || !atomic_load_explicit(&farm->spin_calm, memory_order_relaxed))
+	if (!farm->spin || follow_taken(farm) ||
+		!atomic_load_explicit(&farm->spin_calm, memory_order_relaxed))
 		return false;
 	if (t->spin_score <= 0 && (t->wakes & SPIN_PROBE_MASK))
 		return false;
@@ -135,7 +136,9 @@ static bool serve_one(struct sess_thread *t, struct session *s, bool *armed)
 		return false;
 	}
 	wanted = sess_raw_inspect(s, &t->raw, t->in, (size_t)n);
-	if (!follow_note(t, s->key, wanted ? t->raw.pid : 0) && !*armed) {
+	if (follow_note(t, s->key, wanted ? t->raw.pid : 0)) {
+		follow_keeps(t, true);
+	} else if (!*armed) {
 		arm(s);
 		*armed = true;
 	}
@@ -154,6 +157,7 @@ static void serve(struct sess_thread *t, struct session *s)
 		;
 	if (!armed)
 		arm(s);
+	follow_keeps(t, false);
 	if (served == 0) {
 		/* An abandoned request went away before it was read. */
 		sess_count(&s->spurious, 1);
