@@ -55,11 +55,12 @@ class Native(Column):
         self.folder = folder
 
     def open(self, tree, copy):
-        if not copy:
+        if not copy:  # one component less than the others; a link to it would cost more
             return Place(tree.lower, lambda: None)
-        root = tempfile.mkdtemp(prefix='native-', dir=self.folder)
+        root = os.path.join(tempfile.mkdtemp(prefix='native-', dir=self.folder), 'mnt')
+        os.mkdir(root)
         subprocess.run(['cp', '-a', tree.lower + '/.', root], check=True, timeout=600)
-        return Place(root, lambda: shutil.rmtree(root))
+        return Place(root, lambda: shutil.rmtree(os.path.dirname(root)))
 
 
 class Layers:
@@ -128,8 +129,7 @@ class Coppice(Column):
     name, title = 'coppice', 'Coppice'
 
     def __init__(self, folder, trees):
-        del folder
-        self.serial = 0
+        self.folder, self.serial = folder, 0
         self.node = Node({tree.name: tree.repository for tree in trees}, limit=86400, extra='cache: {memory: 1MiB, disk: 20GiB}')
         self.node.start()
         for tree in trees:
@@ -141,10 +141,19 @@ class Coppice(Column):
         place.close()
 
     def open(self, tree, copy):
+        """Bound to a directory as deep as those of the other columns: each component of a path costs."""
         del copy
         self.serial += 1
         job = f'bench-{self.serial}'
-        return Place(self.node.mount(job, origin=tree.name).root, lambda: self.node.delete(job))
+        base = tempfile.mkdtemp(prefix='coppice-', dir=self.folder)
+        root = os.path.join(base, 'mnt')
+        os.mkdir(root)
+        self.node.mount(job, origin=tree.name, mountpoint=root)
+        return Place(root, lambda: self.close(job, base))
+
+    def close(self, job, base):
+        self.node.delete(job)
+        shutil.rmtree(base)
 
     def server_cpu(self):
         return process_cpu(self.node.process.pid)
