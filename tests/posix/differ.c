@@ -2,8 +2,8 @@
 /*
  * The same random steps in two directories that begin equal; what they show must stay equal.
  *
- *	differ --seed N --steps M --left DIR --right DIR [--only 3,17,40] [--first N] [--whole-every
- *N] differ --list --seed N --steps M [--only 3,17,40]
+ *	differ --seed N --steps M --left DIR --right DIR [--only 3,17] [--first N] [--whole-every N]
+ *	differ --list --seed N --steps M [--only 3,17]
  *
  * Two children make the steps, each in its directory (side.h), and send a text after each step:
  * length, then bytes. This process compares. Exit status: 0 equal, 1 a difference (the step, the
