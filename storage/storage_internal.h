@@ -108,6 +108,14 @@ struct storage {
 	struct counter *crawls, own_crawls; /* readers found to read in order */
 };
 
+/* storage_lookup.c; both block */
+/* A view of a directory, fetched if need be. */
+int storage_need_view(struct storage *st, struct origin *o, const struct oid *tree,
+	uint64_t deadline_ns, struct tree_view *ret_view);
+/* Of a blob, which is fetched if nobody knows it. */
+int storage_need_size(struct storage *st, struct origin *o, const struct oid *blob,
+	uint64_t deadline_ns, uint64_t *ret_size);
+
 /* storage_lane.c */
 int lane_new(struct lane **ret_lane, struct storage *st, struct origin *origin);
 struct lane *lane_free(struct lane *lane); /* waits for its jobs */

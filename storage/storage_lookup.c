@@ -52,15 +52,17 @@ static void answer_set(void *arg, int result)
 
 /* The fetch ends at the latest at its deadline and always calls back: no deadline of our own is
  * needed. */
-static int fetch_tree_and_wait(
-	struct storage *st, struct origin *o, const struct oid *tree, uint64_t deadline_ns)
+static int fetch_and_wait(struct storage *st, struct origin *o, enum storage_kind kind,
+	const struct oid *oid, uint64_t deadline_ns)
 {
 	struct answer a = {.done = false};
+	const struct storage_ask ask = {
+		.origin = o, .deadline_ns = deadline_ns, .fn = answer_set, .arg = &a};
 	int r;
 
 	lock_init(&a.mu, LOCK_RANK_LEAF);
 	cond_init(&a.cv);
-	r = storage_fetch_tree(st, o, tree, deadline_ns, answer_set, &a);
+	r = storage_ask(st, kind, oid, &ask);
 	if (r == 0) {
 		lock_acquire(&a.mu);
 		while (!a.done)
@@ -73,8 +75,7 @@ static int fetch_tree_and_wait(
 	return r;
 }
 
-/* A view of a directory, fetched if need be. */
-static int need_view(struct storage *st, struct origin *o, const struct oid *tree,
+int storage_need_view(struct storage *st, struct origin *o, const struct oid *tree,
 	uint64_t deadline_ns, struct tree_view *ret_view)
 {
 	int r = tree_view_begin(st->index, tree, ret_view);
@@ -82,7 +83,7 @@ static int need_view(struct storage *st, struct origin *o, const struct oid *tre
 	/* -EIO here is a damaged record, which has been dropped: fetching repairs it. */
 	if (r != -EAGAIN && r != -EIO)
 		return r;
-	r = fetch_tree_and_wait(st, o, tree, deadline_ns);
+	r = fetch_and_wait(st, o, STORAGE_TREE, tree, deadline_ns);
 	if (r < 0)
 		return r;
 	r = tree_view_begin(st->index, tree, ret_view);
@@ -93,11 +94,26 @@ int storage_need_tree(
 	struct storage *st, struct origin *o, const struct oid *tree, uint64_t deadline_ns)
 {
 	struct tree_view view;
-	int r = need_view(st, o, tree, deadline_ns, &view);
+	int r = storage_need_view(st, o, tree, deadline_ns, &view);
 
 	if (r == 0)
 		tree_view_end(&view);
 	return r;
+}
+
+int storage_need_size(struct storage *st, struct origin *o, const struct oid *blob,
+	uint64_t deadline_ns, uint64_t *ret_size)
+{
+	int r = tree_blob_size(st->index, blob, ret_size);
+
+	if (r == 0)
+		return 0;
+	r = blob_local_size(st->blobs, blob, ret_size);
+	if (r == -EAGAIN || r == -EIO)
+		r = fetch_and_wait(st, o, STORAGE_BLOB, blob, deadline_ns);
+	if (r == 0)
+		r = blob_local_size(st->blobs, blob, ret_size);
+	return r == -EAGAIN ? -EIO : r;
 }
 
 /* One step down: the directory `name` in `dir`. The message names it and where it should be. */
@@ -108,7 +124,7 @@ static int step(struct storage *st, struct origin *o, struct oid *dir, const cha
 	struct tree_entry entry;
 	uint32_t idx;
 	bool found;
-	int r = need_view(st, o, dir, deadline_ns, &view);
+	int r = storage_need_view(st, o, dir, deadline_ns, &view);
 
 	if (r < 0)
 		return err_set(e, r, NULL,

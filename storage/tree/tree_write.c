@@ -69,27 +69,56 @@ static int stored_tree(struct tree_index *ti, const struct oid *tree, enum store
 	return r;
 }
 
-int tree_put(struct tree_index *ti, const struct oid *tree, const void *record, size_t len)
+/* What there is to write for a record: *ret_op, or nothing (false). */
+static int plan_put(
+	struct tree_index *ti, const struct tree_record *t, struct kv_op *ret_op, bool *ret_needed)
 {
 	enum stored stored;
 	struct tree_view view;
-	int r = tree_view_over(record, len, &view);
+	int r = tree_view_over(t->record, t->len, &view);
 
 	if (r < 0)
 		return r;
-	if (view.oid_len != tree->len)
+	if (view.oid_len != t->tree.len)
 		return -EBADMSG;
-	r = stored_tree(ti, tree, &stored);
+	r = stored_tree(ti, &t->tree, &stored);
 	if (r < 0)
 		return r;
-	if (stored == STORED_WITH_SIZES || (stored == STORED_WITHOUT_SIZES && !view.sizes_known))
-		return 0;
+	*ret_needed = stored != STORED_WITH_SIZES &&
+		      !(stored == STORED_WITHOUT_SIZES && !view.sizes_known);
 	/* Without sizes it must not replace one with sizes that comes in between: the writer
 	 * decides. */
-	r = put(ti, TABLE_TREES, tree, record, len, !view.sizes_known && stored == STORED_NOT);
+	*ret_op = (struct kv_op){.table = TABLE_TREES,
+		.key = t->tree.bytes,
+		.key_len = t->tree.len,
+		.value = t->record,
+		.value_len = t->len,
+		.keep_existing = !view.sizes_known && stored == STORED_NOT};
+	return 0;
+}
+
+int tree_put_all(struct tree_index *ti, const struct tree_record *records, unsigned count)
+{
+	struct kv_op ops[TREE_RECORDS_MAX];
+	unsigned op_count = 0;
+	bool needed = false;
+	int r = count > TREE_RECORDS_MAX ? -EINVAL : 0;
+
+	for (unsigned i = 0; i < count && r == 0; i++) {
+		r = plan_put(ti, &records[i], &ops[op_count], &needed);
+		op_count += r == 0 && needed;
+	}
+	if (r < 0 || op_count == 0)
+		return r;
+	r = kv_write(ti->kv, ops, op_count);
 	if (r == 0)
-		counter_add(ti->m.stored, 1);
+		counter_add(ti->m.stored, op_count);
 	return r;
+}
+
+int tree_put(struct tree_index *ti, const struct oid *tree, const void *record, size_t len)
+{
+	return tree_put_all(ti, &(struct tree_record){*tree, record, len}, 1);
 }
 
 int tree_put_blob_size(struct tree_index *ti, const struct oid *blob, uint64_t size)

@@ -83,6 +83,14 @@ int tree_builder_finish(struct tree_builder *b, void **ret_record, size_t *ret_l
  * there already is kept, unless only the new one knows all sizes. -ENOSPC: the map or the disk is
  * full. */
 int tree_put(struct tree_index *ti, const struct oid *tree, const void *record, size_t len);
+/* Several at once: one commit for all of them. */
+struct tree_record {
+	struct oid tree;
+	const void *record;
+	size_t len;
+};
+#define TREE_RECORDS_MAX 64u
+int tree_put_all(struct tree_index *ti, const struct tree_record *records, unsigned count);
 /* Object facts. tree_blob_size: 0, or -ENOENT unknown. */
 int tree_blob_size(struct tree_index *ti, const struct oid *blob, uint64_t *ret_size);
 int tree_put_blob_size(struct tree_index *ti, const struct oid *blob, uint64_t size);
