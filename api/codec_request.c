@@ -189,13 +189,23 @@ static int check_features(const Coppice__V1__CreateMountRequest *in, struct err 
 {
 	if (in->change_list)
 		return not_yet(e, "change_list", "a change list");
+	return 0;
+}
+
+static int decode_wait(
+	const Coppice__V1__CreateMountRequest *in, enum mount_wait *ret_wait, struct err *e)
+{
 	switch (in->wait_for) {
 	case COPPICE__V1__WAIT_FOR__WAIT_FOR_UNSPECIFIED:
 	case COPPICE__V1__WAIT_FOR__MOUNTED:
+		*ret_wait = MOUNT_WAIT_MOUNTED;
 		return 0;
 	case COPPICE__V1__WAIT_FOR__INDEXED:
+		*ret_wait = MOUNT_WAIT_INDEXED;
+		return 0;
 	case COPPICE__V1__WAIT_FOR__WARM:
-		return not_yet(e, "wait_for", "waiting for INDEXED or WARM");
+		*ret_wait = MOUNT_WAIT_WARM;
+		return 0;
 	default:
 		return err_field(e, "wait_for", "%d is not a known value", (int)in->wait_for);
 	}
@@ -235,10 +245,13 @@ int codec_create_request(const Coppice__V1__CreateMountRequest *in, struct arena
 		.revision = in->revision,
 		.lease_seconds = in->lease_seconds,
 		.read_only = in->read_only,
+		.preload_depth = in->preload_depth,
 		.uid = in->owner ? in->owner->uid : 0,
 		.gid = in->owner ? in->owner->gid : 0};
 	int r = check_scalars(in, e);
 
+	if (r == 0)
+		r = decode_wait(in, &rq.wait_for, e);
 	if (r == 0)
 		r = decode_path(in->path, a, &rq.path, e);
 	if (r == 0)

@@ -18,6 +18,7 @@
 #define SHORT_MAX_S    60
 #define REFLECT_MAX_S  300
 #define WORKFLOW_MAX_S 3600
+#define PREFETCH_MAX_S 86400
 
 /* clang-format off */
 const struct rpc_method rpc_methods[] = {
@@ -29,6 +30,8 @@ const struct rpc_method rpc_methods[] = {
 		rpc_get_mount, RPC_WORK, RPC_UNARY, RPC_TENANT, SHORT_MAX_S},
 	{"/coppice.v1.MountService/ListMounts", &coppice__v1__list_mounts_request__descriptor,
 		rpc_list_mounts, RPC_WORK, RPC_UNARY, RPC_TENANT, SHORT_MAX_S},
+	{"/coppice.v1.MountService/Prefetch", &coppice__v1__prefetch_request__descriptor,
+		rpc_prefetch, RPC_PREFETCH, RPC_SERVER_STREAM, RPC_TENANT, PREFETCH_MAX_S},
 	{"/coppice.v1.MountService/RenewLease", &coppice__v1__renew_lease_request__descriptor,
 		rpc_renew_lease, RPC_WORK, RPC_UNARY, RPC_TENANT, SHORT_MAX_S},
 	{"/coppice.v1.MountService/UpdateMount", &coppice__v1__update_mount_request__descriptor,

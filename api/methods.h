@@ -20,6 +20,7 @@ enum rpc_class {
 	RPC_CREATE,
 	RPC_DELETE,
 	RPC_WORKFLOW, /* may take minutes, and waits for slow readers */
+	RPC_PREFETCH, /* may take hours */
 	RPC_CLASS_COUNT
 };
 /* How many messages go each way. */

@@ -152,6 +152,7 @@ static int start_pools(struct api_server *s, unsigned work_threads)
 		[RPC_WORK] = {"api-work", work_threads ? work_threads : 4, s->limits.queue_max},
 		[RPC_CREATE] = {"api-create", s->limits.create_threads, s->limits.queue_max},
 		[RPC_WORKFLOW] = {"api-workflow", 8, s->limits.queue_max},
+		[RPC_PREFETCH] = {"api-prefetch", 8, s->limits.queue_max},
 		[RPC_DELETE] = {"api-delete", s->limits.delete_threads, s->limits.queue_max},
 	};
 	/* one end per stream at most, so its queue is never full */

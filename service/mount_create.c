@@ -11,6 +11,7 @@
  */
 #include "mount_request.h"
 #include "mounts_internal.h"
+#include "prefetch_wait.h"
 
 #include <base/cancel.h>
 #include <base/clock.h>
@@ -343,6 +344,11 @@ int mounts_create(struct mounts *m, const struct mount_request *rq, const struct
 		err = join_or_start(&c, ret_info);
 	if (!err && c.mt)
 		err = make(&c, ret_info);
+	if (!err) {
+		err = prefetch_wait(m, ret_info, rq, cancel, c.deadline_ns, &c.e);
+		if (err)
+			mount_info_fini(ret_info);
+	}
 	mount_record_fini(&c.want);
 	if (err && e)
 		*e = c.e;

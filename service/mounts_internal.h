@@ -105,6 +105,7 @@ struct mounts {
 				  reaper only */
 	size_t count, ready_count, ended_count;
 	uint64_t closed_fuse_counts[64]; /* of sessions that were closed */
+	unsigned waiting_warm;           /* calls in prefetch_wait */
 	bool draining;
 	uint64_t recovery_ns, recovery_wall_ns; /* when mounts_recover began */
 	bool recovering; /* in mounts_recover: sessions may be adopted; by the opening thread */

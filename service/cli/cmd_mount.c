@@ -56,6 +56,8 @@ static int do_mount(struct cli *cli, struct request *rq)
 	m.mountpoint = (char *)(rq->mountpoint ? rq->mountpoint : "");
 	m.read_only = rq->read_only;
 	m.lease_seconds = rq->lease_seconds;
+	m.wait_for = rq->wait_for;
+	m.preload_depth = (uint32_t)rq->preload_depth;
 	m.labels = rq->labels;
 	m.n_labels = rq->label_count;
 	quota.bytes = rq->quota_bytes;

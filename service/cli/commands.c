@@ -9,7 +9,7 @@ const struct cli_command cli_commands[] = {
 	{"mount", "--job-id JOB [--origin NAME] [--revision REV] [--path DIR] [...]",
 		"make a workspace and print its directory", "",
 		"--job-id --origin --revision --path --mountpoint --quota-bytes --quota-inodes "
-		"--lease --label --read-only --owner --tenant",
+		"--lease --label --read-only --owner --wait --preload-depth --tenant",
 		cmd_mount},
 	{"umount", "JOB|MOUNT_ID [--tenant T]", "remove a workspace and everything written in it",
 		"", "--tenant", cmd_umount},
@@ -23,6 +23,9 @@ const struct cli_command cli_commands[] = {
 	{"update", "JOB|MOUNT_ID [--quota-bytes N] [--quota-inodes N] [--lease TIME] [--label K=V]",
 		"change quota, lease or labels", "",
 		"--quota-bytes --quota-inodes --lease --label --tenant", cmd_update},
+	{"prefetch", "JOB|MOUNT_ID [PATH...] [--depth N] [--bytes N] [--directories] [--tenant T]",
+		"make files local before they are used; PATH may hold *, ? and **", "",
+		"--depth --bytes --directories --tenant", cmd_prefetch},
 	{"node", "[drain [--wait] [--stop] | undrain]",
 		"show this node: version, limits, requests; or let it take no new mounts",
 		"drain undrain", "--wait --stop", cmd_node},

@@ -24,6 +24,8 @@ enum {
 	OPT_OWNER,
 	OPT_SINCE,
 	OPT_STATE,
+	OPT_WAIT,
+	OPT_PRELOAD_DEPTH,
 };
 
 static const struct option options[] = {
@@ -42,6 +44,8 @@ static const struct option options[] = {
 	{"owner", required_argument, NULL, OPT_OWNER},
 	{"since", required_argument, NULL, OPT_SINCE},
 	{"state", required_argument, NULL, OPT_STATE},
+	{"wait", required_argument, NULL, OPT_WAIT},
+	{"preload-depth", required_argument, NULL, OPT_PRELOAD_DEPTH},
 	{0},
 };
 
@@ -85,6 +89,22 @@ static int add_state(struct request *rq, const char *text)
 	return CLI_OK;
 }
 
+static int set_wait(struct request *rq, const char *text)
+{
+	static const struct {
+		const char *word;
+		Coppice__V1__WaitFor value;
+	} words[] = {{"mounted", COPPICE__V1__WAIT_FOR__MOUNTED},
+		{"indexed", COPPICE__V1__WAIT_FOR__INDEXED}, {"warm", COPPICE__V1__WAIT_FOR__WARM}};
+
+	for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++)
+		if (strcmp(text, words[i].word) == 0) {
+			rq->wait_for = words[i].value;
+			return CLI_OK;
+		}
+	return cli_usage(rq->command, "--wait is mounted, indexed or warm, not '%s'", text);
+}
+
 static int set_owner(struct request *rq, const char *text)
 {
 	unsigned uid, gid;
@@ -119,6 +139,11 @@ static int set_number(struct request *rq, int option, const char *text)
 			       ? CLI_OK
 			       : cli_usage(rq->command, "--lease is a time such as 5m, not '%s'",
 					 text);
+	case OPT_PRELOAD_DEPTH:
+		return cli_parse_number(text, UINT32_MAX, &rq->preload_depth)
+			       ? CLI_OK
+			       : cli_usage(rq->command,
+					 "--preload-depth is a number of levels, not '%s'", text);
 	default:
 		return cli_parse_number(text, INT64_MAX, &rq->since)
 			       ? CLI_OK
@@ -157,6 +182,8 @@ static int set_word(struct request *rq, int option, const char *text)
 		return add_state(rq, text);
 	case OPT_OWNER:
 		return set_owner(rq, text);
+	case OPT_WAIT:
+		return set_wait(rq, text);
 	default:
 		return set_number(rq, option, text);
 	}

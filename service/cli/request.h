@@ -9,6 +9,8 @@ struct request {
 	const struct cli_command *command;
 	const char *name; /* JOB or MOUNT_ID, or NULL */
 	const char *job_id, *origin, *revision, *path, *mountpoint, *tenant;
+	Coppice__V1__WaitFor wait_for;
+	uint64_t preload_depth;
 	uint64_t quota_bytes, quota_inodes, since;
 	bool has_quota_bytes, has_quota_inodes, has_lease, has_owner, read_only;
 	uint32_t lease_seconds, uid, gid;

@@ -32,4 +32,5 @@ void workspace_fini(struct workspace_args *a);
 /* A path, with control bytes made visible. */
 void workspace_print_path(FILE *out, const ProtobufCBinaryData *path);
 
+int cmd_prefetch(struct cli *cli, int argc, char **argv);
 int cmd_status(struct cli *cli, int argc, char **argv);

@@ -50,7 +50,6 @@ CREATE = [
     ({'labels': [{'key': 'k', 'value': ''}] * 2}, 'INVALID_ARGUMENT', 'INVALID_FIELD', 'labels[1].key', 'twice'),
     ({'labels': [{'key': f'k{i}', 'value': ''} for i in range(33)]}, 'INVALID_ARGUMENT', 'INVALID_FIELD', 'labels', '32'),
     ({'tenant': 'nobody'}, 'NOT_FOUND', 'TENANT_NOT_FOUND', None, 'nobody'),
-    ({'wait_for': 'WARM'}, 'UNIMPLEMENTED', 'NOT_IN_THIS_VERSION', 'wait_for', 'not supported'),
     ({'change_list': {'ref': 'x'}}, 'UNIMPLEMENTED', 'NOT_IN_THIS_VERSION', 'change_list', 'not supported'),
 ]
 OTHERS = [

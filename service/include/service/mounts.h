@@ -74,6 +74,9 @@ struct mounts *mounts_close(struct mounts *m);
 /* Refuse new mounts from now on (-ESHUTDOWN, reason DRAINING), or take them again. */
 void mounts_drain(struct mounts *m, bool on);
 
+/* How much of it is to be local when the call returns. */
+enum mount_wait { MOUNT_WAIT_MOUNTED, MOUNT_WAIT_INDEXED, MOUNT_WAIT_WARM };
+
 struct mount_request {
 	const char *tenant, *job_id, *origin, *path, *revision, *mountpoint;
 	uint64_t quota_bytes, quota_inodes; /* 0 = the tenant's default */
@@ -83,6 +86,8 @@ struct mount_request {
 	gid_t gid;
 	const struct mount_label *labels;
 	unsigned label_count;
+	enum mount_wait wait_for;
+	uint32_t preload_depth; /* levels; 0 = all */
 };
 int mounts_create(struct mounts *m, const struct mount_request *rq, const struct cancel *cancel,
 	uint64_t deadline_ns, struct mount_info *ret_info, struct err *e);
