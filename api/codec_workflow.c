@@ -139,3 +139,105 @@ Coppice__V1__StatusEntry *codec_status_entry(const struct wf_status_entry *entry
 		       ? out
 		       : NULL;
 }
+
+int codec_add_request(const Coppice__V1__AddRequest *in, struct arena *a,
+	struct wf_add_request *ret_request, struct err *e)
+{
+	*ret_request = (struct wf_add_request){.update = in->update, .force = in->force};
+	if (in->all && (in->n_paths || in->update))
+		return err_field(e, "all", "is set, and so is paths or update");
+	if (!in->all && !in->update && !in->n_paths)
+		return err_field(e, "paths", "is empty; set paths, all or update");
+	return codec_paths(in->paths, in->n_paths, a, &ret_request->paths, e);
+}
+
+int codec_reset_request(const Coppice__V1__ResetRequest *in, struct arena *a,
+	struct wf_reset_request *ret_request, struct err *e)
+{
+	static const enum wf_reset_mode modes[] = {
+		[COPPICE__V1__RESET_REQUEST__MODE__MIXED] = WF_RESET_MIXED,
+		[COPPICE__V1__RESET_REQUEST__MODE__SOFT] = WF_RESET_SOFT,
+		[COPPICE__V1__RESET_REQUEST__MODE__HARD] = WF_RESET_HARD,
+	};
+
+	if ((unsigned)in->mode >= sizeof(modes) / sizeof(modes[0]))
+		return err_field(e, "mode", "%d is not a known value", (int)in->mode);
+	if (strlen(in->to) > 255)
+		return err_field(e, "to", "is longer than 255 bytes");
+	*ret_request = (struct wf_reset_request){.mode = modes[in->mode], .to = in->to};
+	return codec_paths(in->paths, in->n_paths, a, &ret_request->paths, e);
+}
+
+static int decode_signature(const Coppice__V1__Signature *in, const char *field,
+	struct wf_signature *ret, struct err *e)
+{
+	if (strlen(in->name) > 1024 || strlen(in->email) > 1024)
+		return err_field(e, field, "has a name or an address of more than 1024 bytes");
+	*ret = (struct wf_signature){.name = in->name,
+		.email = in->email,
+		.time_s = in->time,
+		.offset_minutes = in->offset_minutes,
+		.has_time = in->time != 0};
+	return 0;
+}
+
+int codec_commit_request(
+	const Coppice__V1__CommitRequest *in, struct wf_commit_request *ret_request, struct err *e)
+{
+	int r;
+
+	*ret_request = (struct wf_commit_request){
+		.message = in->message, .allow_empty = in->allow_empty, .signature = in->signature};
+	if (!in->author)
+		return err_field(e, "author", "is not set");
+	if (strlen(in->message) > 1u << 20)
+		return err_field(e, "message", "is longer than 1 MiB");
+	if (strlen(in->signature) > 64u << 10)
+		return err_field(e, "signature", "is longer than 64 KiB");
+	r = decode_signature(in->author, "author", &ret_request->author, e);
+	if (r == 0 && in->committer)
+		r = decode_signature(in->committer, "committer", &ret_request->committer, e);
+	return r;
+}
+
+char **codec_parents(const char *parent, struct arena *a)
+{
+	char **parents = arena_array(a, 1, sizeof(*parents));
+
+	if (parents)
+		parents[0] = arena_strdup(a, parent);
+	return parents && parents[0] ? parents : NULL;
+}
+
+static Coppice__V1__Signature *encode_signature(const struct wf_signature *s, struct arena *a)
+{
+	Coppice__V1__Signature *out = arena_alloc(a, sizeof(*out));
+
+	if (!out)
+		return NULL;
+	coppice__v1__signature__init(out);
+	out->name = codec_text(s->name, a);
+	out->email = codec_text(s->email, a);
+	out->time = s->time_s;
+	out->offset_minutes = s->offset_minutes;
+	return out->name && out->email ? out : NULL;
+}
+
+Coppice__V1__LogEntry *codec_log_entry(const struct wf_log_entry *entry, struct arena *a)
+{
+	Coppice__V1__LogEntry *out = arena_alloc(a, sizeof(*out));
+
+	if (!out)
+		return NULL;
+	coppice__v1__log_entry__init(out);
+	out->commit = arena_strdup(a, entry->commit);
+	out->tree = arena_strdup(a, entry->tree);
+	out->parents = codec_parents(entry->parent, a);
+	out->n_parents = 1;
+	out->author = encode_signature(&entry->author, a);
+	out->committer = encode_signature(&entry->committer, a);
+	return out->commit && out->tree && out->parents && out->author && out->committer &&
+			       put_bytes(&out->message, entry->message, a)
+		       ? out
+		       : NULL;
+}

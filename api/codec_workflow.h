@@ -19,6 +19,16 @@ int codec_paths(const ProtobufCBinaryData *in, size_t count, struct arena *a,
 int codec_status_request(const Coppice__V1__StatusRequest *in, struct arena *a,
 	struct wf_status_request *ret_request, struct err *e);
 
+int codec_add_request(const Coppice__V1__AddRequest *in, struct arena *a,
+	struct wf_add_request *ret_request, struct err *e);
+int codec_reset_request(const Coppice__V1__ResetRequest *in, struct arena *a,
+	struct wf_reset_request *ret_request, struct err *e);
+int codec_commit_request(
+	const Coppice__V1__CommitRequest *in, struct wf_commit_request *ret_request, struct err *e);
+
 /* Copies in the arena. NULL: no memory. */
 Coppice__V1__WorkspaceHead *codec_head(const struct wf_head *head, struct arena *a);
 Coppice__V1__StatusEntry *codec_status_entry(const struct wf_status_entry *entry, struct arena *a);
+Coppice__V1__LogEntry *codec_log_entry(const struct wf_log_entry *entry, struct arena *a);
+/* One parent in an array. */
+char **codec_parents(const char *parent, struct arena *a);

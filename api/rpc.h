@@ -24,6 +24,10 @@ int rpc_drain(struct rpc_call *call, const ProtobufCMessage *in, struct err *e);
 int rpc_get_cache_stats(struct rpc_call *call, const ProtobufCMessage *in, struct err *e);
 /* workflow_rpc.c */
 int rpc_status(struct rpc_call *call, const ProtobufCMessage *in, struct err *e);
+int rpc_add(struct rpc_call *call, const ProtobufCMessage *in, struct err *e);
+int rpc_reset(struct rpc_call *call, const ProtobufCMessage *in, struct err *e);
+int rpc_commit(struct rpc_call *call, const ProtobufCMessage *in, struct err *e);
+int rpc_log(struct rpc_call *call, const ProtobufCMessage *in, struct err *e);
 /* health.c */
 int rpc_health_check(struct rpc_call *call, const ProtobufCMessage *in, struct err *e);
 int rpc_health_watch(struct rpc_call *call, const ProtobufCMessage *in, struct err *e);

@@ -98,3 +98,113 @@ int rpc_status(struct rpc_call *call, const ProtobufCMessage *message, struct er
 		rpc_stream_close(call);
 	return r;
 }
+
+/* ---- changes ---- */
+
+int rpc_add(struct rpc_call *call, const ProtobufCMessage *message, struct err *e)
+{
+	const Coppice__V1__AddRequest *in = (const void *)message;
+	Coppice__V1__AddResponse out = COPPICE__V1__ADD_RESPONSE__INIT;
+	struct wf_add_request rq;
+	struct wf_add_result result;
+	struct wf_call wf;
+	int r = find_workspace(call, in->workspace, &wf, e);
+
+	if (r == 0)
+		r = codec_add_request(in, &call->arena, &rq, e);
+	if (r == 0)
+		r = wf_add(&wf, &rq, &result, e);
+	if (r < 0)
+		return r;
+	out.files = result.files;
+	out.bytes = result.bytes;
+	out.removed = result.removed;
+	out.head = codec_head(&result.head, &call->arena);
+	return out.head ? rpc_reply(call, &out.base) : -ENOMEM;
+}
+
+int rpc_reset(struct rpc_call *call, const ProtobufCMessage *message, struct err *e)
+{
+	const Coppice__V1__ResetRequest *in = (const void *)message;
+	Coppice__V1__ResetResponse out = COPPICE__V1__RESET_RESPONSE__INIT;
+	struct wf_reset_request rq;
+	struct wf_reset_result result;
+	struct wf_call wf;
+	int r = find_workspace(call, in->workspace, &wf, e);
+
+	if (r == 0)
+		r = codec_reset_request(in, &call->arena, &rq, e);
+	if (r == 0)
+		r = wf_reset(&wf, &rq, &result, e);
+	if (r < 0)
+		return r;
+	out.staged = result.staged;
+	out.files = result.files;
+	out.head = codec_head(&result.head, &call->arena);
+	return out.head ? rpc_reply(call, &out.base) : -ENOMEM;
+}
+
+int rpc_commit(struct rpc_call *call, const ProtobufCMessage *message, struct err *e)
+{
+	const Coppice__V1__CommitRequest *in = (const void *)message;
+	Coppice__V1__CommitResponse out = COPPICE__V1__COMMIT_RESPONSE__INIT;
+	struct wf_commit_request rq;
+	struct wf_commit_result result;
+	struct wf_call wf;
+	int r = find_workspace(call, in->workspace, &wf, e);
+
+	if (r == 0)
+		r = codec_commit_request(in, &rq, e);
+	if (r == 0)
+		r = wf_commit(&wf, &rq, &result, e);
+	if (r < 0)
+		return r;
+	out.commit = result.commit;
+	out.tree = result.tree;
+	out.parents = codec_parents(result.parent, &call->arena);
+	out.n_parents = 1;
+	out.added = result.added;
+	out.modified = result.modified;
+	out.deleted = result.deleted;
+	return out.parents ? rpc_reply(call, &out.base) : -ENOMEM;
+}
+
+/* ---- log ---- */
+
+static int send_log_entry(void *arg, const struct wf_log_entry *entry)
+{
+	struct rpc_call *call = arg;
+	Coppice__V1__LogResponse out = COPPICE__V1__LOG_RESPONSE__INIT;
+	Coppice__V1__LogEntry *entries[1];
+	struct arena a;
+	int r;
+
+	arena_init(&a, ARENA_MAX_BYTES);
+	entries[0] = codec_log_entry(entry, &a);
+	out.entries = entries;
+	out.n_entries = 1;
+	r = entries[0] ? rpc_stream_send_wait(call, &out.base) : -ENOMEM;
+	arena_fini(&a);
+	return r;
+}
+
+int rpc_log(struct rpc_call *call, const ProtobufCMessage *message, struct err *e)
+{
+	const Coppice__V1__LogRequest *in = (const void *)message;
+	Coppice__V1__LogResponse out = COPPICE__V1__LOG_RESPONSE__INIT;
+	struct wf_head head;
+	struct wf_call wf;
+	int r = find_workspace(call, in->workspace, &wf, e);
+
+	if (r == 0)
+		r = rpc_stream_open(call, e);
+	if (r == 0)
+		r = wf_log(&wf, in->limit, send_log_entry, call, &head, e);
+	if (r < 0)
+		return r;
+	out.head = codec_head(&head, &call->arena);
+	r = out.head ? rpc_stream_send_wait(call, &out.base) : -ENOMEM;
+	if (r == 0)
+		rpc_stream_close(call);
+	return r;
+}

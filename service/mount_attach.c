@@ -8,8 +8,10 @@
 #include "mount_lower.h"
 #include "mount_use.h"
 #include "mounts_internal.h"
+#include "workflow/state.h"
 
 #include <base/cleanup.h>
+#include <base/log.h>
 #include <base/path.h>
 #include <errno.h>
 #include <fuse/session.h>
@@ -64,6 +66,20 @@ static int add_workspace(struct mount *mt, const struct mount_attach *how, struc
 	return 0;
 }
 
+/* Objects of the Git workflow are charged like files. */
+static void charge_objects(struct mount *mt)
+{
+	_cleanup_free_ char *dir = path_join(mt->registry->workspaces_dir, mt->rec.mount_id);
+	uint64_t bytes;
+	int err = dir ? wf_state_charged(dir, &bytes) : -ENOMEM;
+
+	if (err)
+		log_warn(
+			"workflow_charge_unknown", LOG_S("mount_id", mt->rec.mount_id), LOG_E(err));
+	else if (bytes)
+		quota_charge_force(&mt->quota, QUOTA_BYTES, bytes);
+}
+
 static int bind_mountpoint(struct mount *mt, struct err *e)
 {
 	int err;
@@ -102,6 +118,7 @@ int mount_attach(struct mount *mt, const struct mount_attach *how, struct err *e
 	err = add_workspace(mt, how, e);
 	if (err)
 		goto no_workspace;
+	charge_objects(mt);
 	if (!mt->host->adopted) /* the kernel knows it, and has jobs in it */
 		sess_workspace_added(mt->host->session, mt->rec.job_id);
 	mount_uses_open(mt);

@@ -38,6 +38,13 @@ static void forget_name(struct session *s, const char *name)
 		s->farm->notify, s, OVL_ROOT_ID, name, clock_after(&clock_system, NOTIFY_WAIT_NS));
 }
 
+void sess_name_changed(struct session *s, uint64_t parent, const char *name)
+{
+	/* as in forget_name */
+	(void)notify_entry(
+		s->farm->notify, s, parent, name, clock_after(&clock_system, NOTIFY_WAIT_NS));
+}
+
 void sess_workspace_added(struct session *s, const char *name)
 {
 	forget_name(s, name);

@@ -118,3 +118,23 @@ void workspace_print_path(FILE *out, const ProtobufCBinaryData *path)
 	output_safe(out, text ? text : "?");
 	free(text);
 }
+
+int workspace_call(struct cli *cli, const char *method, const ProtobufCMessage *request,
+	const ProtobufCMessageDescriptor *answer, void (*show)(const ProtobufCMessage *answer))
+{
+	ProtobufCMessage *message;
+	struct client_status st;
+	int r = cli_connect(cli);
+
+	if (r != CLI_OK)
+		return r;
+	message = client_call(cli->client, method, request, answer, false, &st);
+	if (!message)
+		return cli_fail(&st);
+	if (cli->json)
+		r = output_json(stdout, message) < 0 ? CLI_FAILED : CLI_OK;
+	else
+		show(message);
+	protobuf_c_message_free_unpacked(message, NULL);
+	return r;
+}

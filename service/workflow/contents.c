@@ -16,6 +16,7 @@
 #include <base/lock.h>
 #include <base/ref.h>
 #include <errno.h>
+#include <fuse/overlay.h>
 #include <stdlib.h>
 #include <storage/storage.h>
 #include <string.h>
@@ -69,6 +70,32 @@ static int wait_done(struct wf *w, struct waiting *x)
 	return x->result;
 }
 
+static struct waiting *waiting_new(void)
+{
+	struct waiting *x = calloc(1, sizeof(*x));
+
+	if (!x)
+		return NULL;
+	ref_init(&x->ref);
+	ref_get(&x->ref);
+	lock_init(&x->lock, LOCK_RANK_LEAF);
+	cond_init(&x->done_cond);
+	return x;
+}
+
+/* `started`: what the call that takes the callback has answered. */
+static int waiting_end(struct wf *w, struct waiting *x, int started)
+{
+	int r = started;
+
+	if (started < 0)
+		waiting_unref(x); /* the callback's: it will not come */
+	else
+		r = wait_done(w, x);
+	waiting_unref(x);
+	return r;
+}
+
 typedef int (*fetch_fn)(struct storage *st, struct origin *o, const struct oid *oid,
 	uint64_t deadline_ns, storage_done fn, void *arg);
 
@@ -80,20 +107,24 @@ static int fetch(struct wf *w, fetch_fn fn, const struct oid *oid)
 	if (!w->origin)
 		return err_set(w->e, -EHOSTUNREACH, "ORIGIN_UNAVAILABLE",
 			"origin %s is not configured or cannot be opened", w->use->origin);
-	x = calloc(1, sizeof(*x));
+	x = waiting_new();
 	if (!x)
 		return -ENOMEM;
-	ref_init(&x->ref);
-	ref_get(&x->ref);
-	lock_init(&x->lock, LOCK_RANK_LEAF);
-	cond_init(&x->done_cond);
 	r = fn(w->storage, w->origin, oid, w->use->deadline_ns, fetched, x);
-	if (r < 0)
-		waiting_unref(x); /* the callback's: it will not come */
-	else
-		r = wait_done(w, x);
-	waiting_unref(x);
-	return r;
+	return waiting_end(w, x, r);
+}
+
+int wf_need_wait(struct wf *w, struct ovl_need *need)
+{
+	struct waiting *x = waiting_new();
+	int r;
+
+	if (!x) {
+		ovl_need_drop(need);
+		return -ENOMEM;
+	}
+	r = ovl_fetch(need, w->use->deadline_ns, fetched, x);
+	return waiting_end(w, x, r);
 }
 
 /* ---- trees ---- */
@@ -300,4 +331,33 @@ int wf_blob_read(struct wf *w, const struct oid *oid, size_t max, char **ret_dat
 	*ret_data = TAKE_PTR(data);
 	*ret_len = size;
 	return 0;
+}
+
+int wf_blob_each(struct wf *w, const struct oid *oid, wf_piece fn, void *arg)
+{
+	_cleanup_free_ char *piece = NULL;
+	uint64_t at = 0;
+	void *own;
+	size_t len;
+	ssize_t n;
+	int r = wf_odb_read(w, oid, WF_BLOB, &own, &len);
+
+	if (r != -ENOENT) {
+		if (r == 0) {
+			r = fn(arg, own, len, 0);
+			free(own);
+		}
+		return r;
+	}
+	piece = malloc(PIECE);
+	if (!piece)
+		return -ENOMEM;
+	do {
+		n = read_stored(w, oid, piece, PIECE, at);
+		r = n < 0 ? (int)n : n ? fn(arg, piece, (size_t)n, at) : 0;
+		if (r == 0)
+			r = wf_check(w);
+		at += n > 0 ? (uint64_t)n : 0;
+	} while (r == 0 && n == (ssize_t)PIECE);
+	return r;
 }

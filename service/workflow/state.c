@@ -5,7 +5,9 @@
 #include <base/buf.h>
 #include <base/cleanup.h>
 #include <base/io.h>
+#include <base/path.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
@@ -110,4 +112,23 @@ int wf_state_write(int dirfd, const struct wf_state *state)
 		r = io_write_file(dirfd, "state", b.data, b.len, 0600, true);
 	buf_fini(&b);
 	return r;
+}
+
+int wf_state_charged(const char *workspace_dir, uint64_t *ret_bytes)
+{
+	_cleanup_free_ char *dir = path_join(workspace_dir, "git");
+	_cleanup_close_ int fd = -1;
+	struct wf_state state = {0};
+	int r;
+
+	if (!dir)
+		return -ENOMEM;
+	fd = open(dir, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	if (fd < 0 && errno != ENOENT)
+		return -errno;
+	r = fd < 0 ? 0 : wf_state_read(fd, &state);
+	if (r < 0 && r != -ENOENT)
+		return r;
+	*ret_bytes = state.bytes;
+	return 0;
 }

@@ -25,5 +25,7 @@ struct wf_state {
 int wf_state_decode(const char *text, size_t len, struct wf_state *ret_state);
 /* `dirfd` is the directory git/. -ENOENT: there is none yet; -EBADMSG: damaged. */
 int wf_state_read(int dirfd, struct wf_state *ret_state);
+/* What the objects of the workspace in this directory are charged; 0 if it has none. */
+int wf_state_charged(const char *workspace_dir, uint64_t *ret_bytes);
 /* Durable when it returns. */
 int wf_state_write(int dirfd, const struct wf_state *state);

@@ -22,6 +22,9 @@ struct status {
 	struct wf_ignores ignores;
 	struct wf_renames renames;
 	struct wf_walk walk;
+	/* The directory that was told last as one entry, when HEAD has something in it that must
+	 * still be found; "" otherwise. */
+	char told[WF_PATH_MAX + 1];
 };
 
 /* ---- kinds ---- */
@@ -143,16 +146,26 @@ static struct wf_level *untracked_top(struct wf_level *l)
 	return top;
 }
 
-/* Something of this directory was reported: so is all of it. */
+/* Nothing more is said of what is not tracked in this directory. */
+static void leave_out(struct status *s, const struct wf_item *item, const struct wf_level *top)
+{
+	if (!top->head.count) {
+		s->walk.skip_len = top->path_len;
+		return;
+	}
+	memcpy(s->told, item->path, top->path_len);
+	s->told[top->path_len] = '\0';
+}
+
 static int tell_directory(
-	struct status *s, const struct wf_item *item, size_t len, enum wf_kind kind)
+	struct status *s, const struct wf_item *item, const struct wf_level *top, enum wf_kind kind)
 {
 	char path[WF_PATH_MAX + 1];
 	const struct wf_node none = {0}, dir = {.mode = WF_MODE_DIR};
 
-	memcpy(path, item->path, len);
-	path[len] = '\0';
-	s->walk.skip_len = len;
+	memcpy(path, item->path, top->path_len);
+	path[top->path_len] = '\0';
+	leave_out(s, item, top);
 	return tell(s, path, kind, false, &none, &dir);
 }
 
@@ -172,7 +185,8 @@ static int tell_untracked(struct status *s, struct wf_item *item)
 	bool ignored;
 	int r;
 
-	if (s->rq->untracked == WF_UNTRACKED_NO)
+	if (s->rq->untracked == WF_UNTRACKED_NO ||
+		(s->told[0] && strncmp(item->path, s->told, strlen(s->told)) == 0))
 		return 0;
 	r = wf_ignored(&s->ignores, level, item->path, item->name_at, false, &ignored);
 	if (r < 0 || (ignored && !s->rq->ignored))
@@ -184,15 +198,15 @@ static int tell_untracked(struct status *s, struct wf_item *item)
 		for (top = NULL; level->up && level->excluded == 1; level = level->up)
 			top = level;
 		if (top && s->rq->untracked == WF_UNTRACKED_NORMAL)
-			return tell_directory(s, item, top->path_len, WF_IGNORED);
+			return tell_directory(s, item, top, WF_IGNORED);
 		return tell(s, item->path, WF_IGNORED, false, &none, &item->work);
 	}
 	if (top && hides_a_file(item, top)) {
-		s->walk.skip_len = top->path_len;
+		leave_out(s, item, top);
 		return 0;
 	}
 	if (top)
-		return tell_directory(s, item, top->path_len, WF_UNTRACKED);
+		return tell_directory(s, item, top, WF_UNTRACKED);
 	return tell(s, item->path, WF_UNTRACKED, false, &none, &item->work);
 }
 

@@ -75,3 +75,18 @@ int wf_load_dir(struct wf *w, const struct oid *tree, struct wf_dir *ret_dir);
 int wf_blob_size(struct wf *w, struct wf_node *node);
 /* Content of a blob, malloc'ed and with a NUL behind it. -EFBIG beyond `max`. */
 int wf_blob_read(struct wf *w, const struct oid *oid, size_t max, char **ret_data, size_t *ret_len);
+
+/* The blob's bytes in order; a large one in pieces. */
+typedef int (*wf_piece)(void *arg, const void *data, size_t len, uint64_t offset);
+int wf_blob_each(struct wf *w, const struct oid *oid, wf_piece fn, void *arg);
+/* What a call of the overlay that answered -EAGAIN needs. */
+struct ovl_need;
+int wf_need_wait(struct wf *w, struct ovl_need *need);
+
+/* ---- index.c ---- */
+
+struct wf_matcher;
+/* Every spec matched something that changed, or something that is staged. -ENOENT
+ * PATHSPEC_NO_MATCH.
+ */
+int wf_check_matched(struct wf *w, struct wf_matcher *paths);

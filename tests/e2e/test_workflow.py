@@ -4,6 +4,7 @@
 import os
 import shutil
 import tempfile
+import threading
 import unittest
 
 import repo_maker
@@ -65,6 +66,20 @@ class Workflow(unittest.TestCase):
                     twin.step()
                     twin.check_status()
 
+    def test_random_workflow(self):
+        for seed in SEEDS:
+            with self.subTest(seed=seed):
+                twin = self.twin(f'workflow{seed}', seed=seed)
+                for _ in range(2 * STEPS):
+                    twin.step_git()
+                    twin.check_status()
+                head = self.head(twin.job)
+                self.assertEqual(head, git(twin.clone, 'rev-parse', 'HEAD').decode().strip())
+                self.assertEqual(twin.own_git('fsck', '--strict', '--no-dangling', head), b'')
+
+    def head(self, job):
+        return list(self.node.client.Status(workspace={'job_id': job}))[-1].head.head_commit
+
     def test_status_of_an_untouched_workspace(self):
         root = self.node.mount('clean').root
         self.assertEqual(self.status('clean'), [])
@@ -106,15 +121,193 @@ class Workflow(unittest.TestCase):
             f.write('more\n')
         self.assertEqual(self.status('part'), [' M file1.c'])
 
+    def usage(self, job):
+        return self.node.client.GetMount(job_id=job).usage.bytes
+
+    def test_commits_of_a_part(self):
+        """A commit of a workspace that shows one directory is of the whole repository."""
+        twin = self.twin('sub', path='src/deep')
+        with open(twin.root + '/er/file1.c', 'a', encoding='ascii') as f:
+            f.write('more\n')
+        shutil.rmtree(twin.root + '/er')
+        os.mkdir(twin.root + '/er')
+        with open(twin.root + '/er/other', 'w', encoding='ascii') as f:
+            f.write('x\n')
+        self.node.cli('add', 'sub', '-A')
+        commit = self.commit('sub', 'part')
+        changed = twin.own_git('diff', '--name-status', '--no-renames', self.base, commit).decode().splitlines()
+        self.assertEqual(changed, [f'D\tsrc/deep/er/file{i}.c' for i in range(8)] + ['A\tsrc/deep/er/other'])
+        self.assertEqual(twin.own_git('fsck', '--strict', '--no-dangling', commit), b'')
+        for name in ('er/other',):
+            os.unlink(f'{twin.root}/{name}')
+        self.node.cli('add', 'sub', '-A')  # the directory has nothing any more: it goes, and so may those above
+        commit = self.commit('sub', 'nothing left', '--allow-empty')
+        self.assertNotIn(b'src/deep/er', twin.own_git('ls-tree', '-r', '--name-only', commit))
+
+    def commit(self, job, message, *args):
+        return self.node.cli('commit', job, '-m', message, '--author', 'A U Thor <author@example.org>', *args).stdout.strip()
+
+    def test_log(self):
+        root = self.node.mount('log').root
+        made = []
+        for i in range(3):
+            with open(f'{root}/new{i}', 'w', encoding='ascii') as f:
+                f.write('x')
+            self.node.cli('add', 'log', '-A')
+            made.append(self.commit('log', f'subject {i}\n\nbody', '--date', '1700000000 +0130'))
+        entries = [e for m in self.node.client.Log(workspace={'job_id': 'log'}) for e in m.entries]
+        self.assertEqual([e.commit for e in entries], made[::-1])
+        self.assertEqual(entries[-1].parents, [self.base])
+        self.assertEqual((entries[0].author.name, entries[0].author.time, entries[0].author.offset_minutes, entries[0].message),
+                         ('A U Thor', 1700000000, 90, b'subject 2\n\nbody\n'))
+        text = self.node.cli('log', 'log', '-n', '1').stdout
+        self.assertIn(f'commit {made[2]}\nAuthor: A U Thor <author@example.org>\nDate:   Tue Nov 14 23:43:20 2023 +0130\n\n    subject 2', text)
+
+    def test_workflow_survives_a_crash(self):
+        root = self.node.mount('crash').root
+        with open(root + '/README', 'w', encoding='ascii') as f:
+            f.write('changed')
+        self.node.cli('add', 'crash', 'README')
+        before = self.commit('crash', 'first')
+        with open(root + '/new', 'w', encoding='ascii') as f:
+            f.write('staged')
+        self.node.cli('add', 'crash', 'new')
+        used = self.usage('crash')
+        self.node.kill()
+        self.node.start()
+        self.assertEqual(self.head('crash'), before)
+        self.assertEqual(self.status('crash'), ['A  new'])
+        self.assertEqual(self.usage('crash'), used)
+
+    def test_hard_reset_gives_quota_back(self):
+        twin = self.twin('back')
+        before = self.usage('back')
+        for i in range(8):
+            with open(f'{twin.root}/src/file{i}.c', 'a', encoding='ascii') as f:
+                f.write('x' * 100000)
+        self.assertGreater(self.usage('back'), before + 800000)
+        with open(twin.root + '/src/file1.c', 'rb') as held:  # a reader keeps what it has opened
+            self.node.cli('reset', 'back', '--hard')
+            self.assertEqual(len(held.read()), os.stat(twin.clone + '/src/file1.c').st_size + 100000)
+        twin.compare_files()
+        self.assertEqual(self.status('back'), [])
+        self.assertLess(self.usage('back'), before + 8 * 4096)  # the one that was open is a copy
+
+    def test_hard_reset_brings_directories_back(self):
+        twin = self.twin('dirs')
+        twin.both(lambda root: shutil.rmtree(root + '/src'))
+        twin.both(lambda root: shutil.rmtree(root + '/lib'))
+        twin.write('lib', 'a file now')
+        git(twin.clone, 'reset', '-q', '--hard')
+        used = self.usage('dirs')
+        self.node.cli('reset', 'dirs', '--hard')
+        twin.compare_files()
+        self.assertLess(self.usage('dirs'), used + 4096)
+        self.assertEqual(self.status('dirs'), [])
+
+    def test_hard_reset_under_readers(self):
+        """Who reads all the time sees whole files only: of before or of after."""
+        root = self.node.mount('readers').root
+        old = {}
+        for p in ('src/file1.c', 'README', 'lib/file2.c'):
+            with open(f'{root}/{p}', 'rb') as f:
+                old[p] = f.read()
+        new = {p: b'new ' * 5000 for p in old}
+        for p, text in new.items():
+            with open(f'{root}/{p}', 'wb') as f:
+                f.write(text)
+        stop, bad = threading.Event(), []
+
+        def read(path):
+            while not stop.is_set():
+                try:
+                    with open(f'{root}/{path}', 'rb') as f:
+                        text = f.read()
+                except FileNotFoundError:
+                    continue  # between the removal of the job's file and the return of the base's
+                if text not in (old[path], new[path]):
+                    bad.append((path, len(text)))
+        readers = [threading.Thread(target=read, args=(p,)) for p in old]
+        for t in readers:
+            t.start()
+        self.node.cli('reset', 'readers', '--hard')
+        stop.set()
+        for t in readers:
+            t.join()
+        self.assertEqual(bad, [])
+        for p, text in old.items():
+            with open(f'{root}/{p}', 'rb') as f:
+                self.assertEqual(f.read(), text)
+
+    def test_staging_is_charged(self):
+        root = self.node.mount('full', quota={'bytes': 300 << 10, 'inodes': 1000}).root
+        with open(root + '/large', 'wb') as f:
+            f.write(os.urandom(200 << 10))
+        before = self.status('full')
+        e = self.fails('RESOURCE_EXHAUSTED', 'QUOTA_EXCEEDED', 'Add', workspace={'job_id': 'full'}, all=True)
+        self.assertIn('large', e.message)
+        self.assertEqual(self.status('full'), before)
+        self.node.client.UpdateMount(job_id='full', update_mask=['quota.bytes'], quota={'bytes': 1 << 20})
+        self.node.cli('add', 'full', '-A')
+        self.assertEqual(self.status('full'), ['A  large'])
+
+    def fails(self, code, reason, call, **fields):
+        with self.assertRaises(CallError) as caught:
+            answer = getattr(self.node.client, call)(**fields)
+            if hasattr(answer, '__next__'):
+                list(answer)
+        self.assertEqual((caught.exception.code, caught.exception.reason), (code, reason), caught.exception)
+        return caught.exception
+
+    def test_bad_commits(self):
+        root = self.node.mount('bad').root
+        where, who = {'job_id': 'bad'}, {'name': 'A', 'email': 'a@b'}
+        self.fails('FAILED_PRECONDITION', 'NOTHING_TO_COMMIT', 'Commit', workspace=where, message='x', author=who)
+        with open(root + '/new', 'w', encoding='ascii') as f:
+            f.write('x')
+        self.node.cli('add', 'bad', 'new')
+        for field, fields in (('message', {'message': ' \n\n', 'author': who}), ('author', {'message': 'x'}),
+                              ('author.name', {'message': 'x', 'author': {'name': ' ', 'email': 'x'}}),
+                              ('author.name', {'message': 'x', 'author': {'name': 'a\nb', 'email': 'x'}}),
+                              ('author.email', {'message': 'x', 'author': {'name': 'a', 'email': '<x'}}),
+                              ('committer.time', {'message': 'x', 'author': who, 'committer': dict(who, time=-5)}),
+                              ('author.offset_minutes', {'message': 'x', 'author': dict(who, offset_minutes=100000)})):
+            e = self.fails('INVALID_ARGUMENT', 'INVALID_FIELD', 'Commit', workspace=where, **fields)
+            self.assertEqual(e.metadata['field'], field, e)
+        e = self.fails('INVALID_ARGUMENT', 'INVALID_FIELD', 'Commit', workspace=where, message='a\0b', author=who)
+        self.assertEqual(e.metadata['field'], 'message')
+        self.fails('ABORTED', 'HEAD_CHANGED', 'Commit', workspace=dict(where, expected_head='2' * 40), message='x', author=who)
+        self.assertEqual(self.status('bad'), ['A  new'])
+        self.assertEqual(self.head('bad'), self.base)
+
+    def test_bad_paths_and_revisions(self):
+        where = {'job_id': 'words'}
+        self.node.mount('words')
+        e = self.fails('NOT_FOUND', 'PATHSPEC_NO_MATCH', 'Add', workspace=where, paths=['bm9uZQ=='])
+        self.assertEqual(e.metadata['pathspec'], 'none')
+        self.fails('NOT_FOUND', 'PATHSPEC_NO_MATCH', 'Add', workspace=where, paths=['Ki5ub25l'])  # *.none
+        self.fails('NOT_FOUND', 'PATHSPEC_NO_MATCH', 'Reset', workspace=where, paths=['bm9uZQ=='])
+        self.fails('INVALID_ARGUMENT', 'INVALID_FIELD', 'Add', workspace=where)
+        self.fails('INVALID_ARGUMENT', 'INVALID_FIELD', 'Reset', workspace=where, mode='HARD', paths=['bm9uZQ=='])
+        for name in ('main', 'HEAD~1', 'HEAD~', '1234', 'HEAD~x', 'BASE~1', '0' * 40):
+            self.fails('NOT_FOUND', 'REVISION_NOT_FOUND', 'Reset', workspace=where, to=name)
+        self.node.cli('add', 'words', '*.c', 'README', ':!lib')  # all unchanged
+        self.assertEqual(self.status('words'), [])
+
+    def test_ignored_is_not_added(self):
+        root = self.node.mount('hidden').root
+        with open(root + '/src/x.tmp', 'w', encoding='ascii') as f:
+            f.write('x')
+        self.node.cli('add', 'hidden', 'src')
+        self.assertEqual(self.status('hidden'), [])
+        self.fails('FAILED_PRECONDITION', 'PATH_IGNORED', 'Add', workspace={'job_id': 'hidden'}, paths=['c3JjL3gudG1w'])
+        self.node.cli('add', 'hidden', '--force', 'src/x.tmp')
+        self.assertEqual(self.status('hidden'), ['A  src/x.tmp'])
+
     def test_errors(self):
         client = self.node.client
         self.node.mount('errors')
-
-        def fails(code, reason, call, **fields):
-            with self.assertRaises(CallError) as caught:
-                list(getattr(client, call)(**fields))
-            self.assertEqual((caught.exception.code, caught.exception.reason), (code, reason), caught.exception)
-            return caught.exception
+        fails = self.fails
 
         fails('NOT_FOUND', 'MOUNT_NOT_FOUND', 'Status', workspace={'job_id': 'nobody'})
         fails('INVALID_ARGUMENT', 'INVALID_FIELD', 'Status')

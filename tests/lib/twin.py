@@ -201,3 +201,107 @@ class Twin:
     def check_status(self):
         self.compare_status()
         self.compare_status('-uall')
+
+    # ---- staging and committing ----
+
+    def git_add(self, *args):
+        """The same exit status in both."""
+        mine = self.cli('add', *args, check=False)
+        gits = subprocess.run(['git', 'add', *args], cwd=self.clone, capture_output=True, timeout=120, check=False)
+        if (mine.returncode == 0) != (gits.returncode == 0):
+            raise AssertionError(f'add {args} after {self.log[-20:]}: {mine} {gits}')
+
+    def op_add(self, files, folders):
+        kind = self.random.randrange(5)
+        if kind == 0:
+            self.git_add('-A')
+        elif kind == 1:
+            self.git_add('-u')
+        elif kind == 2:
+            self.git_add('--', self.random.choice(files))
+        elif kind == 3:
+            self.git_add('--', self.random.choice(folders) or '.')
+        else:
+            self.git_add('--', self.random.choice(['*.c', 'src', 'n*', ':(glob)lib*/*', 'not-there', 'z*']))
+
+    def op_commit(self, *_):
+        self.count += 1
+        who = dict(WHO, GIT_AUTHOR_DATE=f'{1700000000 + self.count} +0200', GIT_COMMITTER_DATE=f'{1700000000 + self.count} -0330')
+        message = self.random.choice(['one line', 'two\n\n\nlines  \n', '  \nüñï\n\n'])
+        if self.random.random() < 0.5:
+            self.git_add('-A')
+        gits = subprocess.run(['git', 'commit', '-q', '-m', message], cwd=self.clone, capture_output=True, timeout=120, check=False,
+                              env=dict(os.environ, **who))
+        mine = self.node.cli('commit', self.job, '-m', message, '--author', 'A U Thor <author@example.org>', '--committer',
+                             'C O Mitter <committer@example.org>', '--date', f'{1700000000 + self.count} +0200', '--committer-date',
+                             f'{1700000000 + self.count} -0330', check=False)
+        if gits.returncode != 0:
+            if mine.returncode == 0 or 'NOTHING_TO_COMMIT' not in mine.stderr:
+                raise AssertionError(f'commit after {self.log[-20:]}: {mine} {gits}')
+            return
+        head = git(self.clone, 'rev-parse', 'HEAD').decode()
+        if mine.stdout != head:
+            mine_tree = self.own_git('cat-file', '-p', mine.stdout.strip()) if mine.returncode == 0 else b''
+            raise AssertionError(f'commit after {self.log[-20:]}: {mine}, git {head}: {mine_tree} {git(self.clone, "cat-file", "-p", "HEAD")}')
+
+    def objects(self):
+        mount_id = self.node.client.GetMount(job_id=self.job).mount_id
+        return os.path.join(self.node.data, 'workspaces', mount_id, 'git', 'objects')
+
+    def own_git(self, *args):
+        """Git in the clone, with the workspace's own objects."""
+        return git(self.clone, *args, env={'GIT_ALTERNATE_OBJECT_DIRECTORIES': self.objects()})
+
+    def reset(self, *args, gits=None):
+        self.cli('reset', *args)
+        git(self.clone, 'reset', '-q', *(args if gits is None else gits))
+
+    def commits(self):
+        return int(git(self.clone, 'rev-list', '--count', self.base + '..HEAD'))
+
+    def op_reset(self, files, folders):
+        kind = self.random.randrange(4)
+        back = self.random.randrange(self.commits() + 1) if self.random.random() < 0.3 else 0
+        if kind == 0:
+            self.reset('--soft', '--to', f'HEAD~{back}', gits=['--soft', f'HEAD~{back}'])
+        elif kind == 1:
+            self.reset('--to', f'HEAD~{back}', gits=[f'HEAD~{back}'])
+        elif kind == 2:
+            path = self.random.choice(files)
+            if git(self.clone, 'ls-files', '--', path) or git(self.clone, 'ls-tree', 'HEAD', '--', path):
+                self.reset('--', path)
+        else:
+            self.reset('--hard', '--to', f'HEAD~{back}', gits=['--hard', f'HEAD~{back}'])
+            self.compare_files()
+
+    def listing(self, root):
+        found = {}
+        for at, names, others in os.walk(root):
+            if '.git' in names:
+                names.remove('.git')
+            for name in names + others:
+                full = os.path.join(at, name)
+                path = os.path.relpath(full, root)
+                if os.path.islink(full):
+                    found[path] = ('link', os.readlink(full))
+                elif os.path.isfile(full):
+                    with open(full, 'rb') as f:
+                        found[path] = (os.stat(full).st_mode & 0o111 != 0, f.read())
+                elif os.path.isdir(full):
+                    found[path] = 'folder'
+        return found
+
+    def compare_files(self):
+        mine, gits = self.listing(self.root), self.listing(self.clone)
+        if mine != gits:
+            different = [f'{p}: {mine.get(p)} {gits.get(p)}' for p in sorted(set(mine) | set(gits)) if mine.get(p) != gits.get(p)]
+            raise AssertionError(f'files after {self.log[-30:]}: ' + '\n'.join(different[:20]))
+
+    def step_git(self):
+        """A change, or a verb of the workflow."""
+        if self.random.random() < 0.6:
+            return self.step()
+        files, folders = self.walk()
+        name = self.random.choice(['add', 'add', 'commit', 'reset'])
+        self.log.append(name)
+        return getattr(self, 'op_' + name)(files or ['nothing'], folders)

@@ -95,6 +95,10 @@ bool sess_alive(struct session *s);
 void sess_workspace_added(struct session *s, const char *name);
 void sess_workspace_removed(struct session *s, const char *name);
 
+/* A name that the service itself changed in a directory of an overlay: the kernel forgets it, and
+ * the directory's listing. Waits until done, at most a second. Not from a worker. */
+void sess_name_changed(struct session *s, uint64_t parent, const char *name);
+
 /* Bind the directory `<mountpoint>/<name>` to `target` (made if missing; must be an empty
  * directory), on the control thread. */
 int sess_bind(struct session *s, const char *name, const char *target, struct err *e);

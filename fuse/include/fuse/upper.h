@@ -55,3 +55,25 @@ int ovl_upper_open(const struct ovl_upper_dir *dir, const char *name, int *ret_f
 /* Length of a symlink's target; not NUL-terminated. -ENAMETOOLONG if it is `cap` or longer. */
 ssize_t ovl_upper_readlink(
 	const struct ovl_upper_dir *dir, const char *name, char *buf, size_t cap);
+
+struct overlay;
+struct ovl_req;
+
+/* What the lower has under a name, hidden or not. -ENOENT. -EAGAIN here and below as in overlay.h.
+ */
+struct ovl_below {
+	uint64_t id; /* that it has, or would have */
+	mode_t mode;
+	struct oid oid; /* none: a submodule */
+};
+int ovl_below(struct overlay *o, struct ovl_req *rq, uint64_t parent, const char *name,
+	struct ovl_below *ret_below);
+/* Takes a whiteout away, so that the lower's file is there again: nothing is copied, and what it
+ * took is given back. Its id comes back too, so the caller must know that no other object has it:
+ * `was` is the id of the object with one name that it has just removed from here, and must be the
+ * same. -EBUSY: it is another, or still used. The caller tells the kernel. */
+int ovl_restore(
+	struct overlay *o, struct ovl_req *rq, uint64_t parent, const char *name, uint64_t was);
+/* Through a directory that was just made, and that nobody else knows, `tree` shows; seen when it is
+ * next looked up, after the caller's ovl_forget. -EBUSY. */
+int ovl_set_lower(struct overlay *o, struct ovl_req *rq, uint64_t id, const struct oid *tree);

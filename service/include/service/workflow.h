@@ -74,3 +74,63 @@ struct wf_status_request {
 typedef int (*wf_status_fn)(void *arg, const struct wf_status_entry *entry);
 int wf_status(const struct wf_call *call, const struct wf_status_request *rq, wf_status_fn fn,
 	void *arg, struct wf_head *ret_head, struct err *e);
+
+/* ---- what is staged, and commits ---- */
+
+struct wf_add_request {
+	struct wf_paths paths; /* none: everything */
+	bool update;           /* only what is tracked */
+	bool force;            /* also what is ignored */
+};
+struct wf_add_result {
+	uint64_t files, bytes, removed; /* stored; removed from what is staged */
+	struct wf_head head;
+};
+/* -ENOENT PATHSPEC_NO_MATCH (metadata pathspec): nothing is staged then. -EPERM PATH_IGNORED: named
+ * itself, and ignored. -EDQUOT, -ENOSPC. */
+int wf_add(const struct wf_call *call, const struct wf_add_request *rq,
+	struct wf_add_result *ret_result, struct err *e);
+
+enum wf_reset_mode { WF_RESET_MIXED, WF_RESET_SOFT, WF_RESET_HARD };
+struct wf_reset_request {
+	enum wf_reset_mode mode;
+	const char *to; /* "" or "HEAD", "BASE", "HEAD~2", a commit of the workspace */
+	struct wf_paths paths;
+};
+struct wf_reset_result {
+	uint64_t staged, files; /* paths whose staged entry, whose file was set */
+	struct wf_head head;
+};
+/* -ENOENT REVISION_NOT_FOUND, PATHSPEC_NO_MATCH. */
+int wf_reset(const struct wf_call *call, const struct wf_reset_request *rq,
+	struct wf_reset_result *ret_result, struct err *e);
+
+struct wf_signature {
+	const char *name, *email; /* name NULL: not set */
+	int64_t time_s;
+	int offset_minutes; /* of the time zone, east of Greenwich */
+	bool has_time;      /* else now */
+};
+struct wf_commit_request {
+	const char *message;
+	struct wf_signature author, committer; /* committer not set: as author */
+	bool allow_empty;
+	const char *signature; /* armored, of the commit without it; passed through. May be NULL */
+};
+struct wf_commit_result {
+	char commit[65], tree[65], parent[65];
+	uint64_t added, modified, deleted; /* paths */
+};
+/* -EINVAL with the field; -EBUSY NOTHING_TO_COMMIT. */
+int wf_commit(const struct wf_call *call, const struct wf_commit_request *rq,
+	struct wf_commit_result *ret_result, struct err *e);
+
+struct wf_log_entry {
+	char commit[65], tree[65], parent[65];
+	struct wf_signature author, committer;
+	const char *message;
+};
+typedef int (*wf_log_fn)(void *arg, const struct wf_log_entry *entry);
+/* The workspace's commits, newest first; `limit` 0: all. */
+int wf_log(const struct wf_call *call, unsigned limit, wf_log_fn fn, void *arg,
+	struct wf_head *ret_head, struct err *e);

@@ -16,3 +16,31 @@ int wf_status(const struct wf_call *call, const struct wf_status_request *rq, wf
 	(void)call, (void)rq, (void)fn, (void)arg, (void)ret_head;
 	return none(e);
 }
+
+int wf_add(const struct wf_call *call, const struct wf_add_request *rq,
+	struct wf_add_result *ret_result, struct err *e)
+{
+	(void)call, (void)rq, (void)ret_result;
+	return none(e);
+}
+
+int wf_reset(const struct wf_call *call, const struct wf_reset_request *rq,
+	struct wf_reset_result *ret_result, struct err *e)
+{
+	(void)call, (void)rq, (void)ret_result;
+	return none(e);
+}
+
+int wf_commit(const struct wf_call *call, const struct wf_commit_request *rq,
+	struct wf_commit_result *ret_result, struct err *e)
+{
+	(void)call, (void)rq, (void)ret_result;
+	return none(e);
+}
+
+int wf_log(const struct wf_call *call, unsigned limit, wf_log_fn fn, void *arg,
+	struct wf_head *ret_head, struct err *e)
+{
+	(void)call, (void)limit, (void)fn, (void)arg, (void)ret_head;
+	return none(e);
+}

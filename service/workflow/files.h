@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Changing a workspace's files from the service: the overlay's own operations, as the workspace's
+ * owner, with what is missing fetched and the kernel told of each name.
+ */
+#pragma once
+#include "workflow/wf.h"
+
+#include <fuse/overlay.h>
+
+struct session;
+
+struct wf_files {
+	struct wf *w;
+	struct overlay *overlay;
+	struct session *session;
+	uint64_t next; /* of the requests' numbers, and of temporary names */
+};
+
+/* A name in a directory that was entered. */
+struct wf_place {
+	uint64_t parent;
+	bool counted; /* `parent` counts as a lookup */
+	const char *name;
+	char text[256];
+};
+
+void wf_files_init(struct wf_files *f, struct wf *w);
+/* The directory of a path. With `make` what lacks is made and files in the way go; but if a
+ * directory of the base could be brought back, it is, and *ret_restored is the length of its path.
+ * -ENOENT. */
+int wf_files_enter(struct wf_files *f, const char *path, bool make, struct wf_place *ret_place,
+	size_t *ret_restored);
+void wf_files_leave(struct wf_files *f, struct wf_place *place);
+/* A file goes, and the directories of `path` that are empty then. */
+int wf_files_remove(struct wf_files *f, struct wf_place *place, const char *path);
+/* What the base has there is there again. -EBUSY: not now. */
+int wf_files_restore(struct wf_files *f, struct wf_place *place);
+/* An empty directory, unless one is there. */
+int wf_files_mkdir(struct wf_files *f, struct wf_place *place);
+/* A file or symlink with this content and mode takes the place. */
+int wf_files_write(struct wf_files *f, struct wf_place *place, const struct wf_node *node);
