@@ -271,13 +271,14 @@ static void run_script(
 
 static unsigned take_done(struct l3_leases *l, struct l3_claim *ret_done)
 {
+	uint64_t taken = l3_queue_taken(l->queue); /* its lock has our lock's rank */
 	unsigned n = 0;
 
 	LOCK_GUARD(&l->mu);
 	list_for_each_safe (it, &l->done) {
 		struct l3_claim *claim = list_entry(it, struct l3_claim, node);
 
-		if (n == TENDED_AT_ONCE || !l3_queue_passed(l->queue, claim->after))
+		if (n == TENDED_AT_ONCE || claim->after > taken)
 			break;
 		ret_done[n++] = *claim;
 		list_remove(it);

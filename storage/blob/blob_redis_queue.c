@@ -102,10 +102,10 @@ uint64_t l3_queue_mark(struct l3_queue *q)
 	return q->pushed;
 }
 
-bool l3_queue_passed(struct l3_queue *q, uint64_t mark)
+uint64_t l3_queue_taken(struct l3_queue *q)
 {
 	LOCK_GUARD(&q->mu);
-	return q->taken >= mark;
+	return q->taken;
 }
 
 void l3_queue_fill(struct l3_queue *q, uint64_t *ret_count, uint64_t *ret_bytes)

@@ -52,7 +52,8 @@ bool l3_queue_push(struct l3_queue *q, struct l3_item *item);
 bool l3_queue_take(struct l3_queue *q, struct list *ret_items, unsigned count_max, size_t bytes_max,
 	uint64_t deadline_ns);
 void l3_queue_stop(struct l3_queue *q);
-/* How many have been pushed; has so much been taken? */
+/* How many have been pushed, and taken: what was pushed by a mark has been taken once so many are.
+ */
 uint64_t l3_queue_mark(struct l3_queue *q);
-bool l3_queue_passed(struct l3_queue *q, uint64_t mark);
+uint64_t l3_queue_taken(struct l3_queue *q);
 void l3_queue_fill(struct l3_queue *q, uint64_t *ret_count, uint64_t *ret_bytes);
