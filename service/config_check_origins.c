@@ -16,23 +16,42 @@ static bool has_scheme(const char *url, const char *scheme)
 	return strncasecmp(url, scheme, len) == 0 && strncmp(url + len, "://", 3) == 0;
 }
 
+/* The short form of ssh addresses: user@host:path. */
+static bool is_short_ssh(const char *url)
+{
+	size_t head = strcspn(url, ":/");
+
+	return head > 0 && url[head] == ':' && !strstr(url, "://");
+}
+
 static void check_url(const struct cfg_origin *origin, const char *field, struct cfg_report *r)
 {
 	static const char *const remote[] = {"http", "https", "ssh", "git"};
+	const char *rest;
 
-	if (origin->url[0] == '/' || (has_scheme(origin->url, "file") && origin->url[7] == '/'))
+	if (origin->url[0] == '/' || (has_scheme(origin->url, "file") && origin->url[7] == '/') ||
+		is_short_ssh(origin->url))
 		return;
 	for (unsigned i = 0; i < sizeof(remote) / sizeof(remote[0]); i++) {
 		if (!has_scheme(origin->url, remote[i]))
 			continue;
-		cfg_mistake(r, field,
-			"%s:// is not supported by this version; give the path of a local "
-			"repository",
-			remote[i]);
+		rest = strstr(origin->url, "://") + 3;
+		/* not shown: it might be a password */
+		if (memchr(rest, '@', strcspn(rest, "/")) && strcmp(remote[i], "ssh") != 0)
+			cfg_mistake(r, field,
+				"holds a user or password; use auth.username and "
+				"auth.password_file");
 		return;
 	}
-	/* not shown: it might hold a password */
-	cfg_mistake(r, field, "must be the absolute path of a repository, or file:///path");
+	cfg_mistake(r, field,
+		"must be the absolute path of a repository, file:///path, or an address that "
+		"begins with http://, https://, ssh:// or git://");
+}
+
+/* Whether the origin is reached over a network. */
+static bool is_remote(const struct cfg_origin *origin)
+{
+	return origin->url && origin->url[0] != '/' && !has_scheme(origin->url, "file");
 }
 
 static void check_mega(const struct cfg_origin *origin, const char *prefix, struct cfg_report *r)
@@ -76,19 +95,10 @@ static void check_type(const struct cfg_origin *origin, const char *prefix, stru
 	if (!origin->mode)
 		return;
 	(void)snprintf(field, sizeof(field), "%s.mode", prefix);
-	if (strcmp(origin->mode, "partial") == 0 || strcmp(origin->mode, "mirror") == 0)
-		cfg_mistake(r, field,
-			"%s is for remote repositories, which are not supported by this version; "
-			"take it out",
-			origin->mode);
-	else
+	if (strcmp(origin->mode, "partial") != 0 && strcmp(origin->mode, "mirror") != 0)
 		cfg_mistake(r, field, "\"%.40s\" is neither partial nor mirror", origin->mode);
-}
-
-/* Whether the origin is reached over a network. */
-static bool is_remote(const struct cfg_origin *origin)
-{
-	return origin->url && origin->url[0] != '/' && !has_scheme(origin->url, "file");
+	else if (!is_remote(origin))
+		cfg_mistake(r, field, "%s is for remote repositories; take it out", origin->mode);
 }
 
 /* The first network setting that a local repository was given, or NULL. */
@@ -99,7 +109,8 @@ static const char *first_network_key(const struct cfg_origin *o)
 		bool given;
 	} keys[] = {
 		{"refresh", o->refresh_ns != 0},
-		{"auth", o->username || o->password_file || o->token_file},
+		{"auth", o->username || o->password_file || o->token_file || o->ssh_key_file ||
+				 o->ssh_known_hosts_file},
 		{"tls", o->tls_ca || o->tls_cert || o->tls_key},
 		{"proxy", o->proxy != NULL},
 		{"connect_timeout", o->connect_timeout_ns != 0},

@@ -401,6 +401,8 @@ static const struct cfg_field origin_auth_fields[] = {
 	SCALAR("username", type_text, struct cfg_origin, username),
 	SCALAR("password_file", type_path, struct cfg_origin, password_file),
 	SCALAR("token_file", type_path, struct cfg_origin, token_file),
+	SCALAR("ssh_key_file", type_path, struct cfg_origin, ssh_key_file),
+	SCALAR("ssh_known_hosts_file", type_path, struct cfg_origin, ssh_known_hosts_file),
 	{0},
 };
 

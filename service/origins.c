@@ -17,6 +17,8 @@ static struct origin_net net_of(const struct cfg_origin *cfg)
 		.username = cfg->username,
 		.password_file = cfg->password_file,
 		.token_file = cfg->token_file,
+		.ssh_key_file = cfg->ssh_key_file,
+		.ssh_known_hosts_file = cfg->ssh_known_hosts_file,
 		.ca_file = cfg->tls_ca,
 		.cert_file = cfg->tls_cert,
 		.key_file = cfg->tls_key,
@@ -25,6 +27,11 @@ static struct origin_net net_of(const struct cfg_origin *cfg)
 		.timeout_ns = cfg->timeout_ns,
 		.max_requests = cfg->max_requests,
 	};
+}
+
+static void on_notice(const char *origin, const char *event, const char *text)
+{
+	log_warn(event, LOG_S("origin", origin), LOG_S("message", text));
 }
 
 static int open_one(struct storage *storage, const struct cfg *cfg,
@@ -39,6 +46,7 @@ static int open_one(struct storage *storage, const struct cfg *cfg,
 		.refresh_ns = cfg_origin->refresh_ns,
 		.net = net_of(cfg_origin),
 		.metrics = metrics,
+		.notice = on_notice,
 	};
 	struct origin *origin;
 	int err;

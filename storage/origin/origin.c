@@ -21,7 +21,8 @@
 #define URL_MAX_BYTES  4096
 #define REVISION_MAX   1024
 
-static const struct origin_ops *const types[] = {&origin_git_ops, &origin_mega_ops};
+static const struct origin_ops *const types[] = {
+	&origin_gitremote_ops, &origin_git_ops, &origin_mega_ops};
 #define TYPE_COUNT (sizeof(types) / sizeof(types[0]))
 
 enum op { OP_RESOLVE, OP_TREE, OP_BLOB, OP_PREPARE, OP_COUNT };
@@ -38,16 +39,17 @@ struct origin {
 	struct histogram *latency[OP_COUNT];
 };
 
-static const struct origin_ops *find_type(const char *type, struct err *e)
+static const struct origin_ops *find_type(const char *type, const char *url, struct err *e)
 {
 	char known[128] = "";
 	size_t len = 0;
 
 	for (unsigned i = 0; i < TYPE_COUNT; i++) {
-		if (strcmp(types[i]->type, type) == 0)
+		if (strcmp(types[i]->type, type) == 0 && (!types[i]->takes || types[i]->takes(url)))
 			return types[i];
-		len += (size_t)snprintf(
-			known + len, sizeof(known) - len, "%s%s", i ? ", " : "", types[i]->type);
+		if (!types[i]->takes)
+			len += (size_t)snprintf(known + len, sizeof(known) - len, "%s%s",
+				len ? ", " : "", types[i]->type);
 	}
 	(void)err_field(e, "type", "there is no origin type \"%s\"; known: %s", type, known);
 	return NULL;
@@ -118,7 +120,7 @@ int origin_open(struct origin **ret_origin, const struct origin_config *config, 
 			NAME_MAX_BYTES);
 	if (!config->url || !*config->url || strnlen(config->url, URL_MAX_BYTES) == URL_MAX_BYTES)
 		return err_field(e, "url", "origin %s: the url is empty or too long", config->name);
-	ops = find_type(config->type ? config->type : "", e);
+	ops = find_type(config->type ? config->type : "", config->url, e);
 	if (!ops)
 		return -EINVAL;
 	r = ops->open(&impl, config, e);

@@ -156,11 +156,12 @@ static int wait_locked(struct gitrepo *g, const struct gitrepo_wait *wait)
 
 /* An idle handle, or a place for a new one (*ret_handle NULL). */
 static int take_place(struct gitrepo *g, bool fresh, const struct gitrepo_wait *wait,
-	struct gitrepo_handle **ret_handle)
+	struct gitrepo_handle **ret_handle, unsigned *ret_generation)
 {
 	int r = 0;
 
 	LOCK_GUARD(&g->lock);
+	*ret_generation = g->generation;
 	while (r == 0) {
 		*ret_handle = NULL;
 		if (!fresh && !list_empty(&g->idle)) {
@@ -181,9 +182,10 @@ int gitrepo_take(struct gitrepo *g, bool fresh, const struct gitrepo_wait *wait,
 	struct gitrepo_handle **ret_handle)
 {
 	struct gitrepo_handle *h;
+	unsigned generation;
 	int r, code;
 
-	r = take_place(g, fresh, wait, &h);
+	r = take_place(g, fresh, wait, &h, &generation);
 	if (r == 0 && !h) {
 		r = handle_open(g->path, &h, &code);
 		if (r < 0) {
@@ -195,8 +197,17 @@ int gitrepo_take(struct gitrepo *g, bool fresh, const struct gitrepo_wait *wait,
 	}
 	if (r < 0)
 		return r;
+	if (h->generation != generation)
+		(void)git_odb_refresh(h->odb); /* or it looks when it misses something */
+	h->generation = generation;
 	*ret_handle = h;
 	return 0;
+}
+
+void gitrepo_changed(struct gitrepo *g)
+{
+	LOCK_GUARD(&g->lock);
+	g->generation++;
 }
 
 void gitrepo_give(struct gitrepo *g, struct gitrepo_handle *h, bool discard)
@@ -317,9 +328,12 @@ static int explain_open(const char *path, int r, struct err *e)
 	return err_set(e, r, NULL, "%s: %s", path, gitrepo_message());
 }
 
-static void gitrepo_close(void *impl)
+void gitrepo_close(void *impl)
 {
 	struct gitrepo *g = impl;
+
+	if (!g)
+		return;
 
 	while (!list_empty(&g->idle)) {
 		struct gitrepo_handle *h =
@@ -336,17 +350,12 @@ static void gitrepo_close(void *impl)
 	(void)git_libgit2_shutdown();
 }
 
-static int gitrepo_open(void **ret_impl, const struct origin_config *config, struct err *e)
+int gitrepo_open_path(struct gitrepo **ret_repo, const char *path, struct err *e)
 {
-	_cleanup_free_ char *path = NULL;
+	struct gitrepo *g = calloc(1, sizeof(*g));
 	struct gitrepo_handle *h;
-	struct gitrepo *g;
 	int r, code;
 
-	r = url_path(config->url, &path, e);
-	if (r < 0)
-		return r;
-	g = calloc(1, sizeof(*g));
 	if (!g)
 		return err_set(e, -ENOMEM, NULL, "no memory");
 	if (git_libgit2_init() < 0) {
@@ -365,16 +374,30 @@ static int gitrepo_open(void **ret_impl, const struct origin_config *config, str
 		return r;
 	}
 	if (!g->path)
-		g->path = TAKE_PTR(path);
+		g->path = strdup(path);
 	g->count = 1;
 	g->git_dir = strdup(git_repository_path(h->repo));
 	gitrepo_give(g, h, false);
-	if (!g->git_dir) {
+	if (!g->git_dir || !g->path) {
 		gitrepo_close(g);
 		return err_set(e, -ENOMEM, NULL, "no memory");
 	}
-	*ret_impl = g;
+	*ret_repo = g;
 	return 0;
+}
+
+static int gitrepo_open(void **ret_impl, const struct origin_config *config, struct err *e)
+{
+	_cleanup_free_ char *path = NULL;
+	struct gitrepo *g;
+	int r;
+
+	r = url_path(config->url, &path, e);
+	if (r == 0)
+		r = gitrepo_open_path(&g, path, e);
+	if (r == 0)
+		*ret_impl = g;
+	return r;
 }
 
 const struct origin_ops origin_git_ops = {

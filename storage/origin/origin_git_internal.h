@@ -5,6 +5,7 @@
 #include "base/list.h"
 #include "base/lock.h"
 #include "origin/loose_check.h"
+#include "origin/raw_tree.h"
 #include "storage/origin_impl.h"
 
 #include <git2.h>
@@ -15,6 +16,7 @@ struct gitrepo_handle {
 	git_repository *repo;
 	git_odb *odb;
 	struct loose_dirs loose;
+	unsigned generation; /* of the repository when it was looked at last */
 };
 
 struct gitrepo {
@@ -25,6 +27,10 @@ struct gitrepo {
 	struct list idle;    /* all guarded by lock */
 	unsigned count;      /* handles, idle or in use */
 	uint64_t lent_bytes; /* of objects that are in memory now */
+	unsigned generation; /* grows when we have added objects ourselves */
+	/* Sizes of blobs that are not here, or NULL; const after open. */
+	bool (*known_size)(void *arg, const struct oid *blob, uint64_t *ret_size);
+	void *known_arg;
 };
 
 /* How long a call may wait. */
@@ -32,6 +38,12 @@ struct gitrepo_wait {
 	const struct cancel *cancel;
 	uint64_t deadline_ns;
 };
+
+/* A repository by its absolute path. */
+int gitrepo_open_path(struct gitrepo **ret_repo, const char *path, struct err *e);
+void gitrepo_close(void *impl);
+/* Objects were added: every handle looks at the disk again before its next call. */
+void gitrepo_changed(struct gitrepo *g);
 
 /* A handle for one call: an idle one, or (also if `fresh`) a new one. Waits for one if too many are
  * in use. */
@@ -59,6 +71,15 @@ static inline struct oid gitrepo_oid(const git_oid *id)
 	return oid_from_bytes(id->id, GIT_OID_RAWSZ);
 }
 
+/* Without looking at the disk again. */
+bool gitrepo_has(struct gitrepo_handle *h, const struct oid *oid);
+/* Every entry of a tree that is here; a negative result of `fn` ends it. */
+typedef int (*gitrepo_entry_fn)(void *arg, const struct raw_tree_entry *entry);
+int gitrepo_walk_tree(
+	struct gitrepo_handle *h, const struct oid *tree, gitrepo_entry_fn fn, void *arg);
+
+/* -EINVAL reason REVISION_INVALID for what does not name one commit by its form. */
+int gitrepo_check_form(const char *revision, struct err *e);
 int gitrepo_resolve(void *impl, const char *revision, uint64_t deadline_ns,
 	struct origin_revision *ret, struct err *e);
 int gitrepo_read_tree(void *impl, const struct oid *tree, struct tree_builder *builder,

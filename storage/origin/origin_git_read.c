@@ -56,7 +56,8 @@ static int entry_size(git_odb *odb, const struct oid *oid, uint64_t *ret_size)
 	return type == GIT_OBJECT_BLOB ? 0 : -EIO;
 }
 
-static int add_entry(git_odb *odb, const struct raw_tree_entry *raw, struct tree_builder *builder)
+static int add_entry(struct gitrepo *g, git_odb *odb, const struct raw_tree_entry *raw,
+	struct tree_builder *builder)
 {
 	struct tree_builder_entry entry = {
 		.name = raw->name,
@@ -67,7 +68,8 @@ static int add_entry(git_odb *odb, const struct raw_tree_entry *raw, struct tree
 	};
 	int r;
 
-	if (!S_ISDIR(raw->mode)) {
+	if (!S_ISDIR(raw->mode) &&
+		!(g->known_size && g->known_size(g->known_arg, &raw->oid, &entry.size))) {
 		r = entry_size(odb, &raw->oid, &entry.size);
 		if (r < 0)
 			return r;
@@ -75,8 +77,14 @@ static int add_entry(git_odb *odb, const struct raw_tree_entry *raw, struct tree
 	return tree_builder_add(builder, &entry);
 }
 
-static int add_entries(git_odb *odb, const git_odb_object *object, struct tree_builder *builder,
-	const struct cancel *cancel, uint64_t deadline_ns)
+struct filling {
+	struct gitrepo *g;
+	struct gitrepo_handle *h;
+	struct tree_builder *builder;
+};
+
+static int add_entries(
+	const struct filling *to, const git_odb_object *object, const struct gitrepo_wait *wait)
 {
 	struct raw_tree raw = raw_tree_begin(git_odb_object_data((git_odb_object *)object),
 		git_odb_object_size((git_odb_object *)object), GIT_OID_RAWSZ);
@@ -84,9 +92,9 @@ static int add_entries(git_odb *odb, const git_odb_object *object, struct tree_b
 	int r;
 
 	for (unsigned i = 0; (r = raw_tree_next(&raw, &entry)) > 0; i++) {
-		r = i % CHECK_EVERY ? 0 : cancel_check(cancel, deadline_ns);
+		r = i % CHECK_EVERY ? 0 : cancel_check(wait->cancel, wait->deadline_ns);
 		if (r == 0)
-			r = add_entry(odb, &entry, builder);
+			r = add_entry(to->g, to->h->odb, &entry, to->builder);
 		if (r < 0)
 			return r;
 	}
@@ -117,6 +125,35 @@ static int read_object(struct gitrepo_handle *h, const struct oid *oid, git_obje
 	return 0;
 }
 
+bool gitrepo_has(struct gitrepo_handle *h, const struct oid *oid)
+{
+	git_oid id;
+
+	return to_git_oid(oid, &id) == 0 &&
+	       git_odb_exists_ext(h->odb, &id, GIT_ODB_LOOKUP_NO_REFRESH);
+}
+
+int gitrepo_walk_tree(
+	struct gitrepo_handle *h, const struct oid *tree, gitrepo_entry_fn fn, void *arg)
+{
+	struct raw_tree_entry entry;
+	git_odb_object *object;
+	struct raw_tree raw;
+	int r = read_object(h, tree, GIT_OBJECT_TREE, &object);
+
+	if (r < 0)
+		return r;
+	raw = raw_tree_begin(
+		git_odb_object_data(object), git_odb_object_size(object), GIT_OID_RAWSZ);
+	while ((r = raw_tree_next(&raw, &entry)) > 0) {
+		r = fn(arg, &entry);
+		if (r < 0)
+			break;
+	}
+	git_odb_object_free(object);
+	return r;
+}
+
 int gitrepo_read_tree(void *impl, const struct oid *tree, struct tree_builder *builder,
 	const struct cancel *cancel, uint64_t deadline_ns)
 {
@@ -133,7 +170,7 @@ int gitrepo_read_tree(void *impl, const struct oid *tree, struct tree_builder *b
 			return r;
 		r = read_object(h, tree, GIT_OBJECT_TREE, &object);
 		if (r == 0)
-			r = add_entries(h->odb, object, builder, cancel, deadline_ns);
+			r = add_entries(&(struct filling){g, h, builder}, object, &wait);
 		else if (worth_another_try(r) && !again) {
 			gitrepo_give(g, h, true);
 			continue;

@@ -38,7 +38,7 @@ static int damaged(const char *revision, struct err *e)
 }
 
 /* Expressions that do not name one commit, or that would search the history for it. */
-static int check_form(const char *revision, struct err *e)
+int gitrepo_check_form(const char *revision, struct err *e)
 {
 	const char *why = NULL;
 
@@ -275,7 +275,7 @@ int gitrepo_resolve(void *impl, const char *revision, uint64_t deadline_ns,
 	struct gitrepo *g = impl;
 	int r;
 
-	r = check_form(revision, e);
+	r = gitrepo_check_form(revision, e);
 	if (r < 0)
 		return r;
 	for (bool again = false;; again = true) {

@@ -107,8 +107,8 @@ class Node:
         if self.origins:
             lines.append('origins:')
             for name, origin in self.origins.items():
-                keys = origin if isinstance(origin, dict) else {'type': 'git', 'url': origin}
-                lines.append('  - ' + json.dumps({'name': name, **keys}))  # JSON is YAML
+                keys = origin if isinstance(origin, dict) else {'url': origin}
+                lines.append('  - ' + json.dumps({'name': name, 'type': 'git', **keys}))  # JSON is YAML
         if self.tenants:
             lines += ['tenants:', self.tenants.rstrip('\n')]
         with open(self.config, 'w', encoding='utf-8') as f:

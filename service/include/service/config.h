@@ -45,6 +45,7 @@ struct cfg_origin {
 	char *name, *type, *url, *mode;
 	uint64_t refresh_ns; /* this and all below: see struct origin_config; 0 or NULL = default */
 	char *username, *password_file, *token_file;
+	char *ssh_key_file, *ssh_known_hosts_file;
 	char *tls_ca, *tls_cert, *tls_key;
 	char *proxy;
 	uint64_t connect_timeout_ns, timeout_ns;

@@ -39,6 +39,8 @@ struct origin_net {
 	const char *token_file;           /* likewise; a bearer token, instead of the two above */
 	const char *ca_file;              /* PEM; instead of the system's */
 	const char *cert_file, *key_file; /* PEM; both or none */
+	const char *ssh_key_file;         /* ssh; NULL: those of the service's user */
+	const char *ssh_known_hosts_file; /* likewise */
 	const char *proxy;                /* a URL; "none"; NULL: as the environment says */
 	uint64_t connect_timeout_ns;      /* 0 = 10 s */
 	uint64_t timeout_ns;              /* of silence in one request; 0 = 15 s */
@@ -48,13 +50,17 @@ struct origin_net {
 struct origin_config {
 	const char *name; /* path_ident_ok */
 	const char *type; /* "git" */
-	const char *url;  /* a path, or file:// */
+	const char *url;  /* git: a path, file://, or http://, https://, ssh://, git://,
+			     user@host:path */
 	const char *mode; /* of a remote Git repository: "partial", "mirror"; NULL: the default */
 	const char *
 		state_dir; /* the origin's own directory, made on need; NULL: it can keep nothing */
 	uint64_t refresh_ns; /* how long the name of a revision may be remembered; 0 = 30 s */
 	struct origin_net net;
 	struct metrics *metrics;
+	/* What a person should know and no caller is told; `event` as of a log line. NULL: nobody
+	 * listens. Any thread, no lock held. */
+	void (*notice)(const char *origin, const char *event, const char *text);
 };
 
 struct origin_revision {

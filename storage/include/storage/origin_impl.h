@@ -7,6 +7,8 @@
 struct origin_ops {
 	const char *type;
 	unsigned caps;
+	/* Of several kinds with one type, the first that takes the url. NULL: any. */
+	bool (*takes)(const char *url);
 	/* *ret_impl is passed to all others. */
 	int (*open)(void **ret_impl, const struct origin_config *config, struct err *e);
 	void (*close)(void *impl);
@@ -27,6 +29,7 @@ struct origin_ops {
 		const struct cancel *cancel, uint64_t deadline_ns);
 };
 
+extern const struct origin_ops origin_gitremote_ops;
 extern const struct origin_ops origin_git_ops;
 extern const struct origin_ops origin_mega_ops;
 

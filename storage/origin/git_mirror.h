@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The private bare repository of a remote origin, below its state directory:
+ *
+ *	state_dir/lock            held (flock) by whoever changes refs or packs, its programs
+ *included state_dir/commits         ids of the commits that are here with all their trees, one per
+ *line state_dir/mirror.git/     objects and, in mode mirror, refs
+ *
+ * It is crash-safe because objects appear whole or not at all (git index-pack), a commit is listed
+ * after its objects are on disk, and what a killed program has left is removed at the next start.
+ * Objects are never taken away: a commit that is mounted stays readable whatever happens to its
+ * branch. So that they are found quickly, many small packs are put together now and then.
+ *
+ * Threads: any; `git` is run by the calling thread, putting together by a pool of one.
+ */
+#pragma once
+#include "base/lock.h"
+#include "origin/git_run.h"
+#include "storage/digest.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+
+struct err;
+struct giturl;
+struct pool;
+
+struct gitmirror {
+	char *path, *commits_path, *lock_path; /* const after open */
+	char *const *env;
+	struct pool *tidier;
+	struct cancel *closing;
+	struct lock lock;
+	struct oid *commits; /* sorted by arrival; all guarded by lock */
+	size_t commit_count, commit_cap;
+	unsigned packs; /* new since they were put together */
+	bool tidying;
+};
+
+void gitmirror_init(struct gitmirror *m);
+void gitmirror_fini(struct gitmirror *m); /* waits for what it runs, which ends soon */
+int gitmirror_open(struct gitmirror *m, const char *state_dir, struct err *e);
+/* The environment of its programs; set once, before any of the calls below. */
+void gitmirror_set_env(struct gitmirror *m, char *const *env);
+
+/* A pack on its way in. The bytes are checked and every object is named by its own hash: what the
+ * server sent can be incomplete, but never wrong. */
+int gitmirror_begin_pack(struct gitmirror *m, struct gitrun *ret_run, struct err *e);
+/* The end of the pack; then its objects can be read. */
+int gitmirror_end_pack(
+	struct gitmirror *m, struct gitrun *run, const struct gitrun_wait *wait, struct err *e);
+
+bool gitmirror_has_commit(struct gitmirror *m, const struct oid *commit);
+/* The latest that are complete, at most `cap`. */
+size_t gitmirror_commits(struct gitmirror *m, struct oid *ret_commits, size_t cap);
+int gitmirror_add_commit(struct gitmirror *m, const struct oid *commit);
+
+/* Fetch everything (mode mirror): all refs become those of the server, HEAD too. */
+int gitmirror_fetch_all(struct gitmirror *m, const struct giturl *url,
+	const struct gitrun_wait *wait, struct err *e);
