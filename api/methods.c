@@ -44,6 +44,8 @@ const struct rpc_method rpc_methods[] = {
 		rpc_get_cache_stats, RPC_WORK, RPC_UNARY, RPC_ADMIN, SHORT_MAX_S},
 	{"/coppice.v1.NodeService/GetNode", &coppice__v1__get_node_request__descriptor,
 		rpc_get_node, RPC_WORK, RPC_UNARY, RPC_ADMIN, SHORT_MAX_S},
+	{"/coppice.v1.NodeService/Upgrade", &coppice__v1__upgrade_request__descriptor, rpc_upgrade,
+		RPC_WORK, RPC_UNARY, RPC_ADMIN, SHORT_MAX_S},
 	{"/coppice.v1.WorkflowService/Add", &coppice__v1__add_request__descriptor, rpc_add,
 		RPC_WORKFLOW, RPC_UNARY, RPC_TENANT, WORKFLOW_MAX_S},
 	{"/coppice.v1.WorkflowService/Commit", &coppice__v1__commit_request__descriptor, rpc_commit,

@@ -67,3 +67,19 @@ int rpc_drain(struct rpc_call *call, const ProtobufCMessage *message, struct err
 		r = put_holders(call, n->mounts, &out);
 	return r < 0 ? r : rpc_reply(call, &out.base);
 }
+
+int rpc_upgrade(struct rpc_call *call, const ProtobufCMessage *message, struct err *e)
+{
+	struct node *n = call->server->node;
+	Coppice__V1__UpgradeResponse out = COPPICE__V1__UPGRADE_RESPONSE__INIT;
+	int r;
+
+	(void)message; /* has no fields */
+	if (!n->upgrade)
+		return err_set(e, -EOPNOTSUPP, "NOT_KEPT", "this service cannot be followed");
+	r = n->upgrade(n, e);
+	if (r < 0)
+		return r;
+	out.version = codec_text(node_version(), &call->arena);
+	return out.version ? rpc_reply(call, &out.base) : -ENOMEM;
+}

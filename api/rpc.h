@@ -19,6 +19,7 @@ int rpc_prefetch(struct rpc_call *call, const ProtobufCMessage *in, struct err *
 int rpc_watch_mounts(struct rpc_call *call, const ProtobufCMessage *in, struct err *e);
 /* node_rpc.c */
 int rpc_get_node(struct rpc_call *call, const ProtobufCMessage *in, struct err *e);
+int rpc_upgrade(struct rpc_call *call, const ProtobufCMessage *in, struct err *e);
 int rpc_drain(struct rpc_call *call, const ProtobufCMessage *message, struct err *e);
 int rpc_drain(struct rpc_call *call, const ProtobufCMessage *in, struct err *e);
 int rpc_get_cache_stats(struct rpc_call *call, const ProtobufCMessage *in, struct err *e);

@@ -344,7 +344,8 @@ struct api_server *api_server_stop(struct api_server *s)
 {
 	if (!s)
 		return NULL;
-	api_server_drain(s);
+	if (!s->handing_over)
+		api_server_drain(s);
 	if (s->acceptor)
 		acceptor_stop(s->acceptor, s->handing_over);
 	if (s->queue_count && s->queues[0].started)

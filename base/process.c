@@ -1,29 +1,80 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* /proc/PID/stat and /proc/PID/task/TID/stat: "PID (NAME) STATE ...", where the name may contain
+ * anything. */
 #include "base/process.h"
 
+#include <dirent.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
-bool process_half_dead(pid_t pid)
-{
-	char path[40], text[512];
-	const char *state;
-	ssize_t len;
-	int fd;
+struct stat_line {
+	char text[512];
+	char *name, state;
+};
 
-	if (pid <= 0)
-		return false;
-	(void)snprintf(path, sizeof(path), "/proc/%ld/stat", (long)pid); /* fits */
-	fd = open(path, O_RDONLY | O_CLOEXEC);
+static bool read_stat(const char *path, struct stat_line *s)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	char *end;
+	ssize_t len;
+
 	if (fd < 0)
 		return false;
-	len = read(fd, text, sizeof(text) - 1);
+	len = read(fd, s->text, sizeof(s->text) - 1);
 	(void)close(fd); /* it was only read */
 	if (len <= 0)
 		return false;
-	text[len] = '\0';
-	state = strrchr(text, ')'); /* the name before it may contain anything */
-	return state && state[1] == ' ' && state[2] == 'Z';
+	s->text[len] = '\0';
+	s->name = strchr(s->text, '(');
+	end = strrchr(s->text, ')');
+	if (!s->name || !end || end[1] != ' ')
+		return false;
+	s->name++;
+	*end = '\0';
+	s->state = end[2];
+	return true;
+}
+
+bool process_half_dead(pid_t pid)
+{
+	struct stat_line s;
+	char path[40];
+
+	(void)snprintf(path, sizeof(path), "/proc/%ld/stat", (long)pid); /* fits */
+	return pid > 0 && read_stat(path, &s) && s.state == 'Z';
+}
+
+static bool is_one_of(const char *name, const char *const *names)
+{
+	while (*names)
+		if (strcmp(name, *names++) == 0)
+			return true;
+	return false;
+}
+
+bool process_only_left(pid_t pid, const char *const *names)
+{
+	bool only = process_half_dead(pid), alive = false;
+	struct stat_line s;
+	char path[64];
+	DIR *dir;
+
+	(void)snprintf(path, sizeof(path), "/proc/%ld/task", (long)pid); /* fits */
+	dir = only ? opendir(path) : NULL;
+	if (!dir)
+		return false;
+	for (const struct dirent *e; only && (e = readdir(dir));) {
+		if (e->d_name[0] == '.')
+			continue;
+		(void)snprintf(path, sizeof(path), "/proc/%ld/task/%.10s/stat", (long)pid,
+			e->d_name); /* fits */
+		if (!read_stat(path, &s) || s.state == 'Z' || s.state == 'X')
+			continue; /* it has ended */
+		alive = true;
+		only = is_one_of(s.name, names);
+	}
+	(void)closedir(dir);
+	return only && alive;
 }

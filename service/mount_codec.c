@@ -9,8 +9,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define RECORD_VERSION 1
-
 enum { FLAG_READ_ONLY = 1, FLAG_MOUNTPOINT_MADE = 2, FLAG_FILES_KEPT = 4, FLAGS_ALL = 7 };
 
 void mount_record_fini(struct mount_record *r)
@@ -119,7 +117,7 @@ int mount_record_encode(const struct mount_record *r, struct buf *out)
 {
 	size_t start = out->len;
 
-	put_int(out, RECORD_VERSION, 1);
+	put_int(out, MOUNT_RECORD_FORMAT, 1);
 	put_numbers(out, r);
 	(void)buf_append(out, r->request_hash, sizeof(r->request_hash));
 	put_bytes(out, r->commit.bytes, r->commit.len);
@@ -308,7 +306,7 @@ int mount_record_decode(const void *data, size_t len, struct mount_record *ret_r
 		crc |= (uint32_t)in.end[i] << 8 * i;
 	if (crc != crc32c(0, data, len - 4))
 		return -EBADMSG;
-	if (get_int(&in, 1) != RECORD_VERSION)
+	if (get_int(&in, 1) != MOUNT_RECORD_FORMAT)
 		return -EPROTO;
 	get_fields(&in, &r);
 	if (in.error) {

@@ -13,8 +13,9 @@
 
 struct buf;
 
-#define MOUNT_RECORD_MAX (64u * 1024u) /* bytes of one encoded record */
-#define MOUNT_TEXT_MAX   4095u         /* of path, mountpoint and reason */
+#define MOUNT_RECORD_FORMAT 1
+#define MOUNT_RECORD_MAX    (64u * 1024u) /* bytes of one encoded record */
+#define MOUNT_TEXT_MAX      4095u         /* of path, mountpoint and reason */
 
 struct mount_record {
 	char mount_id[40], tenant[64], job_id[129], origin[64], revision[256];

@@ -11,7 +11,6 @@
 #include <storage/kv.h>
 #include <string.h>
 
-#define JOURNAL_FORMAT    1
 #define JOURNAL_MAP_BYTES (UINT64_C(1) << 30)
 #define SEQUENCE_KEY      "sequence"
 
@@ -28,7 +27,7 @@ int mount_journal_open(
 		.dir = dir,
 		.mode = KV_DURABLE,
 		.map_bytes = JOURNAL_MAP_BYTES,
-		.format_version = JOURNAL_FORMAT,
+		.format_version = MOUNT_JOURNAL_FORMAT,
 		.tables = {"mounts", "jobs", "serials", "meta"},
 		.metrics = metrics,
 		.name = "mounts",

@@ -14,9 +14,11 @@
 
 struct err;
 struct metrics;
+
 struct mount_journal;
 
-#define MOUNT_JOB_KEY_MAX 200 /* tenant/job_id */
+#define MOUNT_JOB_KEY_MAX    200 /* tenant/job_id */
+#define MOUNT_JOURNAL_FORMAT 1   /* which tables there are */
 
 int mount_journal_open(struct mount_journal **ret_journal, const char *dir, struct metrics *metrics,
 	struct err *e);

@@ -366,13 +366,18 @@ static void detach_all(struct mounts *m)
 	}
 }
 
+void mounts_rest(struct mounts *m)
+{
+	mount_reaper_stop(m);
+	m->deleters = pool_free(m->deleters);
+}
+
 struct mounts *mounts_close(struct mounts *m)
 {
 	if (!m)
 		return NULL;
 	mounts_drain(m, true);
-	mount_reaper_stop(m);
-	pool_free(m->deleters);
+	mounts_rest(m);
 	detach_all(m);
 	mount_hosts_close(m, true);
 	trash_close(m->trash);

@@ -89,7 +89,7 @@ struct mounts {
 	char *workspaces_dir;          /* const */
 	struct mount_journal *journal; /* const */
 	struct trash *trash;           /* const */
-	struct pool *deleters;         /* const; deletes what has expired */
+	struct pool *deleters;         /* const until the end; deletes what has expired */
 
 	struct lock mu;  /* LOCK_RANK_MOUNTS */
 	struct list all; /* by creation; guarded by mu, as all below */

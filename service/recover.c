@@ -26,9 +26,11 @@
 #include <fuse/session.h>
 #include <service/config.h>
 #include <service/tenants.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <storage/storage.h>
 #include <string.h>
+#include <unistd.h>
 
 #define OPEN_SESSION_NS (30 * NS_PER_S)
 
@@ -242,6 +244,17 @@ static int recover_one(struct recovery *rc, struct mount_record *r)
 
 /* ---- all ---- */
 
+/* The last process had a session of the tenant open: somebody may stand in it, even if no mount is
+ * left to bring back. */
+static bool session_is_left(const struct mounts *m, const char *tenant)
+{
+	_cleanup_free_ char *path = NULL;
+
+	if (asprintf(&path, "%s/sessions/%s/init", m->config.cfg->run_dir, tenant) < 0)
+		path = NULL;
+	return path && access(path, F_OK) == 0;
+}
+
 /* Sessions of all tenants with mounts to bring back: if one cannot be opened, the node cannot
  * serve, and nothing must change. */
 static int open_sessions(struct recovery *rc)
@@ -252,14 +265,19 @@ static int open_sessions(struct recovery *rc)
 		const struct mount_record *r = &rc->records[i];
 		struct tenant *tn = tenants_find(m->config.tenants, r->tenant);
 		struct mount_host *host;
+		bool needed = r->state == MOUNT_READY || r->state == MOUNT_QUIESCING;
 		int err;
 
-		if (!tn || (r->state != MOUNT_READY && r->state != MOUNT_QUIESCING))
+		if (!tn || (!needed && !session_is_left(m, r->tenant)))
 			continue;
 		err = mount_host_acquire(
 			m, tn, clock_after(m->config.clock, OPEN_SESSION_NS), &host, &rc->e);
-		if (err)
+		if (err && needed)
 			return err;
+		if (err) { /* it comes with the tenant's next mount */
+			rc->e = (struct err){0};
+			continue;
+		}
 		mount_host_release(m, host); /* stays open: it is only just idle */
 	}
 	return 0;

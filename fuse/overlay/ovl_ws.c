@@ -25,7 +25,9 @@
 #include "overlay/ovl_internal.h"
 #include "overlay/ovl_state.h"
 
-#define FORMAT "coppice-overlay 1\n"
+#define TEXT_OF_(n) #n
+#define TEXT_OF(n)  TEXT_OF_(n)
+#define FORMAT      "coppice-overlay " TEXT_OF(OVL_FORMAT) "\n"
 
 /* ---- references and needs ---- */
 

@@ -148,7 +148,7 @@ static int start_answerers(struct sess_farm *farm)
 	return 0;
 }
 
-static void stop_answerers(struct sess_farm *farm)
+void sess_answerers_stop(struct sess_farm *farm)
 {
 	if (farm->park)
 		park_stop(farm->park);
@@ -156,12 +156,18 @@ static void stop_answerers(struct sess_farm *farm)
 		(void)pthread_join(farm->answerers[i].thread, NULL); /* ours, joined once */
 		sess_thread_fini(&farm->answerers[i]);
 	}
+	farm->answerers_started = 0;
 }
 
 static int start_all(struct sess_farm *farm, const struct sess_farm_config *config)
 {
 	int r;
 
+	if (farm->mounter->begin) {
+		r = farm->mounter->begin(farm->mounter);
+		if (r < 0)
+			return r;
+	}
 	if (!farm->metrics)
 		farm->metrics = farm->own_metrics = metrics_new();
 	farm->slots = slots_new();
@@ -217,7 +223,7 @@ struct sess_farm *sess_farm_free(struct sess_farm *farm)
 	follow_stop(farm->follow);
 	sess_workers_stop(farm);
 	farm->follow = follow_free(farm->follow);
-	stop_answerers(farm);
+	sess_answerers_stop(farm);
 	farm->notify = notify_free(farm->notify);
 	farm->control = control_free(farm->control);
 	if (farm->metrics)

@@ -24,7 +24,7 @@
 
 #define INIT_FILE    "init"
 #define INIT_MAGIC   "coppINIT"
-#define INIT_VERSION 1u
+#define INIT_VERSION SESS_STATE_FORMAT
 #define INIT_MAX     4096u
 
 struct init_header {

@@ -29,6 +29,9 @@
 #define KEEPER_VERSION 2u
 #define KEEPER_ADOPT   1u /* flag of HELLO */
 
+/* The exit status of a daemon that has put everything down for a successor. */
+#define KEEPER_HANDED_OVER 85
+
 enum keeper_type {
 	KEEPER_HELLO = 1,
 	KEEPER_MOUNT,

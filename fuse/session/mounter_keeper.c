@@ -30,6 +30,7 @@ struct keeper {
 	struct lock lock; /* LOCK_RANK_SESSION: the socket */
 	int fd;
 	bool broken;
+	bool begun; /* by the opening thread */
 };
 
 /* One packet, and the descriptor that came with it (-1: none). */
@@ -255,11 +256,20 @@ static void keeper_free(struct sess_mounter *m)
 	free(k);
 }
 
+static int keeper_begin(struct sess_mounter *m)
+{
+	struct keeper *k = container_of(m, struct keeper, mounter);
+	struct keeper_msg hello = {.type = KEEPER_HELLO, .flags = KEEPER_ADOPT};
+	_cleanup_close_ int none = -1;
+	int r = k->begun ? 0 : ask(k, &hello, &none);
+
+	k->begun = r == 0;
+	return r;
+}
+
 struct sess_mounter *sess_mounter_keeper_new(int socket_fd)
 {
-	struct keeper_msg hello = {.type = KEEPER_HELLO, .flags = KEEPER_ADOPT};
 	struct keeper *k = calloc(1, sizeof(*k));
-	_cleanup_close_ int none = -1;
 
 	if (!k) {
 		(void)close(socket_fd); /* nothing was sent */
@@ -269,13 +279,12 @@ struct sess_mounter *sess_mounter_keeper_new(int socket_fd)
 	lock_init(&k->lock, LOCK_RANK_SESSION);
 	k->store = (struct fd_store){.put = store_put, .take = store_take, .drop = store_drop};
 	k->mounter = (struct sess_mounter){.store = &k->store,
+		.begin = keeper_begin,
 		.mount = keeper_mount,
 		.unmount = keeper_unmount,
 		.adopt = keeper_adopt,
 		.settle = keeper_settle,
 		.free = keeper_free,
 		.name = "keeper"};
-	if (ask(k, &hello, &none) < 0)
-		return sess_mounter_free(&k->mounter);
 	return &k->mounter;
 }

@@ -148,6 +148,15 @@ struct notify *notify_free(struct notify *n)
 	return NULL;
 }
 
+bool notify_wait_empty(struct notify *n, uint64_t deadline_ns)
+{
+	LOCK_GUARD(&n->lock);
+	while (n->count)
+		if (!cond_wait_until(&n->finished, &n->lock, deadline_ns))
+			return n->count == 0;
+	return true;
+}
+
 static int enqueue(struct notify *n, struct item *item)
 {
 	LOCK_GUARD(&n->lock);

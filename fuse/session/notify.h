@@ -5,6 +5,7 @@
  * threads that serve nothing else.
  */
 #pragma once
+#include <stdbool.h>
 #include <stdint.h>
 
 struct notify;
@@ -13,6 +14,8 @@ struct session;
 int notify_new(struct notify **ret_notify);
 /* Every session must have been closed. Joins. */
 struct notify *notify_free(struct notify *n);
+/* Nothing is queued or running; false: not by the deadline. */
+bool notify_wait_empty(struct notify *n, uint64_t deadline_ns);
 /* The entry `name` of the directory `parent`, and the directory's cached listing and attributes.
  * Waits until it is done, at most until the deadline (-ETIMEDOUT: it will still be done). -ENOMEM,
  * -EAGAIN: too many waiting. Not from a worker. */

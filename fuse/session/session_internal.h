@@ -190,6 +190,9 @@ struct sess_farm {
 	struct list sessions;
 };
 
+/* [farm.c] */
+void sess_answerers_stop(struct sess_farm *farm);
+
 /* [workers.c] */
 int sess_workers_start(struct sess_farm *farm);
 void sess_workers_stop(struct sess_farm *farm);

@@ -24,6 +24,7 @@
 
 #define MESSAGE_MAX    (64 << 20)
 #define TOKEN_MAX      4096
+#define RECONNECT_MS   100
 #define RETRY_FIRST_NS (50 * NS_PER_MS)
 #define RETRY_MAX_NS   (2 * NS_PER_S)
 
@@ -109,6 +110,9 @@ struct client *client_new(const struct client_config *config, struct client_stat
 		{.type = GRPC_ARG_INTEGER,
 			.key = (char *)GRPC_ARG_ENABLE_RETRIES,
 			.value.integer = 0},
+		{.type = GRPC_ARG_INTEGER,
+			.key = (char *)GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS,
+			.value.integer = RECONNECT_MS},
 		/* a socket path is no host name; some servers refuse it as :authority */
 		{.type = GRPC_ARG_STRING,
 			.key = (char *)GRPC_ARG_DEFAULT_AUTHORITY,

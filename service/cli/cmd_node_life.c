@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/* node drain, node undrain: the node takes no new mounts, and is waited for. Admins only. */
+/* node drain, undrain: the node takes no new mounts, and is waited for. node upgrade: another
+ * process takes over, and is waited for. Admins only. */
 #include "cli.h"
 #include "output.h"
 
@@ -81,6 +82,82 @@ static int run(const struct life *l)
 	}
 }
 
+/* ---- upgrade ---- */
+
+#define UPGRADE_NS (60 * NS_PER_S)
+
+static Coppice__V1__Node *get_node(struct cli *cli, struct client_status *st)
+{
+	Coppice__V1__GetNodeRequest m = COPPICE__V1__GET_NODE_REQUEST__INIT;
+
+	return (Coppice__V1__Node *)client_call(cli->client, "/coppice.v1.NodeService/GetNode",
+		&m.base, &coppice__v1__node__descriptor, true, st);
+}
+
+static uint64_t start_of(const Coppice__V1__Node *n)
+{
+	return n->started_at ? (uint64_t)n->started_at->seconds * NS_PER_S +
+				       (uint64_t)n->started_at->nanos
+			     : 0;
+}
+
+/* Until another process answers. */
+static int wait_successor(struct cli *cli, uint64_t started, const char *version)
+{
+	uint64_t end_ns = clock_after(&clock_system, UPGRADE_NS);
+	struct timespec pause = clock_timespec(LOOK_NS / 10);
+	struct client_status st;
+
+	while (clock_mono_ns(&clock_system) < end_ns) {
+		Coppice__V1__Node *n = get_node(cli, &st);
+		bool other = n && start_of(n) != started;
+
+		if (other)
+			(void)printf("coppiced %s has taken over from %s\n", n->version, version);
+		if (n)
+			coppice__v1__node__free_unpacked(n, NULL);
+		if (other)
+			return CLI_OK;
+		(void)nanosleep(&pause, NULL); /* a signal only shortens it */
+	}
+	(void)fprintf(stderr, "coppice: no other process has taken over\n");
+	return CLI_FAILED;
+}
+
+static int upgrade(struct cli *cli)
+{
+	Coppice__V1__UpgradeRequest m = COPPICE__V1__UPGRADE_REQUEST__INIT;
+	Coppice__V1__UpgradeResponse *answer;
+	struct client_status st;
+	Coppice__V1__Node *n = get_node(cli, &st);
+	uint64_t started = n ? start_of(n) : 0;
+	int r;
+
+	if (!n)
+		return cli_fail(&st);
+	coppice__v1__node__free_unpacked(n, NULL);
+	answer = (Coppice__V1__UpgradeResponse *)client_call(cli->client,
+		"/coppice.v1.NodeService/Upgrade", &m.base,
+		&coppice__v1__upgrade_response__descriptor, false, &st);
+	if (!answer)
+		return cli_fail(&st);
+	r = wait_successor(cli, started, answer->version);
+	coppice__v1__upgrade_response__free_unpacked(answer, NULL);
+	return r;
+}
+
+static int drain(struct life *l, const struct cli_command *command, const char *verb)
+{
+	int r;
+
+	l->undo = strcmp(verb, "undrain") == 0;
+	if ((l->undo && (l->wait || l->stop)) || (!l->undo && strcmp(verb, "drain") != 0))
+		return cli_usage(
+			command, "node does not take '%s'%s", verb, l->undo ? " with options" : "");
+	r = cli_connect(l->cli);
+	return r == CLI_OK ? run(l) : r;
+}
+
 int cmd_node_life(struct cli *cli, int argc, char **argv)
 {
 	static const struct option options[] = {
@@ -94,11 +171,9 @@ int cmd_node_life(struct cli *cli, int argc, char **argv)
 		*(c == 'w' ? &l.wait : &l.stop) = true;
 	}
 	if (argc - optind != 1)
-		return cli_usage(cli_find(argv[0]), "one of drain and undrain");
-	l.undo = strcmp(argv[optind], "undrain") == 0;
-	if ((l.undo && (l.wait || l.stop)) || (!l.undo && strcmp(argv[optind], "drain") != 0))
-		return cli_usage(cli_find(argv[0]), "node does not take '%s'%s", argv[optind],
-			l.undo ? " with options" : "");
+		return cli_usage(cli_find(argv[0]), "one of drain, undrain and upgrade");
+	if (strcmp(argv[optind], "upgrade") != 0 || l.wait || l.stop)
+		return drain(&l, cli_find(argv[0]), argv[optind]);
 	r = cli_connect(cli);
-	return r == CLI_OK ? run(&l) : r;
+	return r == CLI_OK ? upgrade(cli) : r;
 }

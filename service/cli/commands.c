@@ -26,9 +26,11 @@ const struct cli_command cli_commands[] = {
 	{"prefetch", "JOB|MOUNT_ID [PATH...] [--depth N] [--bytes N] [--directories] [--tenant T]",
 		"make files local before they are used; PATH may hold *, ? and **", "",
 		"--depth --bytes --directories --tenant", cmd_prefetch},
-	{"node", "[drain [--wait] [--stop] | undrain]",
-		"show this node: version, limits, requests; or let it take no new mounts",
-		"drain undrain", "--wait --stop", cmd_node},
+	{"node", "[drain [--wait] [--stop] | undrain | upgrade]",
+		"show this node: version, limits, requests; let it take no new mounts; hand over "
+		"to "
+		"the program that is installed now",
+		"drain undrain upgrade", "--wait --stop", cmd_node},
 	{"add", "JOB|MOUNT_ID [-A|-u|PATH...] [--force]", "stage changes", "",
 		"--all --update --force --tenant --expected-generation --expected-head", cmd_add},
 	{"commit", "JOB|MOUNT_ID -m MESSAGE [--author 'NAME <EMAIL>'] [--date SECONDS] [...]",

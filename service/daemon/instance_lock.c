@@ -6,6 +6,7 @@
 #include <base/cleanup.h>
 #include <base/clock.h>
 #include <base/err.h>
+#include <base/fd_store.h>
 #include <base/log.h>
 #include <base/path.h>
 #include <base/process.h>
@@ -16,6 +17,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/stat.h>
 
 #define DYING_NS      (5 * NS_PER_S)
 #define DYING_POLL_NS (50 * NS_PER_MS)
@@ -55,25 +57,62 @@ static int already_running(const char *pid, const char *dir, const char *path, s
 	return -EBUSY;
 }
 
-int instance_lock(const char *dir, const char *run_dir, int *ret_fd, struct err *e)
+/* The very file at the path, or nobody else would be kept off. */
+static bool same_file(int fd, const char *path)
 {
-	_cleanup_free_ char *path = path_join(dir, "lock");
-	_cleanup_close_ int fd = -1;
-	char pid[16] = "";
-	int len;
+	struct stat ours, there;
 
-	if (!path)
-		return err_set(e, -ENOMEM, "", "no memory");
-	fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0644);
+	return fstat(fd, &ours) == 0 && lstat(path, &there) == 0 && ours.st_dev == there.st_dev &&
+	       ours.st_ino == there.st_ino;
+}
+
+/* An flock belongs to the open file, of which the store has a copy: it was never let go. */
+static bool take_over(const struct instance_lock_config *c, const char *path, int *ret_fd)
+{
+	_cleanup_close_ int fd = -1;
+
+	if (!c->store || c->store->take(c->store, c->name, &fd) < 0 || !same_file(fd, path) ||
+		flock(fd, LOCK_EX | LOCK_NB) < 0)
+		return false;
+	*ret_fd = TAKE_FD(fd);
+	return true;
+}
+
+static int lock_anew(
+	const struct instance_lock_config *c, const char *path, int *ret_fd, struct err *e)
+{
+	_cleanup_close_ int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0644);
+	char pid[16] = "";
+
 	if (fd < 0)
 		return err_set(e, -errno, "", "cannot open %s: %s", path, strerror(errno));
 	if (flock(fd, LOCK_EX | LOCK_NB) < 0) {
 		if (errno != EWOULDBLOCK)
 			return err_set(e, -errno, "", "cannot lock %s: %s", path, strerror(errno));
 		read_holder(fd, pid);
-		if (!process_half_dead((pid_t)strtol(pid, NULL, 10)) || !outlive(fd, pid, run_dir))
-			return already_running(pid, dir, path, e);
+		if (!process_half_dead((pid_t)strtol(pid, NULL, 10)) ||
+			!outlive(fd, pid, c->run_dir))
+			return already_running(pid, c->dir, path, e);
 	}
+	/* Without a copy there a predecessor that cannot end is helped to it, as above. */
+	if (c->store && c->store->put(c->store, c->name, fd) < 0)
+		log_warn("lock_not_kept", LOG_S("path", path));
+	*ret_fd = TAKE_FD(fd);
+	return 0;
+}
+
+int instance_lock(const struct instance_lock_config *c, int *ret_fd, struct err *e)
+{
+	_cleanup_free_ char *path = path_join(c->dir, "lock");
+	_cleanup_close_ int fd = -1;
+	char pid[16];
+	int len, r;
+
+	if (!path)
+		return err_set(e, -ENOMEM, "", "no memory");
+	r = take_over(c, path, &fd) ? 0 : lock_anew(c, path, &fd, e);
+	if (r < 0)
+		return r;
 	len = snprintf(pid, sizeof(pid), "%ld\n", (long)getpid());
 	if (ftruncate(fd, 0) < 0 || pwrite(fd, pid, (size_t)len, 0) != len)
 		return err_set(e, -EIO, "", "cannot write %s: %s", path, strerror(errno));

@@ -15,6 +15,7 @@
 #include <errno.h>
 #include <getopt.h>
 #include <service/config.h>
+#include <service/formats.h>
 #include <service/node.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -25,11 +26,12 @@
 
 #define OVERRIDES_MAX 64
 
-enum { EXIT_RUNTIME = 1, EXIT_USAGE = 2 };
+enum { EXIT_RUNTIME = 1, EXIT_USAGE = 2, EXIT_HANDED_OVER = 85 /* see the keeper */ };
 
 struct arguments {
 	const char *config;
-	bool check;
+	bool check, self_check;
+	char *const *argv;
 	struct cfg_override overrides[OVERRIDES_MAX];
 	unsigned override_count;
 };
@@ -44,10 +46,12 @@ static const char usage[] =
 	"  --run-dir DIR     where sockets and mounts are (default: /run/coppice)\n"
 	"  --set KEY=VALUE   override one setting, as in --set cache.disk=5GiB; may be repeated\n"
 	"  --check           check the configuration, print it as it would be used, and exit\n"
+	"  --self-check      check that this program could take over here, and exit\n"
 	"  --version         print the version and exit\n"
 	"  --help            print this and exit\n\n"
 	"Signals: TERM and INT stop (twice: without drain.timeout), HUP reads token files and the "
-	"log level again.\n"
+	"log level again,\n"
+	"USR2 hands over to the program that now has this name, under coppice-keeper.\n"
 	"Exit status: 0 stopped as asked, 1 could not start or run, 2 usage or configuration.\n";
 
 static int wrong_usage(const char *what, const char *argument)
@@ -84,6 +88,7 @@ static int parse(int argc, char **argv, struct arguments *args)
 		{"run-dir", required_argument, NULL, 'r'},
 		{"set", required_argument, NULL, 's'},
 		{"check", no_argument, NULL, 'k'},
+		{"self-check", no_argument, NULL, 'f'},
 		{"version", no_argument, NULL, 'v'},
 		{"help", no_argument, NULL, 'h'},
 		{0},
@@ -101,6 +106,8 @@ static int parse(int argc, char **argv, struct arguments *args)
 			err = add_setting(args, optarg);
 		else if (option == 'k')
 			args->check = true;
+		else if (option == 'f')
+			args->self_check = true;
 		else if (option == 'v')
 			return printf("coppiced %s\n", node_version()) < 0 ? -EXIT_RUNTIME : 1;
 		else if (option == 'h')
@@ -181,6 +188,34 @@ static void log_ready(const struct cfg *cfg)
 	buf_fini(&sockets);
 }
 
+/* Returns only if there is no successor that would run. */
+static void upgrade(struct daemon *d)
+{
+	struct err e = {0};
+
+	if (!daemon_successor_checked(d) && daemon_check_successor(d, &e) < 0) {
+		log_error("upgrade_refused", LOG_S("reason", err_reason(&e)),
+			LOG_S("message", err_message(&e)));
+		return;
+	}
+	log_info("handing_over");
+	daemon_hand_over(d);
+	log_info("handed_over");
+	/* Nothing is freed: what would be undone by that is the successor's. */
+	_exit(EXIT_HANDED_OVER);
+}
+
+/* Of a program that is to follow another: could it run here? Touches nothing. */
+static int self_check(const struct cfg *cfg)
+{
+	struct err e = {0};
+
+	if (formats_check(cfg->data_dir, &e) == 0)
+		return EXIT_SUCCESS;
+	(void)fprintf(stderr, "coppiced: %s\n", err_message(&e));
+	return EXIT_RUNTIME;
+}
+
 static int run(const struct arguments *args, const struct cfg *cfg)
 {
 	_cleanup_close_ int signals = -1;
@@ -191,7 +226,7 @@ static int run(const struct arguments *args, const struct cfg *cfg)
 	if (err)
 		(void)err_set(&e, err, "", "cannot set up signals: %s", strerror(-err));
 	else
-		err = daemon_start(&d, cfg, &e);
+		err = daemon_start(&d, cfg, args->argv, &e);
 	if (err) {
 		log_error("start_failed", LOG_S("reason", err_reason(&e)),
 			LOG_S("message", err_message(&e)));
@@ -199,8 +234,12 @@ static int run(const struct arguments *args, const struct cfg *cfg)
 	}
 	log_ready(cfg);
 	sd_tell_ready();
-	while ((err = signals_wait(signals)) == SIGNAL_RELOAD)
-		reload(d, args);
+	while ((err = signals_wait(signals)) == SIGNAL_RELOAD || err == SIGNAL_UPGRADE) {
+		if (err == SIGNAL_RELOAD)
+			reload(d, args);
+		else
+			upgrade(d);
+	}
 	log_info("stopping");
 	sd_tell_stopping();
 	if (err > 0)
@@ -214,7 +253,7 @@ static int run(const struct arguments *args, const struct cfg *cfg)
 
 int main(int argc, char **argv)
 {
-	struct arguments args = {0};
+	struct arguments args = {.argv = argv};
 	struct cfg *cfg = NULL;
 	int result = parse(argc, argv, &args);
 
@@ -224,6 +263,8 @@ int main(int argc, char **argv)
 		return EXIT_USAGE;
 	if (args.check) {
 		result = print_config(cfg);
+	} else if (args.self_check) {
+		result = self_check(cfg);
 	} else {
 		(void)umask(022); /* returns the old one, cannot fail */
 		log_setup(cfg->log_level, cfg->log_format, STDERR_FILENO);

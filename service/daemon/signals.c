@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * TERM and INT stop the daemon, HUP makes it read tokens and log level again. They are blocked in
- * every thread and read from one descriptor by the main thread, so nothing ever runs in a signal
- * handler.
+ * TERM and INT stop the daemon, HUP makes it read tokens and log level again, USR2 makes it hand
+ * over to a successor. They are blocked in every thread and read from one descriptor by the main
+ * thread, so nothing ever runs in a signal handler.
  */
 #include "signals.h"
 
@@ -24,6 +24,7 @@ int signals_open(int *ret_fd)
 	(void)sigaddset(&set, SIGTERM);
 	(void)sigaddset(&set, SIGINT);
 	(void)sigaddset(&set, SIGHUP);
+	(void)sigaddset(&set, SIGUSR2);
 	err = pthread_sigmask(SIG_BLOCK, &set, NULL);
 	if (err)
 		return -err;
@@ -53,5 +54,7 @@ int signals_wait(int fd)
 
 	if (err)
 		return err;
-	return info.ssi_signo == SIGHUP ? SIGNAL_RELOAD : SIGNAL_STOP;
+	return info.ssi_signo == SIGHUP    ? SIGNAL_RELOAD
+	       : info.ssi_signo == SIGUSR2 ? SIGNAL_UPGRADE
+					   : SIGNAL_STOP;
 }

@@ -3,10 +3,10 @@
 #pragma once
 #include <stdint.h>
 
-enum daemon_signal { SIGNAL_STOP = 1, SIGNAL_RELOAD };
+enum daemon_signal { SIGNAL_STOP = 1, SIGNAL_RELOAD, SIGNAL_UPGRADE };
 
-/* Before the first thread is made, so that all inherit it: TERM, INT and HUP are blocked, PIPE is
- * ignored. *ret_fd reports them. */
+/* Before the first thread is made, so that all inherit it: TERM, INT, HUP and USR2 are blocked,
+ * PIPE is ignored. *ret_fd reports them. */
 int signals_open(int *ret_fd);
 /* Blocks until one comes. An enum daemon_signal or a negative errno. */
 int signals_wait(int fd);

@@ -4,8 +4,8 @@
  *daemon_stop takes them down in reverse: first nobody may ask for more, then what runs ends, then
  *what it stood on goes.
  *
- *	locks → metrics → tenants → storage, origins → device holder → farm → mounts (recovery) →
- *gRPC and HTTP
+ *	keeper's socket → locks → metrics → tenants → storage, origins → farm → mounts (recovery) →
+ *	gRPC and HTTP
  *
  * Main thread only.
  */
@@ -13,20 +13,25 @@
 
 #include "drain.h"
 #include "instance_lock.h"
+#include "upgrade.h"
 
 #include <api/server.h>
 #include <base/clock.h>
 #include <base/err.h>
+#include <base/fd_store.h>
 #include <base/io.h>
+#include <base/list.h>
 #include <base/log.h>
 #include <base/metrics.h>
 #include <errno.h>
 #include <fuse/session.h>
 #include <service/config.h>
+#include <service/formats.h>
 #include <service/mounts.h>
 #include <service/node.h>
 #include <service/origins.h>
 #include <service/tenants.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -36,9 +41,14 @@
 #include <unistd.h>
 
 #define KEEPER_FD_VARIABLE "COPPICE_KEEPER_FD"
+#define LOCK_DATA          "lock.data"
+#define LOCK_RUN           "lock.run"
+#define HAND_OVER_NS       (5 * NS_PER_S) /* for what is under way */
 
 struct daemon {
 	const struct cfg *cfg;
+	char *const *argv;              /* how we were started */
+	_Atomic bool successor_checked; /* by upgrade_asked */
 	int data_lock_fd, run_lock_fd;
 	bool git_ready;
 	struct sess_mounter *mounter;
@@ -91,6 +101,41 @@ static struct blob_redis_config redis_config(const struct daemon *d)
 	};
 }
 
+static int lock_directories(struct daemon *d, struct err *e)
+{
+	struct instance_lock_config config = {.dir = d->cfg->data_dir,
+		.run_dir = d->cfg->run_dir,
+		.store = d->mounter->store,
+		.name = LOCK_DATA};
+	int err = instance_lock(&config, &d->data_lock_fd, e);
+
+	if (err)
+		return err;
+	config.dir = d->cfg->run_dir;
+	config.name = LOCK_RUN;
+	return instance_lock(&config, &d->run_lock_fd, e);
+}
+
+/* As early as it is certain that we can run here: the keeper waits for this word with patience for
+ * a few seconds, and then for the rest with more. */
+static int begin(struct daemon *d, struct err *e)
+{
+	int err = d->mounter->begin ? d->mounter->begin(d->mounter) : 0;
+
+	return err ? err_set(e, err, "", "the keeper does not answer, or is of another version: %s",
+			     strerror(-err))
+		   : 0;
+}
+
+static void unlock(struct daemon *d, int fd, const char *name)
+{
+	if (fd < 0)
+		return;
+	if (d->mounter->store)
+		(void)d->mounter->store->drop(d->mounter->store, name); /* it ends with us */
+	(void)close(fd);
+}
+
 static int start_storage(struct daemon *d, struct err *e)
 {
 	const struct blob_redis_config redis = redis_config(d);
@@ -132,8 +177,7 @@ static int choose_mounter(struct daemon *d, struct err *e)
 		d->mounter = sess_mounter_keeper_new((int)number);
 	}
 	if (!d->mounter)
-		return err_set(e, -EIO, "",
-			fd ? "the keeper does not answer, or is of another version" : "no memory");
+		return err_set(e, -ENOMEM, "", "no memory");
 	d->node.device_holder = d->mounter->name;
 	return 0;
 }
@@ -147,10 +191,7 @@ static int start_farm(struct daemon *d, struct err *e)
 		.clock = d->node.clock,
 		.metrics = d->node.metrics,
 	};
-	int err = choose_mounter(d, e);
 
-	if (err)
-		return err;
 	if (!config.workers)
 		config.workers = cpus < 2 ? 2 : cpus > 8 ? 8 : (unsigned)cpus;
 	config.mounter = d->mounter;
@@ -207,9 +248,15 @@ static int start_all(struct daemon *d, struct err *e)
 	int err = make_directories(d->cfg, e);
 
 	if (!err)
-		err = instance_lock(d->cfg->data_dir, d->cfg->run_dir, &d->data_lock_fd, e);
+		err = choose_mounter(d, e);
 	if (!err)
-		err = instance_lock(d->cfg->run_dir, d->cfg->run_dir, &d->run_lock_fd, e);
+		err = lock_directories(d, e);
+	if (!err)
+		err = formats_check(d->cfg->data_dir, e);
+	if (!err)
+		err = begin(d, e);
+	if (!err)
+		err = formats_write(d->cfg->data_dir, e);
 	if (!err)
 		err = node_id_load(d->cfg->data_dir, d->node.node_id, e);
 	if (err)
@@ -229,7 +276,41 @@ static int start_all(struct daemon *d, struct err *e)
 	return err;
 }
 
-int daemon_start(struct daemon **ret_daemon, const struct cfg *cfg, struct err *e)
+static bool may_hand_over(const struct daemon *d)
+{
+	return d->mounter->store != NULL;
+}
+
+int daemon_check_successor(struct daemon *d, struct err *e)
+{
+	if (!may_hand_over(d))
+		return err_set(e, -EOPNOTSUPP, "NOT_KEPT",
+			"nobody holds the sessions meanwhile: run the daemon under coppice-keeper, "
+			"or restart it");
+	if (atomic_load(&d->node.stopping))
+		return err_set(e, -EBUSY, "STOPPING", "the service is stopping");
+	return upgrade_check(d->argv, e);
+}
+
+/* Called by the api: the look at the successor, whose result the caller waits for. The rest is the
+ * main thread's. */
+static int upgrade_asked(struct node *n, struct err *e)
+{
+	struct daemon *d = container_of(n, struct daemon, node);
+	int err = daemon_check_successor(d, e);
+
+	if (!err && !atomic_exchange(&d->successor_checked, true) && kill(getpid(), SIGUSR2) < 0)
+		err = err_wrap(e, -errno, "upgrade");
+	return err;
+}
+
+bool daemon_successor_checked(struct daemon *d)
+{
+	return atomic_load(&d->successor_checked);
+}
+
+int daemon_start(
+	struct daemon **ret_daemon, const struct cfg *cfg, char *const *argv, struct err *e)
 {
 	struct daemon *d = calloc(1, sizeof(*d));
 	int err;
@@ -237,6 +318,8 @@ int daemon_start(struct daemon **ret_daemon, const struct cfg *cfg, struct err *
 	if (!d)
 		return err_set(e, -ENOMEM, "", "no memory");
 	d->cfg = d->node.cfg = cfg;
+	d->argv = argv;
+	d->node.upgrade = upgrade_asked;
 	d->data_lock_fd = d->run_lock_fd = -1;
 	d->node.clock = &clock_system;
 	d->node.started_wall_ns = clock_wall_ns(&clock_system);
@@ -265,18 +348,29 @@ struct daemon *daemon_stop(struct daemon *d)
 	d->api = api_server_stop(d->api);
 	d->node.mounts = mounts_close(d->node.mounts);
 	d->node.farm = sess_farm_free(d->node.farm);
-	d->mounter = sess_mounter_free(d->mounter);
 	d->node.storage = storage_close(d->node.storage);
 	if (d->git_ready)
 		origin_git_fini();
 	d->node.tenants = tenants_free(d->node.tenants);
 	d->node.metrics = metrics_free(d->node.metrics);
-	if (d->run_lock_fd >= 0)
-		(void)close(d->run_lock_fd); /* last: another daemon may start now */
-	if (d->data_lock_fd >= 0)
-		(void)close(d->data_lock_fd);
+	unlock(d, d->run_lock_fd, LOCK_RUN); /* last: another daemon may start now */
+	unlock(d, d->data_lock_fd, LOCK_DATA);
+	d->mounter = sess_mounter_free(d->mounter);
 	free(d);
 	return NULL;
+}
+
+/* Calls first, while files are still served: those under way may need them. */
+void daemon_hand_over(struct daemon *d)
+{
+	int err;
+
+	api_server_hand_over(d->api);
+	d->api = api_server_stop(d->api);
+	mounts_rest(d->node.mounts);
+	err = sess_hand_over(d->node.farm, clock_after(&clock_system, HAND_OVER_NS));
+	if (err)
+		log_warn("handed_over_unfinished", LOG_E(err));
 }
 
 int daemon_reload(struct daemon *d, struct err *e)

@@ -27,23 +27,32 @@ static void set_oom_score(const char *score)
 	(void)close(fd);                                        /* written or not */
 }
 
-_Noreturn static void become(char **argv, int socket, const char *oom_score)
+/* Returns only to fail. The file needs no name, which may have been given to another meanwhile. */
+static void run(const struct program *p, bool good)
+{
+	if (good && p->good_fd >= 0)
+		(void)fexecve(p->good_fd, p->argv, environ);
+	else
+		(void)execvp(p->argv[0], p->argv);
+}
+
+_Noreturn static void become(const struct program *p, bool good, int socket)
 {
 	char number[16];
 	sigset_t none;
 
-	if (oom_score)
-		set_oom_score(oom_score);
+	if (p->oom_score)
+		set_oom_score(p->oom_score);
 	(void)sigemptyset(&none);                             /* cannot fail */
 	(void)sigprocmask(SIG_SETMASK, &none, NULL);          /* cannot fail */
 	(void)snprintf(number, sizeof(number), "%d", socket); /* fits */
 	if (fcntl(socket, F_SETFD, 0) == 0 && setenv(KEEPER_ENV, number, 1) == 0)
-		(void)execvp(argv[0], argv); /* returns only to fail */
-	keeper_log("exec_failed program=\"%s\" errno=%d", argv[0], errno);
+		run(p, good);
+	keeper_log("exec_failed program=\"%s\" errno=%d", p->argv[0], errno);
 	_exit(127);
 }
 
-int child_start(struct child *c, char **argv, const char *oom_score)
+int child_start(struct child *c, const struct program *p, bool good)
 {
 	int pair[2];
 	pid_t pid;
@@ -59,10 +68,24 @@ int child_start(struct child *c, char **argv, const char *oom_score)
 		return r;
 	}
 	if (pid == 0)
-		become(argv, pair[1], oom_score);
+		become(p, good, pair[1]);
 	(void)close(pair[1]); /* the child's */
 	*c = (struct child){.pid = pid, .socket = pair[0], .started_ms = keeper_now_ms()};
 	return 0;
+}
+
+void child_praise(const struct child *c, struct program *p)
+{
+	char path[40];
+	int fd;
+
+	(void)snprintf(path, sizeof(path), "/proc/%ld/exe", (long)c->pid); /* fits */
+	fd = open(path, O_PATH | O_CLOEXEC);
+	if (fd < 0)
+		return; /* it has just died: the one before it stays the good one */
+	if (p->good_fd >= 0)
+		(void)close(p->good_fd); /* it was never read */
+	p->good_fd = fd;
 }
 
 void child_clear(struct child *c)

@@ -85,6 +85,8 @@ void held_unmount_untaken(struct held *h)
 
 		if (m->taken)
 			continue;
+		/* Our copy may not be the last: a child that was killed may not have ended. */
+		(void)device_abort(m->mountpoint); /* not mounted any more: the same */
 		r = device_unmount(m->mountpoint);
 		if (r < 0 && r != -EINVAL && r != -ENOENT)
 			keeper_log("unmount_failed mountpoint=\"%s\" errno=%d", m->mountpoint, -r);

@@ -62,8 +62,17 @@ struct child {
 	uint64_t started_ms;
 };
 
-/* `oom_score` is what the child gets back of what we changed for ourselves; NULL: nothing. */
-int child_start(struct child *c, char **argv, const char *oom_score);
+/* What to run: by name, or the very file that ran well before. */
+struct program {
+	char **argv;
+	const char *oom_score; /* what the child gets back of what we changed for ourselves; NULL:
+				  nothing */
+	int good_fd;           /* the file of the last child that settled; -1: none yet */
+};
+
+int child_start(struct child *c, const struct program *p, bool good);
+/* It runs well: keep its file, whatever its name will mean later. */
+void child_praise(const struct child *c, struct program *p);
 /* After it ended. */
 void child_clear(struct child *c);
 

@@ -9,17 +9,19 @@
  *	    └────────────┴───────────────────┘
  *
  * A child that dies is followed at once; one whose predecessors died young too waits a little
- * longer each time. What a dead child left mounted waits for its successor's HELLO, at most
- * ORPHAN_MS, and for a SETTLE, at most SETTLE_MS, however many successors try. The keeper
- * ends with the child's status when it was told to stop (TERM, INT), when the child ends by itself
- * with 0, and when the child fails before it ever said HELLO: a bad configuration does not get
- * better by restarting.
+ * longer each time. One that did not get as far as serving is followed by the very program that
+ * last did, whatever its name means by now: a bad upgrade goes back by itself. What a dead child
+ *left mounted waits for its successor's HELLO, at most ORPHAN_MS, and for a SETTLE, at most
+ *SETTLE_MS, however many successors try. The keeper ends with the child's status when it was told
+ *to stop (TERM, INT), when the child ends by itself with 0, and when the child fails before it ever
+ *said HELLO: a bad configuration does not get better by restarting.
  *
  * One thread. It never waits for the child: everything is an event in one poll. SIGCHLD comes
  * through the signal descriptor, and reaps strangers too, because in a container this may be
  * process 1.
  */
 #include "keeper.h"
+#include "session/keeper_proto.h"
 
 #include <base/process.h>
 #include <errno.h>
@@ -42,11 +44,12 @@
 #define QUICK_MAX      3u    /* so many that died younger in a row are followed at once too */
 #define ORPHAN_MS      10000u  /* how long mounts wait for a successor */
 #define SETTLE_MS      60000u  /* how long until one has taken them */
-#define LOOK_MS        1000u   /* between two looks at whether the child could die */
+#define LOOK_MS        200u    /* between two looks at whether the child could die */
+#define DYING_MS       10000u  /* how long a killed child may take to end */
 #define STOP_MS        120000u /* how long a child may take to stop before it is killed */
 
 struct keeper {
-	char **argv;
+	struct program program;
 	char oom_score[16]; /* ours before we changed it; "": unchanged */
 	int signal_fd;
 	struct child child;
@@ -56,7 +59,9 @@ struct keeper {
 	int exit_code;
 	uint64_t restart_ms, orphan_ms, settle_ms, kill_ms; /* when; NEVER */
 	uint64_t look_ms;                                   /* when the child is looked at next */
-	bool seen_half_dead;
+	uint64_t dying_ms; /* since when it is seen half dead; 0: it is not */
+	pid_t undead;      /* a child that was given up before it had ended; 0: none */
+	bool use_good;     /* the last child did not get as far as serving */
 	unsigned backoff_ms, quick_deaths;
 };
 
@@ -105,9 +110,12 @@ static void finish(struct keeper *k, int code)
 
 static void start_child(struct keeper *k)
 {
-	int r = child_start(&k->child, k->argv, k->oom_score[0] ? k->oom_score : NULL);
+	bool good = k->use_good && k->program.good_fd >= 0;
+	int r = child_start(&k->child, &k->program, good);
 
 	k->restart_ms = NEVER;
+	if (good)
+		keeper_log("going_back reason=\"the last one did not get as far as serving\"");
 	if (r < 0) {
 		keeper_log("start_failed errno=%d", -r);
 		k->restart_ms = keeper_now_ms() + k->backoff_ms;
@@ -144,16 +152,21 @@ static void child_ended(struct keeper *k, int status)
 {
 	uint64_t lived_ms = keeper_now_ms() - k->child.started_ms;
 
+	bool handed_over =
+		k->child.settled && WIFEXITED(status) && WEXITSTATUS(status) == KEEPER_HANDED_OVER;
+
+	k->use_good = !k->child.settled;
 	child_clear(&k->child);
 	held_untake_all(&k->held);
 	k->kill_ms = NEVER;
 	if (k->stopping || (WIFEXITED(status) && (WEXITSTATUS(status) == 0 || !k->hello_ever))) {
-		finish(k, code_of(status));
+		finish(k, handed_over ? 0 : code_of(status));
 		return;
 	}
-	keeper_log("child_died status=%d lived_ms=%llu mounts=%u", code_of(status),
+	keeper_log("%s status=%d lived_ms=%llu mounts=%u",
+		handed_over ? "child_handed_over" : "child_died", code_of(status),
 		(unsigned long long)lived_ms, k->held.count);
-	schedule_restart(k, lived_ms);
+	schedule_restart(k, handed_over ? CALM_MS : lived_ms);
 }
 
 static void reap(struct keeper *k)
@@ -161,9 +174,14 @@ static void reap(struct keeper *k)
 	int status;
 	pid_t pid;
 
-	while ((pid = waitpid(-1, &status, WNOHANG)) > 0)
+	while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
 		if (pid == k->child.pid)
 			child_ended(k, status);
+		if (pid == k->undead) {
+			keeper_log("child_stuck_ended pid=%ld", (long)pid);
+			k->undead = 0;
+		}
+	}
 }
 
 static void pass_on(const struct keeper *k, int sig)
@@ -196,24 +214,39 @@ static void on_signal(struct keeper *k)
 	pass_on(k, sig);
 }
 
-/* A killed child may not die: a thread of it waits in the kernel for a directory's lock, whose
- * holder waits for an answer that only the child could have given. SIGCHLD never comes then. Seen
- * twice, a second apart, so that a death in its course is not taken for it. Aborting the
- * connections ends the wait; this once, the builds see the death. */
+/* It was killed, and a thread that only tells the kernel something waits there for a directory's
+ * lock, whose holder waits for an answer that the child would have given. A successor gives it. */
+static void give_up_child(struct keeper *k)
+{
+	keeper_log("child_stuck pid=%ld mounts=%u", (long)k->child.pid, k->held.count);
+	k->undead = k->child.pid;
+	child_ended(k, SIGKILL); /* the wait status of one that was killed */
+}
+
+/* SIGCHLD does not come before the last thread of a killed child has come back from the kernel.
+ * One that waits for an answer of the child itself never does: it is given up at once. Others come
+ * back when the disk is done, and until then the child may still be writing: they are waited for;
+ * when that does not help, the connections are aborted, in case it is for one of those. */
 static void look_after_child(struct keeper *k, uint64_t now)
 {
+	static const char *const harmless[] = {"fuse-notify", NULL};
+
 	if (k->child.pid == 0 || now < k->look_ms)
 		return;
 	k->look_ms = now + LOOK_MS;
 	if (!process_half_dead(k->child.pid)) {
-		k->seen_half_dead = false;
-		return;
-	}
-	if (k->seen_half_dead) {
-		keeper_log("child_stuck pid=%ld mounts=%u", (long)k->child.pid, k->held.count);
+		k->dying_ms = 0;
+	} else if (!k->dying_ms) { /* a death in its course is not taken for it */
+		k->dying_ms = now;
+	} else if (!k->stopping && !k->undead && process_only_left(k->child.pid, harmless)) {
+		k->dying_ms = 0;
+		give_up_child(k);
+	} else if (now - k->dying_ms >= DYING_MS) {
+		k->dying_ms = now;
+		keeper_log(
+			"child_does_not_die pid=%ld mounts=%u", (long)k->child.pid, k->held.count);
 		held_abort_all(&k->held);
 	}
-	k->seen_half_dead = true;
 }
 
 static void on_time(struct keeper *k)
@@ -260,13 +293,17 @@ static int next_timeout(const struct keeper *k)
 
 static void serve_child(struct keeper *k)
 {
+	bool was_settled = k->child.settled;
+
 	serve(&k->held, &k->other, &k->child);
 	if (k->child.said_hello) {
 		k->hello_ever = true;
 		k->orphan_ms = NEVER;
 	}
-	if (k->child.settled)
+	if (k->child.settled && !was_settled) {
 		k->settle_ms = NEVER;
+		child_praise(&k->child, &k->program);
+	}
 }
 
 static int run(struct keeper *k)
@@ -321,7 +358,8 @@ int main(int argc, char **argv)
 	k = calloc(1, sizeof(*k));
 	if (!k)
 		return 1;
-	k->argv = argv + 1;
+	k->program.argv = argv + 1;
+	k->program.good_fd = -1;
 	k->child.socket = -1;
 	k->restart_ms = k->orphan_ms = k->settle_ms = k->kill_ms = NEVER;
 	k->backoff_ms = BACKOFF_MIN_MS;
@@ -332,6 +370,7 @@ int main(int argc, char **argv)
 		return 1;
 	}
 	protect_from_oom(k);
+	k->program.oom_score = k->oom_score[0] ? k->oom_score : NULL;
 	code = run(k);
 	(void)close(k->signal_fd); /* at the end */
 	free(k);

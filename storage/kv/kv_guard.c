@@ -3,9 +3,9 @@
  * Guards an LMDB environment against a second process, crashes of the machine and damage.
  *
  *	DIR.lock            flock'ed while open; holds the pid. Beside DIR: it stays when DIR moves.
- *	DIR/state           of a cache: "boot=<id> state=<open|clean|damaged> kills=<n>", written
- *	                    before the first write, after the last sync, and on damage.
- *	DIR.damaged-<time>  a cache that was set aside; only the newest is kept.
+ *A holder that was killed and cannot end uses it no more. DIR/state           of a cache:
+ *"boot=<id> state=<open|clean|damaged> kills=<n>", written before the first write, after the last
+ *sync, and on damage. DIR.damaged-<time>  a cache that was set aside; only the newest is kept.
  *
  * A cache runs without fsync (MDB_NOSYNC). That survives a crash of the process, because the kernel
  * has all writes, but not one of the machine: if `state` says "open" under another boot id, the
@@ -15,12 +15,14 @@
 #include "base/cleanup.h"
 #include "base/err.h"
 #include "base/io.h"
+#include "base/process.h"
 #include "kv/kv_internal.h"
 
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
@@ -61,9 +63,11 @@ int kv_guard_lock(const char *dir, int *ret_fd, struct err *e)
 		if (pread(fd, pid, sizeof(pid) - 1, 0) < 0)
 			pid[0] = '\0';
 		pid[strcspn(pid, "\n")] = '\0';
-		return err_set(e, -EBUSY, "STORE_BUSY",
-			"%s is in use by process %s; stop it first, or use another data_dir", dir,
-			pid[0] ? pid : "(unknown)");
+		if (!process_half_dead((pid_t)strtol(pid, NULL, 10)))
+			return err_set(e, -EBUSY, "STORE_BUSY",
+				"%s is in use by process %s; stop it first, or use another "
+				"data_dir",
+				dir, pid[0] ? pid : "(unknown)");
 	}
 	(void)snprintf(pid, sizeof(pid), "%ld\n", (long)getpid());
 	/* The pid is only for the message above: a full disk must not keep us from starting. */

@@ -41,6 +41,7 @@ def insist(client, method, **fields):
         except CallError as e:
             if e.code != 'UNAVAILABLE' or time.monotonic() > end:
                 raise
+            time.sleep(0.02)
 
 
 class Watcher(threading.Thread):
@@ -79,6 +80,7 @@ class Watcher(threading.Thread):
                     if e.code != 'UNAVAILABLE' and not self.stopping:
                         raise
                 self.resumed += 1
+                time.sleep(0.02)
         except Exception as e:  # pylint: disable=broad-except  # raised by the test
             self.error = e
 

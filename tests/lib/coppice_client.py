@@ -83,10 +83,11 @@ class Client:
 
     def __init__(self, address, token=None, descriptors=None):
         self.protos = descriptors or protos()
-        # A daemon that restarts is found again at once, and each client has a connection of its own.
+        # A daemon that restarts is found again at once, one that is just being started is waited for ("min" is the patience of an
+        # attempt), and each client has a connection of its own.
         self.channel = grpc.insecure_channel(address, options=[
             ('grpc.use_local_subchannel_pool', 1), ('grpc.initial_reconnect_backoff_ms', 50),
-            ('grpc.min_reconnect_backoff_ms', 50), ('grpc.max_reconnect_backoff_ms', 500), ('grpc.enable_retries', 0)])
+            ('grpc.min_reconnect_backoff_ms', 10000), ('grpc.max_reconnect_backoff_ms', 500), ('grpc.enable_retries', 0)])
         self.metadata = [('authorization', 'Bearer ' + token)] if token else []
 
     def close(self):

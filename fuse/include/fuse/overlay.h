@@ -114,6 +114,8 @@ void ovl_ws_stats(struct ovl_ws *ws, struct ovl_ws_stats *ret_stats);
 int ovl_fetch(struct ovl_need *need, uint64_t deadline_ns, lower_done fn, void *arg);
 void ovl_need_drop(struct ovl_need *need);
 
+#define OVL_FORMAT 1 /* of a workspace's directory, its journal and counts included */
+
 /* Makes the kernel write back what programs changed in a file through a shared mapping and the
  * overlay has not seen yet. Called without any lock on a thread that serves no requests; may wait
  * for requests to be served. NULL takes it away: after 0 it is not running any more; -ETIMEDOUT. */

@@ -23,6 +23,9 @@ struct session;
 /* Who opens /dev/fuse and mounts. Implementations: sess_mounter_local (this process),
  * sess_mounter_keeper (over a socket). */
 struct sess_mounter {
+	/* Before the first mount or adopt of this process; from here on it counts as one that has
+	 * started. The farm does it if nobody did before. May be NULL. */
+	int (*begin)(struct sess_mounter *m);
 	/* Mount and return the O_NONBLOCK|O_CLOEXEC descriptor. Blocking; control thread only. */
 	int (*mount)(struct sess_mounter *m, const char *tenant, const char *mountpoint,
 		int *ret_fd, struct err *e);
@@ -40,8 +43,8 @@ struct sess_mounter {
 	const char *name; /* "local", "keeper": shown by GetNode */
 };
 struct sess_mounter *sess_mounter_local_new(void);
-/* Takes the descriptor, also on failure. Says hello; NULL: no memory, or no keeper of our version
- * at the other end. */
+/* Takes the descriptor, also on failure. NULL: no memory. `begin` says hello; -EPROTO, -ETIMEDOUT:
+ * no keeper of our version at the other end. */
 struct sess_mounter *sess_mounter_keeper_new(int socket_fd);
 struct sess_mounter *sess_mounter_free(struct sess_mounter *m);
 
@@ -59,6 +62,13 @@ int sess_farm_new(
 	struct sess_farm **ret_farm, const struct sess_farm_config *config, struct err *e);
 /* Every session must have been closed. */
 struct sess_farm *sess_farm_free(struct sess_farm *farm);
+
+#define SESS_STATE_FORMAT 1u /* of what sessions leave in their state directories */
+
+/* Put everything down for a successor, each request answered before: only the end of the process is
+ * left. Nobody may open or close sessions, or change workspaces, any more. -ETIMEDOUT: something
+ * was still under way at the deadline; the kernel sends it to the successor. Blocks. */
+int sess_hand_over(struct sess_farm *farm, uint64_t deadline_ns);
 
 struct sess_config {
 	const char *tenant;

@@ -69,6 +69,9 @@ struct mounts_config {
  * mount to READY, or removes it if it was being made or deleted, and starts the reaper of leases.
  * One damaged mount becomes FAILED and does not stop the others. */
 int mounts_open(struct mounts **ret_mounts, const struct mounts_config *config, struct err *e);
+/* The last thing before a process that hands over ends: leases and deletions rest, for the
+ * successor to go on with. No callers may be left. */
+void mounts_rest(struct mounts *m);
 /* Sessions are closed in order; workspaces and records stay on disk for the next start. */
 struct mounts *mounts_close(struct mounts *m);
 /* Refuse new mounts from now on (-ESHUTDOWN, reason DRAINING), or take them again. */

@@ -26,6 +26,9 @@ struct node {
 	uint64_t started_wall_ns;
 	const char *device_holder; /* "local" or "keeper" */
 	unsigned workers;
+	/* Look at the program that would follow, and begin to hand over to it. NULL: cannot.
+	 * Blocks. -EOPNOTSUPP reason NOT_KEPT, -ENOEXEC reason SELF_CHECK_FAILED. */
+	int (*upgrade)(struct node *n, struct err *e);
 	_Atomic bool draining; /* no new mounts; health says so */
 	_Atomic bool stopping; /* the process ends when it has drained: no way back */
 };

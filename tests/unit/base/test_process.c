@@ -9,7 +9,9 @@
 
 #include "base/process.h"
 
+#include <pthread.h>
 #include <signal.h>
+#include <sys/eventfd.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -36,11 +38,51 @@ static void a_zombie(void **state)
 	assert_false(process_half_dead(pid));
 }
 
+static void *sleep_named(void *arg)
+{
+	(void)pthread_setname_np(pthread_self(), "waiter) Z");
+	(void)eventfd_write(*(int *)arg, 1);
+	(void)pause();
+	return NULL;
+}
+
+/* A process whose first thread has ended looks like one that was killed and cannot end. */
+static void threads_that_are_left(void **state)
+{
+	static const char *const waiter[] = {"other", "waiter) Z", NULL}, *const other[] = {
+										  "other", NULL};
+	int ready = eventfd(0, EFD_CLOEXEC);
+	eventfd_t value;
+	pid_t pid = fork();
+
+	(void)state;
+	assert_true(pid >= 0);
+	if (pid == 0) {
+		pthread_t thread;
+
+		if (pthread_create(&thread, NULL, sleep_named, &ready))
+			_exit(1);
+		pthread_exit(NULL);
+	}
+	assert_int_equal(eventfd_read(ready, &value), 0);
+	for (unsigned i = 0; i < 1000 && !process_half_dead(pid); i++)
+		(void)usleep(1000);
+	assert_true(process_half_dead(pid));
+	assert_true(process_only_left(pid, waiter));
+	assert_false(process_only_left(pid, other));
+	assert_false(process_only_left(getpid(), waiter));
+	assert_int_equal(kill(pid, SIGKILL), 0);
+	assert_int_equal(waitpid(pid, NULL, 0), pid);
+	assert_false(process_only_left(pid, waiter));
+	(void)close(ready);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(the_living_and_the_absent),
 		cmocka_unit_test(a_zombie),
+		cmocka_unit_test(threads_that_are_left),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,191 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The daemon is replaced in the middle of work: every request is answered once, by the old one or by the new one, and none is sent
+again; a new one that cannot run does not get that far, and one that dies before it serves is followed by the old one.
+
+  --long: fifty upgrades; --seed N: the same changes again
+"""
+import argparse
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import unittest
+import urllib.request
+
+import repo_maker
+from coppice_client import CallError
+from killer import Probe, Work, answers, daemon_of
+from node import SLOW, Node, program, wait_until
+
+options = argparse.Namespace(upgrades=6, seed='1')
+
+
+class Upgrading(Node):
+    """A node whose program can be replaced, as by a package."""
+
+    def __init__(self, *args, **keywords):
+        super().__init__(*args, keeper=True, http='127.0.0.1:0', **keywords)
+        self.program = self.path('bin', 'coppiced')
+        os.mkdir(self.path('bin'))
+        self.builds = 0
+        self.install()
+
+    def install(self, script=None):
+        """Another build of the program under the same name, or a script that behaves as one."""
+        self.builds += 1
+        new = self.program + '.new'
+        if script:
+            with open(new, 'w', encoding='ascii') as f:
+                f.write('#!/bin/sh\n' + script)
+        else:
+            shutil.copyfile(program('coppiced'), new)
+            with open(new, 'ab') as f:
+                f.write(b'build %d' % self.builds)
+        os.chmod(new, 0o755)
+        os.rename(new, self.program)
+        return os.stat(self.program).st_ino
+
+    def command(self, *args):
+        keeper, _, *rest = super().command(*args)
+        return [keeper, self.program, *rest]
+
+    def running(self):
+        """The file that the daemon runs; 0: none does."""
+        try:
+            return os.stat(f'/proc/{daemon_of(self.process.pid)}/exe').st_ino
+        except FileNotFoundError:
+            return 0
+
+    def count(self, name):
+        port = re.findall(r'protocol="http" port=(\d+)', self.log_text())[-1]
+        with urllib.request.urlopen(f'http://127.0.0.1:{port}/metrics', timeout=20 * SLOW) as answer:
+            lines = answer.read().decode().splitlines()
+        return sum(float(line.split()[-1]) for line in lines if line.startswith(name))
+
+
+class Upgrade(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.folder = tempfile.mkdtemp(prefix='cop-upgrade-', dir=os.environ.get('COPPICE_TEST_DIR', '/var/tmp'))
+        cls.addClassCleanup(shutil.rmtree, cls.folder, ignore_errors=True)
+        cls.repository = os.path.join(cls.folder, 'repo.git')
+        repo_maker.make(cls.repository, files=300)
+
+    def job(self, node):
+        """An open file in a workspace: what must survive."""
+        root = node.mount('job').root
+        fd = os.open(root + '/open', os.O_RDWR | os.O_CREAT, 0o600)
+        os.write(fd, b'before')
+        return fd
+
+    def check_job(self, fd):
+        os.lseek(fd, 0, os.SEEK_END)
+        os.write(fd, b' and after')
+        self.assertEqual(os.pread(fd, 100, 0), b'before and after')
+        os.close(fd)
+
+    def test_under_load(self):
+        storms = os.path.join(os.path.dirname(os.path.abspath(__file__)), 'storm.py')
+        with Upgrading({'demo': self.repository}, limit=240 + 4 * options.upgrades) as node:
+            root = node.mount('job').root
+            os.mkdir(root + '/storm')
+            files = [os.path.join(folder, name) for folder, _, names in os.walk(root + '/src') for name in names] or \
+                    [os.path.join(folder, name) for folder, _, names in os.walk(root) for name in names]
+            processes = [subprocess.Popen([sys.executable, '-B', storms, root + '/storm', str(i), options.seed], stdin=subprocess.PIPE,
+                                          stdout=subprocess.PIPE, text=True) for i in range(2)]
+
+            def read():
+                for path in files:
+                    with open(path, 'rb') as f:
+                        os.posix_fadvise(f.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+                        f.read()
+
+            work, probe = Work(), Probe(root + '/.probe')
+            work.start(read)
+            probe.start()
+            pauses = []
+            try:
+                for _ in range(options.upgrades):
+                    before, ino = node.running(), node.install()
+                    self.assertNotEqual(before, ino)
+                    begin = time.monotonic()
+                    self.assertIn('has taken over', node.cli('node', 'upgrade').stdout)
+                    self.assertEqual(node.running(), ino)
+                    pauses.append(max((1000 * (e - b) for b, e in probe.spans if e > begin), default=0))
+                    self.assertEqual(node.count('coppice_takeover_sessions_total'), 1)
+                    self.assertEqual(node.count('coppice_takeover_requests_total'), 0, 'requests were sent again')
+                    self.assertEqual(node.count('coppice_takeover_intents_total'), 0, 'something was half done')
+                    self.assertEqual([p.poll() for p in processes], [None, None])
+                    work.check()
+                    time.sleep(0.2)
+            finally:
+                for process in processes:
+                    process.stdin.write('stop\n')
+                    process.stdin.close()
+                work.stop()
+            self.assertEqual([p.wait(60 * SLOW) for p in processes], [0, 0])
+            steps = sum(int(p.stdout.read().split()[0]) for p in processes)
+            for process in processes:
+                process.stdout.close()
+            probe.stop()
+            pauses.sort()
+            print(f'{options.upgrades} upgrades, {steps} changes, {work.rounds} rounds of reading, pause p50 {pauses[len(pauses) // 2]:.0f} ms, '
+                  f'longest {pauses[-1]:.0f} ms')
+            self.assertEqual(node.log_text().count('child_died'), 0)
+
+    def test_signal(self):
+        with Upgrading({'demo': self.repository}) as node:
+            fd, ino = self.job(node), node.install()
+            node.process.send_signal(signal.SIGUSR2)
+            wait_until(lambda: node.running() == ino, 20, 'the new one runs')
+            self.check_job(fd)
+            wait_until(lambda: answers(node), 20, 'the new one answers')
+
+    def refused(self, node, reason):
+        with self.assertRaises(CallError) as caught:
+            node.client.Upgrade()
+        self.assertEqual((caught.exception.code, caught.exception.reason), ('FAILED_PRECONDITION', reason))
+        return caught.exception.message
+
+    def test_one_that_cannot_run_is_not_tried(self):
+        with Upgrading({'demo': self.repository}) as node:
+            fd, old, pid = self.job(node), node.running(), daemon_of(node.process.pid)
+            node.install('echo "a library is missing" >&2; exit 4')
+            self.assertIn('a library is missing', self.refused(node, 'SELF_CHECK_FAILED'))
+            node.process.send_signal(signal.SIGUSR2)
+            wait_until(lambda: 'event=upgrade_refused' in node.log_text(), 20, 'it says so')
+            self.assertEqual((node.running(), daemon_of(node.process.pid)), (old, pid))
+            node.install()
+            with open(node.data + '/formats', 'a', encoding='ascii') as f:
+                f.write('overlay 99\n')
+            self.assertIn('overlay of format 99', self.refused(node, 'SELF_CHECK_FAILED'))
+            self.assertEqual(daemon_of(node.process.pid), pid)
+            self.check_job(fd)
+
+    def test_one_that_dies_is_followed_by_the_old_one(self):
+        with Upgrading({'demo': self.repository}) as node:
+            fd, old, pid = self.job(node), node.running(), daemon_of(node.process.pid)
+            node.install('case "$*" in *--self-check*) exit 0;; esac; exit 3')
+            node.client.Upgrade()
+            wait_until(lambda: 'keeper going_back' in node.log_text(), 20, 'the keeper goes back')
+            self.check_job(fd)  # waits for the one that comes back
+            wait_until(lambda: answers(node), 20, 'it answers')
+            self.assertEqual(node.running(), old)
+            self.assertNotEqual(daemon_of(node.process.pid), pid)
+
+    def test_nobody_keeps_the_sessions(self):
+        with Node({'demo': self.repository}) as node:
+            self.refused(node, 'NOT_KEPT')
+
+
+if __name__ == '__main__':
+    parser = argparse.ArgumentParser(add_help=False)
+    parser.add_argument('--long', action='store_true')
+    parser.add_argument('--seed', default=options.seed)
+    known, rest = parser.parse_known_args()
+    options.seed, options.upgrades = known.seed, 50 if known.long else options.upgrades
+    unittest.main(argv=[sys.argv[0], *rest])
