@@ -19,6 +19,7 @@ struct lower_tree {
 	struct storage *storage; /* outlives all workspaces */
 	struct origin *origin;   /* referenced */
 	unsigned tenant;
+	bool lfs; /* const: the origin shows contents of Git LFS; see storage_tree_key */
 	struct readahead *readahead; /* owned */
 };
 
@@ -27,23 +28,33 @@ static struct lower_tree *of(struct lower *l)
 	return container_of(l, struct lower_tree, lower);
 }
 
+static struct oid blob_key(const struct lower_tree *t, const struct oid *blob)
+{
+	return storage_blob_key(t->storage, blob, t->lfs);
+}
+
 static int lower_tree_view(struct lower *l, const struct oid *tree, struct tree_view *ret_view)
 {
-	return storage_tree_view(of(l)->storage, tree, ret_view);
+	struct oid key = storage_tree_key(tree, of(l)->lfs);
+
+	return storage_tree_view(of(l)->storage, &key, ret_view);
 }
 
 static ssize_t lower_tree_read(
 	struct lower *l, const struct oid *blob, void *buf, size_t len, uint64_t offset)
 {
-	return storage_blob_read(of(l)->storage, blob, buf, len, offset);
+	struct oid key = blob_key(of(l), blob);
+
+	return storage_blob_read(of(l)->storage, &key, buf, len, offset);
 }
 
 static int lower_tree_copy(struct lower *l, const struct oid *blob, int out_fd, uint64_t len)
 {
 	struct blob_store *store = storage_blob_store(of(l)->storage);
+	struct oid key = blob_key(of(l), blob);
 	struct blob_pin pin;
 	uint64_t copied = 0;
-	int r = blob_pin(store, blob, &pin);
+	int r = blob_pin(store, &key, &pin);
 
 	if (r)
 		return r;
@@ -69,9 +80,12 @@ static int lower_tree_fetch(struct lower *l, enum lower_need_kind kind, const st
 		.fn = fn,
 		.arg = arg};
 
+	struct oid key;
+
 	if (kind == LOWER_NEED_NONE || kind > LOWER_NEED_DIGESTS)
 		return -EINVAL;
-	return storage_ask(t->storage, kinds[kind], oid, &ask);
+	key = kind == LOWER_NEED_TREE ? *oid : blob_key(t, oid);
+	return storage_ask(t->storage, kinds[kind], &key, &ask);
 }
 
 static void lower_tree_prefetch(struct lower *l, const struct oid *tree)
@@ -89,7 +103,8 @@ static void lower_tree_missed(struct lower *l, const struct readahead_place *pla
 static int lower_tree_digests(
 	struct lower *l, const struct oid *blob, struct content_digests *ret_digests)
 {
-	int r = tree_blob_digests(storage_tree_index(of(l)->storage), blob, ret_digests);
+	struct oid key = blob_key(of(l), blob);
+	int r = tree_blob_digests(storage_tree_index(of(l)->storage), &key, ret_digests);
 
 	return r == -ENOENT ? -EAGAIN : r;
 }
@@ -123,6 +138,7 @@ struct lower *lower_tree_new(struct storage *st, struct origin *o, unsigned tena
 	t->lower.ops = &ops;
 	t->storage = st;
 	t->origin = origin_ref(o);
+	t->lfs = origin_caps(o) & ORIGIN_CAP_LFS;
 	t->tenant = tenant;
 	return &t->lower;
 }

@@ -139,13 +139,30 @@ static void check_proxy(const struct cfg_origin *o, const char *prefix, struct c
 		cfg_mistake(r, field, "a proxy with a password is not supported");
 }
 
+static void check_lfs(const struct cfg_origin *o, const char *prefix, struct cfg_report *r)
+{
+	bool http = o->url && (has_scheme(o->url, "http") || has_scheme(o->url, "https"));
+	char field[96];
+
+	(void)snprintf(field, sizeof(field), "%s.lfs_url", prefix);
+	if (o->lfs_url && !o->lfs)
+		cfg_mistake(r, field, "needs lfs: true");
+	else if (o->lfs_url && !has_scheme(o->lfs_url, "http") && !has_scheme(o->lfs_url, "https"))
+		cfg_mistake(r, field, "must begin with http:// or https://");
+	else if (o->lfs_url && strchr(o->lfs_url, '@')) /* not shown: it might hold a password */
+		cfg_mistake(r, field,
+			"must not hold a user or password; put them into auth: with files");
+	else if (o->lfs && !o->lfs_url && !http)
+		cfg_mistake(r, field, "is missing: the url does not tell where the LFS server is");
+}
+
 /* What the settings of the network say together. */
 static void check_network(const struct cfg_origin *o, const char *prefix, struct cfg_report *r)
 {
 	const char *key = first_network_key(o);
 	char field[96];
 
-	if (key && !is_remote(o)) {
+	if (key && !is_remote(o) && !o->lfs) {
 		(void)snprintf(field, sizeof(field), "%s.%s", prefix, key);
 		cfg_mistake(r, field, "is for remote repositories; take it out");
 		return;
@@ -185,5 +202,6 @@ void cfg_check_origins(const struct cfg *cfg, struct cfg_report *r)
 		if (origin->type)
 			check_type(origin, prefix, r);
 		check_network(origin, prefix, r);
+		check_lfs(origin, prefix, r);
 	}
 }

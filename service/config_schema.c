@@ -434,6 +434,8 @@ static const struct cfg_field origin_fields[] = {
 	SCALAR("connect_timeout", type_duration, struct cfg_origin, connect_timeout_ns),
 	SCALAR("timeout", type_duration, struct cfg_origin, timeout_ns),
 	SCALAR("max_requests", type_positive, struct cfg_origin, max_requests),
+	SCALAR("lfs", type_bool, struct cfg_origin, lfs),
+	SCALAR("lfs_url", type_text, struct cfg_origin, lfs_url),
 	{0},
 };
 

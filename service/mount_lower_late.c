@@ -31,6 +31,7 @@ struct late {
 	const struct clock *clock;
 	char *origin_name;
 	unsigned tenant;
+	bool lfs;             /* const; see storage_tree_key */
 	struct lock mu;       /* LOCK_RANK_LEAF */
 	struct lower *real;   /* guarded by mu; NULL: the origin is not open yet */
 	uint64_t next_try_ns; /* guarded by mu */
@@ -48,21 +49,26 @@ static struct storage *storage_of(struct lower *l)
 
 static int late_tree(struct lower *l, const struct oid *tree, struct tree_view *ret_view)
 {
-	return storage_tree_view(storage_of(l), tree, ret_view);
+	struct oid key = storage_tree_key(tree, late_of(l)->lfs);
+
+	return storage_tree_view(storage_of(l), &key, ret_view);
 }
 
 static ssize_t late_read(
 	struct lower *l, const struct oid *blob, void *buf, size_t len, uint64_t offset)
 {
-	return storage_blob_read(storage_of(l), blob, buf, len, offset);
+	struct oid key = storage_blob_key(storage_of(l), blob, late_of(l)->lfs);
+
+	return storage_blob_read(storage_of(l), &key, buf, len, offset);
 }
 
 static int late_copy(struct lower *l, const struct oid *blob, int out_fd, uint64_t len)
 {
 	struct blob_store *store = storage_blob_store(storage_of(l));
+	struct oid key = storage_blob_key(storage_of(l), blob, late_of(l)->lfs);
 	struct blob_pin pin;
 	uint64_t copied = 0;
-	int err = blob_pin(store, blob, &pin);
+	int err = blob_pin(store, &key, &pin);
 
 	if (err)
 		return err;
@@ -153,7 +159,8 @@ static void late_prefetch(struct lower *l, const struct oid *tree)
 
 static int late_digests(struct lower *l, const struct oid *blob, struct content_digests *ret)
 {
-	int err = tree_blob_digests(storage_tree_index(storage_of(l)), blob, ret);
+	struct oid key = storage_blob_key(storage_of(l), blob, late_of(l)->lfs);
+	int err = tree_blob_digests(storage_tree_index(storage_of(l)), &key, ret);
 
 	return err == -ENOENT ? -EAGAIN : err;
 }
@@ -192,6 +199,7 @@ struct lower *mount_lower_late_new(const struct mount_lower_config *config)
 	c->metrics = config->metrics;
 	c->clock = config->clock;
 	c->origin_name = strdup(config->origin_name);
+	c->lfs = origins_lfs(config->cfg, config->origin_name);
 	c->tenant = storage_tenant(config->storage, config->tenant);
 	lock_init(&c->mu, LOCK_RANK_LEAF);
 	if (!c->origin_name) {

@@ -45,6 +45,8 @@ static int open_one(struct storage *storage, const struct cfg *cfg,
 		.mode = cfg_origin->mode,
 		.refresh_ns = cfg_origin->refresh_ns,
 		.net = net_of(cfg_origin),
+		.lfs = cfg_origin->lfs,
+		.lfs_url = cfg_origin->lfs_url,
 		.metrics = metrics,
 		.notice = on_notice,
 	};
@@ -71,6 +73,14 @@ void origins_open(struct storage *storage, const struct cfg *cfg, struct metrics
 			log_error("origin_unavailable", LOG_S("origin", cfg->origins[i].name),
 				LOG_S("message", err_message(&e)));
 	}
+}
+
+bool origins_lfs(const struct cfg *cfg, const char *name)
+{
+	for (unsigned i = 0; i < cfg->origin_count; i++)
+		if (strcmp(cfg->origins[i].name, name) == 0)
+			return cfg->origins[i].lfs;
+	return false;
 }
 
 static int unknown_origin(const struct cfg *cfg, const char *name, struct err *e)

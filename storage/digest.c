@@ -21,6 +21,7 @@
 struct digest {
 	EVP_MD *md;
 	EVP_MD_CTX *ctx;
+	struct digest *plain; /* of a blob with a name of 32 bytes: of its bytes alone */
 	uint8_t len;
 	bool done;
 };
@@ -66,6 +67,26 @@ const char *oid_hex(const struct oid *o, char *buf)
 	}
 	buf[2 * len] = '\0';
 	return buf;
+}
+
+/* "coppice: content by its SHA-256": any constant would do, as long as it stays. */
+static const uint8_t content_mask[] = {0x63, 0x6f, 0x70, 0x70, 0x69, 0x63, 0x65, 0x3a, 0x20, 0x63,
+	0x6f, 0x6e, 0x74, 0x65, 0x6e, 0x74, 0x20, 0x62, 0x79, 0x20, 0x69, 0x74, 0x73, 0x20, 0x53,
+	0x48, 0x41, 0x2d, 0x32, 0x35, 0x36, 0x2e};
+
+struct oid oid_of_sha256(const uint8_t sha256[32])
+{
+	struct oid o = {.len = 32};
+
+	for (unsigned i = 0; i < sizeof(content_mask); i++)
+		o.bytes[i] = sha256[i] ^ content_mask[i];
+	return o;
+}
+
+void oid_to_sha256(const struct oid *oid, uint8_t ret_sha256[32])
+{
+	for (unsigned i = 0; i < sizeof(content_mask); i++)
+		ret_sha256[i] = oid->bytes[i] ^ content_mask[i];
 }
 
 static void digest_cleanup(struct digest **d)
@@ -115,6 +136,8 @@ int digest_new_object(
 		return r;
 	r = snprintf(header, sizeof(header), "%s %" PRIu64, object_word(object), size);
 	r = digest_update(d, header, (size_t)r + 1); /* the NUL belongs to the header */
+	if (r == 0 && kind == DIGEST_SHA256 && object == OBJECT_BLOB)
+		r = digest_new(&d->plain, DIGEST_SHA256);
 	if (r < 0)
 		return r;
 	*ret_digest = TAKE_PTR(d);
@@ -124,6 +147,7 @@ int digest_new_object(
 struct digest *digest_free(struct digest *d)
 {
 	if (d) {
+		(void)digest_free(d->plain);
 		EVP_MD_CTX_free(d->ctx);
 		EVP_MD_free(d->md);
 		free(d);
@@ -137,6 +161,8 @@ int digest_update(struct digest *d, const void *data, size_t len)
 		return -EINVAL;
 	if (len == 0)
 		return 0;
+	if (d->plain && EVP_DigestUpdate(d->plain->ctx, data, len) != 1)
+		return -EIO;
 	return EVP_DigestUpdate(d->ctx, data, len) == 1 ? 0 : -EIO;
 }
 
@@ -170,22 +196,29 @@ int digest_matches(struct digest *d, const struct oid *oid)
 	r = digest_final(d, is.bytes, &is.len);
 	if (r < 0)
 		return r;
+	if (oid_equal(&is, oid))
+		return 0;
+	if (!d->plain)
+		return -EBADMSG;
+	r = digest_final(d->plain, is.bytes, &is.len);
+	if (r < 0)
+		return r;
+	is = oid_of_sha256(is.bytes);
 	return oid_equal(&is, oid) ? 0 : -EBADMSG;
 }
 
 int digest_verify(const struct oid *oid, enum object_kind object, const void *data, size_t len)
 {
+	__attribute__((cleanup(digest_cleanup))) struct digest *d = NULL;
 	enum digest_kind kind;
-	struct oid is;
 	int r;
 
 	r = digest_kind_of(oid, &kind);
-	if (r < 0)
-		return r;
-	r = digest_object(kind, object, data, len, &is);
-	if (r < 0)
-		return r;
-	return oid_equal(&is, oid) ? 0 : -EBADMSG;
+	if (r == 0)
+		r = digest_new_object(&d, kind, object, len);
+	if (r == 0)
+		r = digest_update(d, data, len);
+	return r == 0 ? digest_matches(d, oid) : r;
 }
 
 int digest_object(enum digest_kind kind, enum object_kind object, const void *data, size_t len,

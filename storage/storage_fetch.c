@@ -300,9 +300,10 @@ void storage_prefetch_tree(
 	struct storage *st, struct origin *o, unsigned tenant, const struct oid *tree)
 {
 	const struct storage_ask ask = {.origin = o, .tenant = tenant, .background = true};
+	struct oid key = storage_tree_key(tree, origin_caps(o) & ORIGIN_CAP_LFS);
 	struct tree_view view;
 
-	if (tree_view_begin(st->index, tree, &view) == 0)
+	if (tree_view_begin(st->index, &key, &view) == 0)
 		tree_view_end(&view);
 	else
 		prefetch(st, &ask, FETCH_TREE, tree);

@@ -7,6 +7,7 @@
  * cancelled.
  */
 #include "storage_fetch.h"
+#include "storage_lfs.h"
 #include "storage_places.h"
 #include "storage_shared.h"
 
@@ -31,7 +32,7 @@ static int fetch_result(int r)
 	return -EIO;
 }
 
-static int run_tree(struct fetch *f, uint64_t deadline_ns)
+static int run_git_tree(struct fetch *f, uint64_t deadline_ns)
 {
 	struct tree_index *index = f->st->index;
 	struct tree_builder *b;
@@ -68,6 +69,16 @@ static int run_tree(struct fetch *f, uint64_t deadline_ns)
 	return r;
 }
 
+static int run_tree(struct fetch *f, uint64_t deadline_ns)
+{
+	const struct lfs_wait wait = {f->cancel, deadline_ns};
+	int r = run_git_tree(f, deadline_ns);
+
+	if (r == 0 && (origin_caps(f->origin) & ORIGIN_CAP_LFS))
+		r = lfs_need_tree(f->st, f->origin, &f->oid, &wait);
+	return r;
+}
+
 /* The origin as the blob store asks it, with what comes counted. */
 struct counting_sink {
 	struct blob_sink sink; /* first: the sink is this */
@@ -97,7 +108,10 @@ static int produce_counted(void *arg, const struct oid *oid, struct blob_sink *s
 	struct blob_source origin = origin_blob_source(f->origin);
 	struct counting_sink counting = {
 		.sink = {.begin = counting_begin, .write = counting_write}, .to = sink, .f = f};
+	const struct lfs_wait wait = {cancel, deadline_ns};
 
+	if (lfs_is_content(f->origin, oid))
+		return lfs_produce(f->st, f->origin, oid, &counting.sink, &wait);
 	return origin.produce(origin.arg, oid, &counting.sink, cancel, deadline_ns);
 }
 
@@ -143,8 +157,10 @@ static int digest_local(struct fetch *f, uint64_t deadline_ns)
 		r = blob_local_size(f->st->blobs, &f->oid, &size);
 	if (r == 0)
 		r = content_digest(kind, size, read_blob, &reading, &digests);
-	if (r == 0 && !oid_equal(&digests.oid, &f->oid))
-		r = -EBADMSG;
+	if (r == 0 && !oid_equal(&digests.oid, &f->oid)) {
+		digests.oid = oid_of_sha256(digests.sha256); /* is it one of Git LFS? */
+		r = oid_equal(&digests.oid, &f->oid) ? 0 : -EBADMSG;
+	}
 	return r == 0 ? tree_put_blob_digests(f->st->index, &digests) : r;
 }
 

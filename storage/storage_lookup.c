@@ -78,7 +78,8 @@ static int fetch_and_wait(struct storage *st, struct origin *o, enum storage_kin
 int storage_need_view(struct storage *st, struct origin *o, const struct oid *tree,
 	uint64_t deadline_ns, struct tree_view *ret_view)
 {
-	int r = tree_view_begin(st->index, tree, ret_view);
+	struct oid key = storage_tree_key(tree, origin_caps(o) & ORIGIN_CAP_LFS);
+	int r = tree_view_begin(st->index, &key, ret_view);
 
 	/* -EIO here is a damaged record, which has been dropped: fetching repairs it. */
 	if (r != -EAGAIN && r != -EIO)
@@ -86,7 +87,7 @@ int storage_need_view(struct storage *st, struct origin *o, const struct oid *tr
 	r = fetch_and_wait(st, o, STORAGE_TREE, tree, deadline_ns);
 	if (r < 0)
 		return r;
-	r = tree_view_begin(st->index, tree, ret_view);
+	r = tree_view_begin(st->index, &key, ret_view);
 	return r == -EAGAIN ? -EIO : r;
 }
 

@@ -259,16 +259,19 @@ static void ask_for_large(struct readahead *ra, const struct readahead_place *pl
 		.background = true,
 		.deadline_ns = clock_after(&clock_system, LARGE_LIMIT_NS),
 		.fn = nothing};
+	bool lfs = origin_caps(ra->origin) & ORIGIN_CAP_LFS;
+	struct oid blob, key = storage_tree_key(&place->dir, lfs);
 	struct tree_entry entry = {0};
 	struct tree_view view;
-	struct oid blob;
 
-	if (tree_view_begin(ra->st->index, &place->dir, &view) < 0)
+	if (tree_view_begin(ra->st->index, &key, &view) < 0)
 		return;
 	if (place->idx < view.count)
 		tree_view_entry(&view, place->idx, &entry);
 	if (entry.oid)
 		blob = oid_from_bytes(entry.oid, view.oid_len);
+	if (entry.oid)
+		blob = storage_blob_key(ra->st, &blob, lfs);
 	tree_view_end(&view);
 	if (entry.oid && entry.size_known && entry.size >= LARGE_BYTES)
 		(void)storage_ask(ra->st, STORAGE_BLOB, &blob, &ask);

@@ -84,11 +84,13 @@ static void take_file(
 	struct warm *w, const struct warm_dir *dir, const struct tree_entry *entry, uint8_t oid_len)
 {
 	uint64_t size = entry->size_known ? entry->size : 0;
+	struct oid blob = oid_from_bytes(entry->oid, oid_len);
+	bool lfs = origin_caps(w->plan->origin) & ORIGIN_CAP_LFS;
 
 	note_found(w, 0, 1, size);
 	if (w->contents)
 		w->batch[w->batch_count++] =
-			(struct warm_blob){.oid = oid_from_bytes(entry->oid, oid_len),
+			(struct warm_blob){.oid = storage_blob_key(w->st, &blob, lfs),
 				.size = size,
 				.top = dir->depth ? dir->top : dir->next};
 }
@@ -149,8 +151,10 @@ static int list_dir(struct warm *w, struct warm_dir *dir, struct tree_view *view
 static int visit(struct warm *w, struct warm_dir *dir)
 {
 	const struct warm_item item = {.w = w, .dir = dir};
+	struct oid key =
+		storage_tree_key(&dir->tree, origin_caps(w->plan->origin) & ORIGIN_CAP_LFS);
 	struct tree_view view;
-	int r = tree_view_begin(w->st->index, &dir->tree, &view);
+	int r = tree_view_begin(w->st->index, &key, &view);
 
 	if (r == 0)
 		return list_dir(w, dir, &view);

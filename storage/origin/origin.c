@@ -7,11 +7,13 @@
 #include "storage/origin_impl.h"
 
 #include "base/cancel.h"
+#include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/err.h"
 #include "base/metrics.h"
 #include "base/path.h"
 #include "base/ref.h"
+#include "origin/lfs_client.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -25,13 +27,14 @@ static const struct origin_ops *const types[] = {
 	&origin_gitremote_ops, &origin_git_ops, &origin_mega_ops};
 #define TYPE_COUNT (sizeof(types) / sizeof(types[0]))
 
-enum op { OP_RESOLVE, OP_TREE, OP_BLOB, OP_PREPARE, OP_COUNT };
-static const char *const op_words[OP_COUNT] = {"resolve", "tree", "blob", "prepare"};
+enum op { OP_RESOLVE, OP_TREE, OP_BLOB, OP_PREPARE, OP_LFS, OP_COUNT };
+static const char *const op_words[OP_COUNT] = {"resolve", "tree", "blob", "prepare", "lfs"};
 
 struct origin {
 	struct ref ref;
 	const struct origin_ops *ops;
 	void *impl;
+	struct lfs_client *lfs; /* NULL: pointers are shown as they are */
 	char name[NAME_MAX_BYTES + 1];
 	char *url;
 	struct metrics *metrics; /* may be NULL; then so are the two below */
@@ -112,6 +115,7 @@ int origin_new(struct origin **ret_origin, const struct origin_ops *ops, void *i
 int origin_open(struct origin **ret_origin, const struct origin_config *config, struct err *e)
 {
 	const struct origin_ops *ops;
+	struct lfs_client *lfs = NULL;
 	void *impl;
 	int r;
 
@@ -126,11 +130,18 @@ int origin_open(struct origin **ret_origin, const struct origin_config *config, 
 	r = ops->open(&impl, config, e);
 	if (r < 0)
 		return err_wrap(e, r, "origin %s", config->name);
+	r = config->lfs ? lfs_client_new(&lfs, config, e) : 0;
+	if (r < 0) {
+		ops->close(impl);
+		return err_wrap(e, r, "origin %s", config->name);
+	}
 	r = origin_new(ret_origin, ops, impl, config);
 	if (r < 0) {
+		(void)lfs_client_free(lfs);
 		ops->close(impl);
 		return err_set(e, r, NULL, "origin %s: no memory", config->name);
 	}
+	(*ret_origin)->lfs = lfs;
 	return 0;
 }
 
@@ -143,6 +154,7 @@ struct origin *origin_ref(struct origin *o)
 struct origin *origin_unref(struct origin *o)
 {
 	if (o && ref_put(&o->ref)) {
+		(void)lfs_client_free(o->lfs);
 		o->ops->close(o->impl);
 		free(o->url);
 		free(o);
@@ -162,7 +174,7 @@ const char *origin_url(const struct origin *o)
 
 unsigned origin_caps(const struct origin *o)
 {
-	return o->ops->caps;
+	return o->ops->caps | (o->lfs ? ORIGIN_CAP_LFS : 0u);
 }
 
 static void count_error(struct origin *o, enum op op, int r)
@@ -243,18 +255,54 @@ int origin_roots(struct origin *o, struct oid *ret_roots, unsigned cap, unsigned
 	return o->ops->roots ? o->ops->roots(o->impl, ret_roots, cap, ret_count) : 0;
 }
 
+/* Contents of Git LFS are not in the repository. */
+static size_t without_lfs(const struct oid *blobs, size_t count, struct oid *ret_blobs)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < count; i++)
+		if (blobs[i].len == 20)
+			ret_blobs[n++] = blobs[i];
+	return n;
+}
+
 int origin_prepare_blobs(struct origin *o, const struct oid *blobs, size_t count,
 	const struct cancel *cancel, uint64_t deadline_ns)
 {
 	uint64_t start_ns = clock_mono_ns(&clock_system);
+	_cleanup_free_ struct oid *own = NULL;
 	int r;
 
 	if (!o->ops->prepare_blobs || count == 0)
+		return 0;
+	if (o->lfs) {
+		own = reallocarray(NULL, count, sizeof(*own));
+		if (!own)
+			return -ENOMEM;
+		count = without_lfs(blobs, count, own);
+		blobs = own;
+	}
+	if (count == 0)
 		return 0;
 	r = cancel_check(cancel, deadline_ns);
 	if (r == 0)
 		r = o->ops->prepare_blobs(o->impl, blobs, count, cancel, deadline_ns);
 	return finish(o, OP_PREPARE, start_ns, r);
+}
+
+int origin_read_lfs(struct origin *o, const struct origin_lfs *lfs, struct blob_sink *sink,
+	const struct cancel *cancel, uint64_t deadline_ns)
+{
+	uint64_t start_ns = clock_mono_ns(&clock_system);
+	struct lfs_pointer wanted = {.size = lfs->size};
+	int r = cancel_check(cancel, deadline_ns);
+
+	if (!o->lfs)
+		return -EOPNOTSUPP;
+	memcpy(wanted.sha256, lfs->sha256, sizeof(wanted.sha256));
+	if (r == 0)
+		r = lfs_client_read(o->lfs, &wanted, sink, cancel, deadline_ns);
+	return finish(o, OP_LFS, start_ns, r);
 }
 
 static int produce(void *arg, const struct oid *oid, struct blob_sink *sink,

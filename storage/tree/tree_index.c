@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * The index as an object: one cache environment with four tables. What is in them is named by
+ * The index as an object: one cache environment with five tables. What is in them is named by
  * content and never changes; so nothing is ever updated, only added, and dropped if found damaged.
  *
  * Threads: any. Reads never wait; puts wait for the writer thread of storage/kv.
@@ -38,7 +38,7 @@ int tree_index_open(struct tree_index **ret_index, const char *dir, uint64_t map
 		.mode = KV_CACHE,
 		.map_bytes = map_bytes,
 		.format_version = TREE_INDEX_VERSION,
-		.tables = {"trees", "sizes", "digests", "commits"},
+		.tables = {"trees", "sizes", "digests", "commits", "lfs"},
 		.metrics = metrics,
 		.name = "index",
 	};

@@ -12,6 +12,7 @@ enum tree_table {
 	TABLE_SIZES,   /* blob size, u64 little-endian */
 	TABLE_DIGESTS, /* of a blob: 32 bytes SHA-256, 20 bytes SHA-1 */
 	TABLE_COMMITS, /* i64 little-endian committer time, then the root's oid */
+	TABLE_LFS,     /* of a pointer's blob: u64 little-endian size, 32 bytes SHA-256 */
 };
 
 /* Changes with any of the formats above: another version on disk is set aside and filled anew. */

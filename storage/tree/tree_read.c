@@ -111,6 +111,23 @@ int tree_blob_digests(
 	return 0;
 }
 
+int tree_lfs(struct tree_index *ti, const struct oid *blob, struct tree_lfs *ret_lfs)
+{
+	uint8_t record[8 + CONTENT_SHA256_BYTES];
+	size_t len = sizeof(record);
+	uint64_t size;
+	int r = get_fact(ti, TABLE_LFS, blob, record, &len);
+
+	if (r == -EBADMSG || (r == 0 && len != sizeof(record)))
+		return fact_damaged(ti, TABLE_LFS, blob);
+	if (r < 0)
+		return r;
+	memcpy(&size, record, sizeof(size));
+	ret_lfs->size = le64toh(size);
+	memcpy(ret_lfs->sha256, record + 8, CONTENT_SHA256_BYTES);
+	return 0;
+}
+
 int tree_commit_get(struct tree_index *ti, const struct oid *commit, struct tree_commit *ret_commit)
 {
 	uint8_t record[8 + OID_MAX_BYTES];

@@ -148,6 +148,18 @@ int tree_put_blob_digests(struct tree_index *ti, const struct content_digests *d
 	return put(ti, TABLE_DIGESTS, &digests->oid, record, sizeof(record), false);
 }
 
+int tree_put_lfs(struct tree_index *ti, const struct oid *blob, const struct tree_lfs *lfs)
+{
+	uint64_t size = htole64(lfs->size);
+	uint8_t record[8 + CONTENT_SHA256_BYTES];
+
+	if (!key_ok(blob))
+		return -EINVAL;
+	memcpy(record, &size, sizeof(size));
+	memcpy(record + 8, lfs->sha256, CONTENT_SHA256_BYTES);
+	return put(ti, TABLE_LFS, blob, record, sizeof(record), false);
+}
+
 int tree_commit_put(struct tree_index *ti, const struct oid *commit, const struct tree_commit *c)
 {
 	uint64_t time_s = htole64((uint64_t)c->time_s);

@@ -211,7 +211,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if fault['action'] == 'lie' and data:
             return bytes([data[0] ^ 1]) + data[1:]
         if fault['action'] == 'replace':
-            return fault['data']
+            return fault['data'].encode()
         if fault['action'] == 'short':
             return data[:-1]
         return data

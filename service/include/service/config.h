@@ -50,6 +50,8 @@ struct cfg_origin {
 	char *proxy;
 	uint64_t connect_timeout_ns, timeout_ns;
 	unsigned max_requests;
+	bool lfs;
+	char *lfs_url;
 };
 
 struct cfg {

@@ -3,6 +3,10 @@
  * Names of content. An oid is a Git object id: SHA-1 (20 bytes) or SHA-256 (32 bytes) over "<type>
  * <size>\0<bytes>". The streaming hash verifies content that arrives from outside the process.
  * digest.c is the only door to OpenSSL here.
+ *
+ * Content that has no Git id (Git LFS) is named by the SHA-256 of its bytes, changed by a constant:
+ * so the name cannot be confused with a Git id of 32 bytes, and a blob of 32 bytes' name is what it
+ * should be if either of the two is its name.
  */
 #pragma once
 #include <stdbool.h>
@@ -52,6 +56,10 @@ static inline uint64_t oid_hash(const struct oid *o)
 int oid_parse(const char *hex, struct oid *ret_oid);
 /* Lower-case hex; `buf` of OID_HEX_MAX. Returns buf. */
 const char *oid_hex(const struct oid *o, char *buf);
+
+/* The name of content by the SHA-256 of its bytes, and back. */
+struct oid oid_of_sha256(const uint8_t sha256[32]);
+void oid_to_sha256(const struct oid *oid, uint8_t ret_sha256[32]);
 
 /* Streaming hash of one Git object of known size, or of plain bytes (kind of plain = no header). */
 struct digest;

@@ -28,6 +28,7 @@ enum origin_cap {
 	ORIGIN_CAP_MODES = 1 << 2,
 	ORIGIN_CAP_LOCAL = 1 << 3, /* no network */
 	ORIGIN_CAP_PUSH = 1 << 4,
+	ORIGIN_CAP_LFS = 1 << 6,   /* shows contents where the repository has LFS pointers */
 	ORIGIN_CAP_BATCH = 1 << 5, /* many blobs cost one request: see origin_prepare_blobs */
 };
 
@@ -57,6 +58,9 @@ struct origin_config {
 		state_dir; /* the origin's own directory, made on need; NULL: it can keep nothing */
 	uint64_t refresh_ns; /* how long the name of a revision may be remembered; 0 = 30 s */
 	struct origin_net net;
+	bool lfs; /* ORIGIN_CAP_LFS */
+	const char
+		*lfs_url; /* of the LFS server; NULL: <url>.git/info/lfs, of Mega <url>/info/lfs */
 	struct metrics *metrics;
 	/* What a person should know and no caller is told; `event` as of a log line. NULL: nobody
 	 * listens. Any thread, no lock held. */
@@ -120,5 +124,12 @@ struct origin_raw_request {
 };
 int origin_read_raw(
 	struct origin *o, const struct origin_raw_request *rq, void **ret_data, size_t *ret_len);
+/* Content of Git LFS by its SHA-256, with ORIGIN_CAP_LFS. Not verified here. */
+struct origin_lfs {
+	uint8_t sha256[32];
+	uint64_t size;
+};
+int origin_read_lfs(struct origin *o, const struct origin_lfs *lfs, struct blob_sink *sink,
+	const struct cancel *cancel, uint64_t deadline_ns);
 /* For blob_fetch: produce() of this origin. */
 struct blob_source origin_blob_source(struct origin *o);

@@ -61,6 +61,14 @@ int storage_find_subtree(struct storage *st, struct origin *o, const struct oid 
 int storage_need_tree(
 	struct storage *st, struct origin *o, const struct oid *tree, uint64_t deadline_ns);
 
+/* Git LFS: an origin with ORIGIN_CAP_LFS shows contents where the repository has pointers. So its
+ * directories are kept a second time, with the sizes of the contents, and contents are kept under
+ * names of their own: other origins may have the same trees and show the pointers. These are the
+ * keys for storage_tree_view, blob reads, blob fetches and digests of what an origin shows; `lfs`
+ * says whether it has the capability. Trees are fetched by their Git ids all the same. */
+struct oid storage_tree_key(const struct oid *tree, bool lfs);
+struct oid storage_blob_key(struct storage *st, const struct oid *blob, bool lfs);
+
 /* Immediate, see tree_view_begin and blob_read; -EAGAIN means: fetch it, then ask again. */
 int storage_tree_view(struct storage *st, const struct oid *tree, struct tree_view *ret_view);
 ssize_t storage_blob_read(

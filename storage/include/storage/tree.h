@@ -4,6 +4,7 @@
  *	tree oid → packed directory
  *	blob oid → size, digests of its bytes
  *	commit oid → root tree, time
+ *	blob oid of a Git LFS pointer → what it stands for
  *
  * A packed directory is one versioned binary record, readable in place without copying. Entries are
  * sorted by name as plain bytes (memcmp, then length), not in Git's order. Layout in tree_codec.h;
@@ -99,6 +100,14 @@ int tree_blob_digests(
 	struct tree_index *ti, const struct oid *blob, struct content_digests *ret_digests);
 /* Blob: digests->oid. Blocks until readable. */
 int tree_put_blob_digests(struct tree_index *ti, const struct content_digests *digests);
+/* What a blob that is a Git LFS pointer stands for. tree_lfs: 0, or -ENOENT: it is none, or not
+ * known to be. */
+struct tree_lfs {
+	uint64_t size;
+	uint8_t sha256[CONTENT_SHA256_BYTES];
+};
+int tree_lfs(struct tree_index *ti, const struct oid *blob, struct tree_lfs *ret_lfs);
+int tree_put_lfs(struct tree_index *ti, const struct oid *blob, const struct tree_lfs *lfs);
 /* Commits: root tree and committer time; never change. */
 struct tree_commit {
 	struct oid root;

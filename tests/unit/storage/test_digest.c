@@ -122,6 +122,33 @@ static void test_no_memory(void **state)
 	}
 }
 
+/* A name of 32 bytes: of a Git blob, or of content by its SHA-256; never mixed up. */
+static void test_content_by_its_sha256(void **state)
+{
+	static const char text[] = "content", as_git[] = "blob 7\0content";
+	uint8_t sha256[32], back[32], len;
+	struct oid content, git, plain = {.len = 32};
+	struct digest *d;
+
+	(void)state;
+	assert_int_equal(digest_new(&d, DIGEST_SHA256), 0);
+	assert_int_equal(digest_update(d, text, 7), 0);
+	assert_int_equal(digest_final(d, sha256, &len), 0);
+	digest_free(d);
+	content = oid_of_sha256(sha256);
+	oid_to_sha256(&content, back);
+	assert_memory_equal(back, sha256, 32);
+	assert_int_equal(digest_object(DIGEST_SHA256, OBJECT_BLOB, text, 7, &git), 0);
+	assert_int_equal(digest_verify(&content, OBJECT_BLOB, text, 7), 0);
+	assert_int_equal(digest_verify(&git, OBJECT_BLOB, text, 7), 0);
+	assert_int_equal(digest_verify(&content, OBJECT_BLOB, text, 6), -EBADMSG);
+	assert_int_equal(digest_verify(&content, OBJECT_TREE, text, 7), -EBADMSG);
+	/* the bytes whose plain SHA-256 is the Git id, and the plain one itself */
+	assert_int_equal(digest_verify(&git, OBJECT_BLOB, as_git, sizeof(as_git) - 1), -EBADMSG);
+	memcpy(plain.bytes, sha256, 32);
+	assert_int_equal(digest_verify(&plain, OBJECT_BLOB, text, 7), -EBADMSG);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -131,6 +158,7 @@ int main(void)
 		cmocka_unit_test(test_plain_bytes),
 		cmocka_unit_test(test_odd_ids_are_refused),
 		cmocka_unit_test(test_no_memory),
+		cmocka_unit_test(test_content_by_its_sha256),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -176,16 +176,19 @@ static void test_damaged_records_are_dropped(void **state)
 	struct tree_view view;
 	struct tree_commit c;
 	struct content_digests digests;
+	struct tree_lfs lfs;
 	uint64_t size;
 
 	put_raw(w, TABLE_TREES, &tree, "this is not a packed directory, not at all");
 	put_raw(w, TABLE_SIZES, &blob, "nine char");
 	put_raw(w, TABLE_DIGESTS, &blob, "short");
 	put_raw(w, TABLE_COMMITS, &commit, "short");
+	put_raw(w, TABLE_LFS, &blob, "short");
 	assert_int_equal(tree_view_begin(w->ti, &tree, &view), -EIO);
 	assert_int_equal(tree_blob_size(w->ti, &blob, &size), -ENOENT);
 	assert_int_equal(tree_blob_digests(w->ti, &blob, &digests), -ENOENT);
 	assert_int_equal(tree_commit_get(w->ti, &commit, &c), -ENOENT);
+	assert_int_equal(tree_lfs(w->ti, &blob, &lfs), -ENOENT);
 	assert_int_equal(kv_flush(w->ti->kv), 0);
 	assert_int_equal(tree_view_begin(w->ti, &tree, &view), -EAGAIN);
 	assert_int_equal(put(w, &tree, "again", false), 0);
@@ -292,6 +295,20 @@ static void test_open_without_memory(void **state)
 	assert_in_range(n, 2, 999);
 }
 
+static void test_lfs_pointers(void **state)
+{
+	struct world *w = *state;
+	struct oid blob = oid_of(2, 20), other = oid_of(3, 20), bad = {.len = 5};
+	struct tree_lfs lfs = {.size = 1ull << 40, .sha256 = {1, 2, 3}}, found;
+
+	assert_int_equal(tree_put_lfs(w->ti, &blob, &lfs), 0);
+	assert_int_equal(tree_lfs(w->ti, &blob, &found), 0);
+	assert_int_equal(found.size, lfs.size);
+	assert_memory_equal(found.sha256, lfs.sha256, sizeof(lfs.sha256));
+	assert_int_equal(tree_lfs(w->ti, &other, &found), -ENOENT);
+	assert_int_equal(tree_put_lfs(w->ti, &bad, &lfs), -EINVAL);
+}
+
 int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -303,6 +320,7 @@ int main(void)
 		T(test_damaged_records_are_dropped),
 		T(test_a_put_repairs_a_damaged_record),
 		T(test_facts_survive_a_restart),
+		T(test_lfs_pointers),
 		T(test_damaged_index_starts_empty_and_says_so),
 		T(test_bad_keys_are_refused),
 		T(test_open_without_memory),

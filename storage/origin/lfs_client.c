@@ -1,0 +1,183 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * One content in two requests: the batch API says where it is, and there it is. A server may name a
+ * place that only it can reach (Mega names its own listening address); then the API's own
+ * /objects/<id> is tried.
+ */
+#include "origin/lfs_client.h"
+
+#include "base/buf.h"
+#include "base/cleanup.h"
+#include "base/err.h"
+#include "origin/http.h"
+#include "origin/http_url.h"
+#include "origin/lfs_json.h"
+#include "storage/blob.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#define ANSWER_MAX_BYTES (1u << 20)
+
+struct lfs_client {
+	char *name, *url; /* const after init; the url without a slash at its end */
+	struct http_client *http;
+};
+
+struct lfs_wait {
+	const struct cancel *cancel;
+	uint64_t deadline_ns;
+};
+
+/* Where `git lfs` looks for it: <repository>.git/info/lfs. */
+static char *default_url(const struct origin_config *config)
+{
+	size_t len = strlen(config->url);
+	bool mega = strcmp(config->type, "mega") == 0, has_git;
+	char *url = NULL;
+
+	while (len && config->url[len - 1] == '/')
+		len--;
+	has_git = len > 4 && strncmp(config->url + len - 4, ".git", 4) == 0;
+	if (asprintf(&url, "%.*s%s/info/lfs", (int)len, config->url,
+		    mega || has_git ? "" : ".git") < 0)
+		return NULL;
+	return url;
+}
+
+int lfs_client_new(
+	struct lfs_client **ret_client, const struct origin_config *config, struct err *e)
+{
+	struct lfs_client *c = calloc(1, sizeof(*c));
+	struct http_config http = {.net = &config->net, .metrics = NULL};
+	int r;
+
+	if (!c)
+		return err_set(e, -ENOMEM, NULL, "no memory");
+	c->name = strdup(config->name);
+	c->url = config->lfs_url ? strdup(config->lfs_url) : default_url(config);
+	if (!c->name || !c->url) {
+		(void)lfs_client_free(c);
+		return err_set(e, -ENOMEM, NULL, "no memory");
+	}
+	http.name = c->name;
+	http.url = c->url;
+	r = http_client_new(&c->http, &http, e);
+	if (r < 0) {
+		(void)lfs_client_free(c);
+		return err_wrap(e, r, "lfs");
+	}
+	*ret_client = c;
+	return 0;
+}
+
+struct lfs_client *lfs_client_free(struct lfs_client *c)
+{
+	if (!c)
+		return NULL;
+	(void)http_client_free(c->http);
+	free(c->name);
+	free(c->url);
+	free(c);
+	return NULL;
+}
+
+static int ask(struct lfs_client *c, const struct lfs_pointer *wanted, const struct lfs_wait *wait,
+	struct lfs_action *ret_action)
+{
+	static const char *const headers[] = {"Accept: application/vnd.git-lfs+json",
+		"Content-Type: application/vnd.git-lfs+json", NULL};
+	struct http_request request = {
+		.method = HTTP_POST,
+		.headers = headers,
+		.max_bytes = ANSWER_MAX_BYTES,
+		.deadline_ns = wait->deadline_ns,
+	};
+	struct http_answer answer = {0};
+	struct buf url, body;
+	int r;
+
+	buf_init(&url, 65536);
+	buf_init(&body, 4096);
+	http_url_begin(&url, c->url, "/objects/batch");
+	lfs_json_request(&body, wanted);
+	request.url = buf_cstr(&url);
+	request.body = body.data;
+	request.body_len = body.len;
+	r = buf_error(&url) ? buf_error(&url) : buf_error(&body);
+	if (r == 0)
+		r = http_perform(c->http, &request, wait->cancel, &answer);
+	if (r == 0)
+		r = lfs_json_answer(answer.body.data, answer.body.len, wanted, ret_action);
+	else if (r == -ENOENT)
+		r = -EIO; /* there is no such API: that says nothing about the object */
+	http_answer_fini(&answer);
+	buf_fini(&body);
+	buf_fini(&url);
+	return r;
+}
+
+/* A body on its way into a sink, which is begun before, with the size of the pointer. */
+static int pour(void *arg, int64_t length, const void *data, size_t len)
+{
+	struct blob_sink *sink = arg;
+
+	(void)length;
+	return sink->write(sink, data, len);
+}
+
+static int download(struct lfs_client *c, const char *url, char *const *headers,
+	const struct lfs_wait *wait, struct blob_sink *sink)
+{
+	const struct http_request request = {
+		.url = url,
+		.headers = (const char *const *)headers,
+		.stream = true,
+		.deadline_ns = wait->deadline_ns,
+	};
+	struct http_answer answer;
+	struct http_call *call;
+	int r = http_start(c->http, &request, &call);
+
+	if (r < 0)
+		return r;
+	r = http_finish_to(call, wait->cancel, pour, sink, &answer);
+	http_answer_fini(&answer);
+	return r;
+}
+
+static int download_from_api(struct lfs_client *c, const struct lfs_pointer *wanted,
+	const struct lfs_wait *wait, struct blob_sink *sink)
+{
+	struct buf url;
+	int r;
+
+	buf_init(&url, 65536);
+	http_url_begin(&url, c->url, "/objects/");
+	for (unsigned i = 0; i < LFS_SHA256_BYTES; i++)
+		(void)buf_printf(&url, "%02x", wanted->sha256[i]);
+	r = buf_error(&url);
+	if (r == 0)
+		r = download(c, buf_cstr(&url), NULL, wait, sink);
+	buf_fini(&url);
+	return r;
+}
+
+int lfs_client_read(struct lfs_client *c, const struct lfs_pointer *wanted, struct blob_sink *sink,
+	const struct cancel *cancel, uint64_t deadline_ns)
+{
+	const struct lfs_wait wait = {cancel, deadline_ns};
+	struct lfs_action action = {0};
+	int r = ask(c, wanted, &wait, &action);
+
+	if (r < 0)
+		return r;
+	r = sink->begin(sink, wanted->size);
+	if (r == 0)
+		r = download(c, action.href, action.headers, &wait, sink);
+	if (r == -EHOSTUNREACH) /* nothing came from there: no connection was made */
+		r = download_from_api(c, wanted, &wait, sink);
+	lfs_action_fini(&action);
+	return r;
+}

@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The batch API of Git LFS for one object: what is asked, and the answer, which comes from the
+ * network and is not trusted. Pure.
+ */
+#pragma once
+#include "origin/lfs_pointer.h"
+
+#include <stdbool.h>
+
+struct buf;
+
+#define LFS_HEADERS_MAX 16
+
+/* Where to get an object. */
+struct lfs_action {
+	char *href;                         /* http or https */
+	char *headers[LFS_HEADERS_MAX + 1]; /* "Name: value", ended by NULL */
+};
+
+/* The body of the request, into `out`, whose error says whether there was memory. */
+void lfs_json_request(struct buf *out, const struct lfs_pointer *wanted);
+/* 0; -ENOENT: the server does not have it; -EACCES; -EIO: malformed, or another object; -ENOMEM. */
+int lfs_json_answer(const char *text, size_t len, const struct lfs_pointer *wanted,
+	struct lfs_action *ret_action);
+void lfs_action_fini(struct lfs_action *a);

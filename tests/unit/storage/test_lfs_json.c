@@ -1,0 +1,117 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* origin/lfs_json.h: where an object is, or why not; nothing of a hostile answer gets further. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "base/buf.h"
+#include "origin/lfs_json.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#define HEX "0101010101010101010101010101010101010101010101010101010101010101"
+
+static struct lfs_pointer wanted(void)
+{
+	struct lfs_pointer p = {.size = 7};
+
+	memset(p.sha256, 1, sizeof(p.sha256));
+	return p;
+}
+
+static int answer(const char *text, struct lfs_action *a)
+{
+	const struct lfs_pointer w = wanted();
+
+	return lfs_json_answer(text, strlen(text), &w, a);
+}
+
+static void test_request(void **state)
+{
+	const struct lfs_pointer w = wanted();
+	struct buf out;
+
+	(void)state;
+	buf_init(&out, 4096);
+	lfs_json_request(&out, &w);
+	assert_string_equal(buf_cstr(&out),
+		"{\"operation\":\"download\",\"transfers\":[\"basic\"],\"hash_algo\":\"sha256\","
+		"\"objects\":[{\"oid\":\"" HEX "\",\"size\":7}]}");
+	buf_fini(&out);
+}
+
+#define OBJECT(more) "{\"objects\":[{\"oid\":\"" HEX "\"," more "}]}"
+#define ACTION(more) OBJECT("\"actions\":{\"download\":{" more "}}")
+
+static void test_action(void **state)
+{
+	struct lfs_action a;
+
+	(void)state;
+	assert_int_equal(answer(ACTION("\"href\":\"https://h/x?s=1\",\"header\":{"
+				       "\"Authorization\":\"RemoteAuth x\",\"Host\":\"evil\"}"),
+				 &a),
+		0);
+	assert_string_equal(a.href, "https://h/x?s=1");
+	assert_string_equal(a.headers[0], "Authorization: RemoteAuth x");
+	assert_null(a.headers[1]); /* how the request is sent is ours */
+	lfs_action_fini(&a);
+	assert_int_equal(answer(ACTION("\"href\":\"http://h/\""), &a), 0);
+	assert_null(a.headers[0]);
+	lfs_action_fini(&a);
+}
+
+static void test_errors(void **state)
+{
+	static const struct {
+		const char *text;
+		int r;
+	} rows[] = {
+		{OBJECT("\"error\":{\"code\":404,\"message\":\"x\"}"), -ENOENT},
+		{OBJECT("\"error\":{\"code\":410}"), -ENOENT},
+		{OBJECT("\"error\":{\"code\":403}"), -EACCES},
+		{OBJECT("\"error\":{\"code\":500}"), -EIO},
+		{OBJECT("\"error\":\"x\""), -EIO},
+		{OBJECT("\"size\":7"), -EIO},
+		{"", -EIO},
+		{"[]", -EIO},
+		{"{}", -EIO},
+		{"{\"objects\":[]}", -EIO},
+		{"{\"objects\":[{\"oid\":\"02\",\"actions\":{}}]}", -EIO},
+		{ACTION("\"href\":\"file:///etc/passwd\""), -EIO},
+		{ACTION("\"href\":\"ftp://h/\""), -EIO},
+		{ACTION("\"href\":\"/relative\""), -EIO},
+		{ACTION("\"href\":\"http://h/\\u0000\""), -EIO},
+		{ACTION("\"href\":\"http://h/ x\""), -EIO},
+		{ACTION("\"href\":5"), -EIO},
+		{ACTION("\"href\":\"http://h/\",\"header\":[]"), -EIO},
+		{ACTION("\"href\":\"http://h/\",\"header\":{\"a\":1}"), -EIO},
+		{ACTION("\"href\":\"http://h/\",\"header\":{\"a\":\"b\\r\\nc: d\"}"), -EIO},
+		{ACTION("\"href\":\"http://h/\",\"header\":{\"a\\nb\":\"c\"}"), -EIO},
+		{ACTION("\"href\":\"http://h/\",\"header\":{\"a: b\":\"c\"}"), -EIO},
+		{ACTION("\"href\":\"http://h/\",\"header\":{\"a\":\"b\\u0000\"}"), -EIO},
+	};
+
+	(void)state;
+	for (unsigned i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		struct lfs_action a;
+
+		assert_int_equal(answer(rows[i].text, &a), rows[i].r);
+	}
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_request),
+		cmocka_unit_test(test_action),
+		cmocka_unit_test(test_errors),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
