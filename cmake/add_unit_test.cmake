@@ -1,7 +1,6 @@
 # coppice_unit_test(FLOOR source.c...): one cmocka program per file, named after it, labelled `unit`, and `tsan` because
 # each of them also runs under the thread sanitizer. No network, no mount, under a second each; the time-out is for a
 # hang, not a budget. Allocations of the program can be made to fail (tests/lib/alloc_fault.h).
-pkg_check_modules(CMOCKA REQUIRED IMPORTED_TARGET cmocka)
 function(coppice_unit_test floor)
   foreach(source ${ARGN})
     get_filename_component(test ${source} NAME_WE)
