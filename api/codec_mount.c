@@ -68,6 +68,21 @@ static bool put_texts(Coppice__V1__Mount *m, const struct mount_info *info, stru
 	       m->commit && m->root_tree && m->reason && m->root && m->mountpoint;
 }
 
+static bool put_change_list(Coppice__V1__Mount *m, const struct mount_info *info, struct arena *a)
+{
+	if (!info->change_range[0])
+		return true;
+	m->change_list = arena_alloc(a, sizeof(*m->change_list));
+	m->change_list_commit = codec_text(info->change_commit, a);
+	m->change_list_paths = info->change_paths;
+	if (!m->change_list || !m->change_list_commit)
+		return false;
+	coppice__v1__change_list__init(m->change_list);
+	m->change_list->source_case = COPPICE__V1__CHANGE_LIST__SOURCE_RANGE;
+	m->change_list->range = codec_text(info->change_range, a);
+	return m->change_list->range;
+}
+
 static bool put_labels(Coppice__V1__Mount *m, const struct mount_info *info, struct arena *a)
 {
 	if (!info->label_count)
@@ -137,8 +152,8 @@ Coppice__V1__Mount *codec_mount(const struct mount_info *info, struct arena *a)
 	m->state = (Coppice__V1__MountState)info->state;
 	m->generation = info->generation;
 	m->read_only = info->read_only;
-	return put_texts(m, info, a) && put_labels(m, info, a) && put_numbers(m, info, a) &&
-			       put_times(m, info, a)
+	return put_texts(m, info, a) && put_change_list(m, info, a) && put_labels(m, info, a) &&
+			       put_numbers(m, info, a) && put_times(m, info, a)
 		       ? m
 		       : NULL;
 }

@@ -187,8 +187,9 @@ static int not_yet(struct err *e, const char *field, const char *what)
 
 static int check_features(const Coppice__V1__CreateMountRequest *in, struct err *e)
 {
-	if (in->change_list)
-		return not_yet(e, "change_list", "a change list");
+	if (in->change_list &&
+		in->change_list->source_case != COPPICE__V1__CHANGE_LIST__SOURCE_RANGE)
+		return not_yet(e, "change_list", "a change list other than a range");
 	return 0;
 }
 
@@ -247,7 +248,8 @@ int codec_create_request(const Coppice__V1__CreateMountRequest *in, struct arena
 		.read_only = in->read_only,
 		.preload_depth = in->preload_depth,
 		.uid = in->owner ? in->owner->uid : 0,
-		.gid = in->owner ? in->owner->gid : 0};
+		.gid = in->owner ? in->owner->gid : 0,
+		.change_range = in->change_list ? in->change_list->range : NULL};
 	int r = check_scalars(in, e);
 
 	if (r == 0)

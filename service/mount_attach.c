@@ -4,6 +4,7 @@
  * lower, its workspace and perhaps a bind mount. The same steps serve a new mount and one found at
  * start. Runs on the thread that has claimed the mount; blocks.
  */
+#include "mount_change_list.h"
 #include "mount_host.h"
 #include "mount_lower.h"
 #include "mount_use.h"
@@ -108,6 +109,12 @@ int mount_attach(struct mount *mt, const struct mount_attach *how, struct err *e
 	struct mounts *m = mt->registry;
 	int err;
 
+	if (how->recover && how->origin) {
+		err = mount_change_list_again(
+			m->config.storage, how->origin, &mt->rec, how->deadline_ns, e);
+		if (err)
+			return err;
+	}
 	mt->fetches = mount_fetches_new();
 	if (!mt->fetches)
 		return err_set(e, -ENOMEM, "", "no memory");

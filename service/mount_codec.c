@@ -16,6 +16,7 @@ void mount_record_fini(struct mount_record *r)
 	free(r->path);
 	free(r->mountpoint);
 	free(r->reason);
+	free(r->change_range);
 	free(r->labels);
 	*r = (struct mount_record){0};
 }
@@ -50,12 +51,14 @@ int mount_record_copy(const struct mount_record *from, struct mount_record *ret_
 {
 	struct mount_record copy = *from;
 
-	copy.path = copy.mountpoint = copy.reason = NULL;
+	copy.path = copy.mountpoint = copy.reason = copy.change_range = NULL;
 	copy.labels = NULL;
 	copy.label_count = 0;
 	if (mount_record_set_text(&copy.path, from->path) ||
 		mount_record_set_text(&copy.mountpoint, from->mountpoint) ||
-		mount_record_set_text(&copy.reason, from->reason) || copy_labels(from, &copy)) {
+		mount_record_set_text(&copy.reason, from->reason) ||
+		mount_record_set_text(&copy.change_range, from->change_range) ||
+		copy_labels(from, &copy)) {
 		mount_record_fini(&copy);
 		return -ENOMEM;
 	}
@@ -135,6 +138,10 @@ int mount_record_encode(const struct mount_record *r, struct buf *out)
 		put_text(out, r->labels[i].key);
 		put_text(out, r->labels[i].value);
 	}
+	put_text(out, r->change_range);
+	put_bytes(out, r->change_from.bytes, r->change_from.len);
+	put_bytes(out, r->change_to.bytes, r->change_to.len);
+	put_int(out, r->change_paths, 8);
 	if (buf_error(out))
 		return buf_error(out);
 	put_int(out, crc32c(0, out->data + start, out->len - start), 4);
@@ -270,7 +277,15 @@ static void get_numbers(struct reader *in, struct mount_record *r)
 	r->fetch_errors = get_int(in, 8);
 }
 
-static void get_fields(struct reader *in, struct mount_record *r)
+static void get_change_list(struct reader *in, struct mount_record *r)
+{
+	get_text(in, &r->change_range);
+	get_oid(in, &r->change_from);
+	get_oid(in, &r->change_to);
+	r->change_paths = get_int(in, 8);
+}
+
+static void get_fields(struct reader *in, unsigned version, struct mount_record *r)
 {
 	const uint8_t *hash;
 
@@ -289,6 +304,8 @@ static void get_fields(struct reader *in, struct mount_record *r)
 	get_text(in, &r->mountpoint);
 	get_text(in, &r->reason);
 	get_labels(in, r);
+	if (version > MOUNT_RECORD_FIRST)
+		get_change_list(in, r);
 	if (!in->error && in->at != in->end)
 		in->error = -EBADMSG;
 }
@@ -298,6 +315,7 @@ int mount_record_decode(const void *data, size_t len, struct mount_record *ret_r
 	struct mount_record r = {0};
 	struct reader in = {.at = data};
 	uint32_t crc = 0;
+	unsigned version;
 
 	if (len < 5 || len > MOUNT_RECORD_MAX)
 		return -EBADMSG;
@@ -306,9 +324,10 @@ int mount_record_decode(const void *data, size_t len, struct mount_record *ret_r
 		crc |= (uint32_t)in.end[i] << 8 * i;
 	if (crc != crc32c(0, data, len - 4))
 		return -EBADMSG;
-	if (get_int(&in, 1) != MOUNT_RECORD_FORMAT)
+	version = (unsigned)get_int(&in, 1);
+	if (version < MOUNT_RECORD_FIRST || version > MOUNT_RECORD_FORMAT)
 		return -EPROTO;
-	get_fields(&in, &r);
+	get_fields(&in, version, &r);
 	if (in.error) {
 		mount_record_fini(&r);
 		return in.error;

@@ -4,7 +4,7 @@
  *what a disk gives back: every length is checked, and a checksum covers all of it.
  *
  *	u8 version | fixed integers, little endian | strings: u16 length, bytes | labels: u16 count,
- *pairs | u32 CRC-32C
+ *	pairs | from version 2: change list | u32 CRC-32C
  */
 #pragma once
 #include <service/mounts.h>
@@ -13,13 +13,17 @@
 
 struct buf;
 
-#define MOUNT_RECORD_FORMAT 1
+#define MOUNT_RECORD_FORMAT 2
+#define MOUNT_RECORD_FIRST  1             /* without a change list; still read */
 #define MOUNT_RECORD_MAX    (64u * 1024u) /* bytes of one encoded record */
 #define MOUNT_TEXT_MAX      4095u         /* of path, mountpoint and reason */
 
 struct mount_record {
 	char mount_id[40], tenant[64], job_id[129], origin[64], revision[256];
-	char *path, *mountpoint, *reason; /* malloc'ed, or NULL for "" */
+	char *path, *mountpoint, *reason;  /* malloc'ed, or NULL for "" */
+	char *change_range;                /* likewise; see mount_change_list.h */
+	struct oid change_from, change_to; /* its commits, pinned */
+	uint64_t change_paths;
 	enum mount_state state;
 	struct oid commit, root;
 	int64_t commit_time_s;

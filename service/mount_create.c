@@ -9,6 +9,7 @@
  *
  * Runs on the caller's thread, which may block on local disk and on the origin until the deadline.
  */
+#include "mount_change_list.h"
 #include "mount_request.h"
 #include "mounts_internal.h"
 #include "prefetch_wait.h"
@@ -161,11 +162,13 @@ static int resolve(struct creation *c, struct mount_record *next)
 	next->commit = revision.commit;
 	next->commit_time_s = revision.time_s;
 	next->root = revision.root;
-	if (path[0])
-		err = storage_find_subtree(storage, c->origin, &revision.root, path, c->deadline_ns,
-			&next->root, &c->e);
+	if (next->change_range)
+		err = mount_change_list_lay(storage, c->origin, next, c->deadline_ns, &c->e);
+	else if (path[0])
+		err = storage_find_subtree(
+			storage, c->origin, &next->root, path, c->deadline_ns, &next->root, &c->e);
 	else
-		err = storage_need_tree(storage, c->origin, &revision.root, c->deadline_ns);
+		err = storage_need_tree(storage, c->origin, &next->root, c->deadline_ns);
 	return err ? origin_error(c, err) : 0;
 }
 

@@ -18,6 +18,7 @@ void mount_info_fini(struct mount_info *m)
 	free(m->mountpoint);
 	free(m->root);
 	free(m->reason);
+	free(m->change_range);
 	free(m->labels);
 	*m = (struct mount_info){0};
 }
@@ -30,8 +31,9 @@ int mount_info_copy(const struct mount_info *from, struct mount_info *ret_copy)
 	copy.mountpoint = strdup(from->mountpoint);
 	copy.root = strdup(from->root);
 	copy.reason = strdup(from->reason);
+	copy.change_range = strdup(from->change_range);
 	copy.labels = from->label_count ? calloc(from->label_count, sizeof(*copy.labels)) : NULL;
-	if (!copy.path || !copy.mountpoint || !copy.root || !copy.reason ||
+	if (!copy.path || !copy.mountpoint || !copy.root || !copy.reason || !copy.change_range ||
 		(from->label_count && !copy.labels)) {
 		mount_info_fini(&copy);
 		return -ENOMEM;
@@ -57,6 +59,8 @@ void mount_view_of_record(
 		.mountpoint = (char *)(r->mountpoint ? r->mountpoint : empty),
 		.reason = (char *)(r->reason ? r->reason : empty),
 		.root = (char *)root,
+		.change_range = (char *)(r->change_range ? r->change_range : empty),
+		.change_paths = r->change_paths,
 		.labels = r->labels,
 		.label_count = r->label_count,
 		.state = r->state,
@@ -84,6 +88,8 @@ void mount_view_of_record(
 	copy_chars(view.revision, sizeof(view.revision), r->revision);
 	if (!oid_is_none(&r->commit))
 		(void)oid_hex(&r->commit, view.commit);
+	if (!oid_is_none(&r->change_to))
+		(void)oid_hex(&r->change_to, view.change_commit);
 	if (!oid_is_none(&r->root))
 		(void)oid_hex(&r->root, view.root_tree);
 	*ret_view = view;

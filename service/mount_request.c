@@ -7,6 +7,7 @@
 #include "mount_request.h"
 
 #include "lease_heap.h"
+#include "mount_change_list.h"
 
 #include <base/buf.h>
 #include <base/err.h>
@@ -96,7 +97,8 @@ static int set_paths(const struct mount_request *rq, struct mount_record *r, str
 	if (rq->mountpoint && strlen(rq->mountpoint) > MOUNT_TEXT_MAX)
 		return err_field(e, "mountpoint", "is too long");
 	if (mount_record_set_text(&r->path, clean) ||
-		mount_record_set_text(&r->mountpoint, rq->mountpoint))
+		mount_record_set_text(&r->mountpoint, rq->mountpoint) ||
+		mount_record_set_text(&r->change_range, rq->change_range))
 		return err_set(e, -ENOMEM, "", "no memory");
 	return 0;
 }
@@ -115,6 +117,8 @@ static int hash_request(const struct mount_request *rq, struct mount_record *r)
 	(void)buf_printf(&text, "%llu %llu %u %d %u %u%c", (unsigned long long)rq->quota_bytes,
 		(unsigned long long)rq->quota_inodes, rq->lease_seconds, rq->read_only, rq->uid,
 		rq->gid, 0);
+	if (r->change_range)
+		(void)buf_printf(&text, "change_list%c%s%c", 0, r->change_range, 0);
 	for (unsigned i = 0; i < r->label_count; i++)
 		(void)buf_printf(&text, "%s%c%s%c", r->labels[i].key, 0, r->labels[i].value, 0);
 	err = buf_error(&text);
@@ -140,6 +144,8 @@ static int fill(const struct cfg *cfg, const struct tenant *tn, const struct mou
 			"revision", e);
 	if (!err)
 		err = set_paths(rq, r, e);
+	if (!err)
+		err = mount_change_list_check(rq->change_range, e);
 	if (!err)
 		err = tenant_may_mount(tn, r->origin, r->path ? r->path : "", e);
 	if (!err)
@@ -204,6 +210,8 @@ int mount_request_compare(
 		differs = "path";
 	else if (strcmp(have->revision, want->revision) != 0)
 		differs = "revision";
+	else if (!same_text(have->change_range, want->change_range))
+		differs = "change_list";
 	else if (!same_text(have->mountpoint, want->mountpoint))
 		differs = "mountpoint";
 	else if (have->read_only != want->read_only)

@@ -159,13 +159,13 @@ static int compare_pair(struct walk *w, const struct pair *p)
 }
 
 int storage_diff(struct storage *st, struct origin *o, const struct oid *from, const struct oid *to,
-	uint64_t deadline_ns, struct layer **ret_layer)
+	uint8_t oid_len, uint64_t deadline_ns, struct layer **ret_layer)
 {
 	struct walk w = {.st = st, .origin = o, .deadline_ns = deadline_ns};
 	char *root = strdup("");
 	int r = root ? 0 : -ENOMEM;
 
-	w.layer = layer_new(to->len);
+	w.layer = layer_new(oid_len);
 	if (!w.layer)
 		r = -ENOMEM;
 	if (r == 0)

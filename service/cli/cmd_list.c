@@ -148,6 +148,8 @@ int cli_print_mount(struct cli *cli, Coppice__V1__Mount *m)
 	show_line("revision", m->revision);
 	show_line("commit", m->commit);
 	show_line("root tree", m->root_tree);
+	if (m->change_list && m->change_list->source_case == COPPICE__V1__CHANGE_LIST__SOURCE_RANGE)
+		show_line("change list", m->change_list->range);
 	show_quota(m);
 	show_line("lease", lease_text(m, lease, sizeof(lease)));
 	if (m->created_at)

@@ -22,6 +22,7 @@ enum {
 	OPT_LABEL,
 	OPT_READ_ONLY,
 	OPT_OWNER,
+	OPT_CHANGE_LIST,
 	OPT_SINCE,
 	OPT_STATE,
 	OPT_WAIT,
@@ -33,6 +34,7 @@ static const struct option options[] = {
 	{"job", required_argument, NULL, OPT_JOB_ID},
 	{"origin", required_argument, NULL, OPT_ORIGIN},
 	{"revision", required_argument, NULL, OPT_REVISION},
+	{"change-list", required_argument, NULL, OPT_CHANGE_LIST},
 	{"path", required_argument, NULL, OPT_PATH},
 	{"mountpoint", required_argument, NULL, OPT_MOUNTPOINT},
 	{"tenant", required_argument, NULL, OPT_TENANT},
@@ -163,6 +165,9 @@ static int set_word(struct request *rq, int option, const char *text)
 		break;
 	case OPT_REVISION:
 		rq->revision = text;
+		break;
+	case OPT_CHANGE_LIST:
+		rq->change_list = text;
 		break;
 	case OPT_PATH:
 		rq->path = text;

@@ -8,7 +8,7 @@
 struct request {
 	const struct cli_command *command;
 	const char *name; /* JOB or MOUNT_ID, or NULL */
-	const char *job_id, *origin, *revision, *path, *mountpoint, *tenant;
+	const char *job_id, *origin, *revision, *path, *mountpoint, *tenant, *change_list;
 	Coppice__V1__WaitFor wait_for;
 	uint64_t preload_depth;
 	uint64_t quota_bytes, quota_inodes, since;

@@ -51,6 +51,9 @@ CREATE = [
     ({'labels': [{'key': f'k{i}', 'value': ''} for i in range(33)]}, 'INVALID_ARGUMENT', 'INVALID_FIELD', 'labels', '32'),
     ({'tenant': 'nobody'}, 'NOT_FOUND', 'TENANT_NOT_FOUND', None, 'nobody'),
     ({'change_list': {'ref': 'x'}}, 'UNIMPLEMENTED', 'NOT_IN_THIS_VERSION', 'change_list', 'not supported'),
+    ({'change_list': {'range': 'main'}}, 'INVALID_ARGUMENT', 'INVALID_FIELD', 'change_list.range', 'a..b'),
+    ({'change_list': {'range': 'main...main'}}, 'INVALID_ARGUMENT', 'INVALID_FIELD', 'change_list.range', 'a..b'),
+    ({'change_list': {'range': 'main..absent'}}, 'NOT_FOUND', 'REVISION_NOT_FOUND', None, 'absent'),
 ]
 OTHERS = [
     ('GetMount', {}, 'INVALID_ARGUMENT', 'INVALID_FIELD', 'mount_id', 'either'),

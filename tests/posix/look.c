@@ -3,7 +3,7 @@
  * What a side sees, as text to be compared. What is not in the text is a difference by intent, each
  * with its row in docs/posix.md:
  *	the size and the blocks of directories, which no program can rely on;
- *	the blocks of files, except that data takes some;
+ *	the blocks of files, except that empty ones have about as many;
  *	atime of symlinks;
  *	times of fifos, whose data the kernel moves without asking the filesystem;
  *	ctime as a number: lower files have the commit's;
@@ -88,9 +88,9 @@ static void put_statx(struct side *side, const struct statx *st, uint64_t life)
 		st->stx_gid, st->stx_nlink);
 	if (!S_ISDIR(st->stx_mode))
 		(void)fprintf(side->out, " s%llu", (unsigned long long)st->stx_size);
-	if (is_reg && st->stx_size == 0)
+	if (is_reg && st->stx_size == 0) /* one or two more are excused: differ.c */
 		(void)fprintf(
-			side->out, " b%d", st->stx_blocks > 8); /* more than a block of xattrs */
+			side->out, " b%05llu", (unsigned long long)(st->stx_blocks / 8 % 100000));
 	if (S_ISCHR(st->stx_mode) || S_ISBLK(st->stx_mode))
 		(void)fprintf(side->out, " r%u/%u", st->stx_rdev_major, st->stx_rdev_minor);
 	(void)fprintf(side->out, " k%u", st->stx_blksize);

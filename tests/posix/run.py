@@ -14,7 +14,7 @@ import tempfile
 import time
 
 from node import SLOW, Node
-from tree import LocalTree, make_repository
+from tree import IN_LAYERS, LocalTree, make_repository
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 LONG = os.environ.get('COPPICE_TEST_LONG') == '1'
@@ -30,7 +30,7 @@ class Runs:
 
     def know_all_trees(self):
         """As long as a tree is not local, st_nlink of its directory is 1: "not counted" (docs/posix.md)."""
-        for _ in os.walk(self.node.mount('first').root):
+        for _ in os.walk(self.node.mount('first', **IN_LAYERS).root):
             pass
         self.node.delete('first')
 
@@ -38,7 +38,7 @@ class Runs:
         """(status, output) of one run."""
         self.count += 1
         job = f'run{self.count}'
-        mount = self.node.mount(job)
+        mount = self.node.mount(job, **IN_LAYERS)
         local = LocalTree(self.repository, os.path.join(self.folder, job))
         try:
             return self.steps_between(seed, 0, steps, local.path, mount.root, only, whole_every, timeout)

@@ -9,7 +9,7 @@ import tempfile
 
 from node import Node
 from run import LONG, Runs, report
-from tree import LocalTree, make_repository
+from tree import IN_LAYERS, LocalTree, make_repository
 
 SEEDS, PARTS, STEPS = (20, 20, 2000) if LONG else (4, 4, 500)
 
@@ -27,7 +27,7 @@ def numbers(root):
 
 def run_one(runs, seed):
     node, job = runs.node, f'restart{seed}'
-    mount = node.mount(job)
+    mount = node.mount(job, **IN_LAYERS)
     local = LocalTree(runs.repository, os.path.join(runs.folder, job))
     try:
         for part in range(PARTS):

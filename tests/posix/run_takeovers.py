@@ -15,7 +15,7 @@ import threading
 from killer import answers, daemon_of
 from node import SLOW, Node, wait_until
 from run import LONG, Runs, report
-from tree import LocalTree, make_repository
+from tree import IN_LAYERS, LocalTree, make_repository
 
 SEEDS, STEPS = (20, 20_000) if LONG else (3, 4000)
 
@@ -37,7 +37,7 @@ def run_one(folder, repository, seed):
     with Node({'demo': repository}, keeper=True, limit=3600 if LONG else 280) as node:
         runs = Runs(node, folder)
         runs.know_all_trees()
-        mount = node.mount('job')
+        mount = node.mount('job', **IN_LAYERS)
         local = LocalTree(repository, os.path.join(folder, f'local{seed}'))
         killer = Killer(node, seed)
         killer.start()

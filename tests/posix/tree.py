@@ -16,22 +16,45 @@ MS_NOSUID, MS_NODEV, MS_REMOUNT, MS_NOATIME, MS_BIND = 2, 4, 32, 1024, 4096
 MNT_DETACH = 2
 
 
-def fill(repo, rng, here, depth):
+# How a workspace is made so that it shows `main`: a third of the files is in the revision, a third is changed and a third added by the layer
+# between it and the job's writes, which also removes some.
+IN_LAYERS = {'revision': 'under', 'change_list': {'range': 'before..after'}}
+
+
+def fill(files, rng, here, depth):
+    """{path: (bytes, mode)}"""
     sizes = (0, 1, 100, 4096, 5000, 65536, 70000, 700)
     for i in range(4):
-        repo.add(here + b'f%d' % i, repo_maker.text(rng, rng.choice(sizes)) if i else b'', b'100755' if i == 2 else b'100644')
-    repo.add(here + b'l0', rng.choice((b'd1', b'f1', b'../d0', b'absent')), b'120000')
+        files[here + b'f%d' % i] = (repo_maker.text(rng, rng.choice(sizes)) if i else b'', b'100755' if i == 2 else b'100644')
+    files[here + b'l0'] = (rng.choice((b'd1', b'f1', b'../d0', b'absent')), b'120000')
     if depth < 3:
         for i in range(3):
-            fill(repo, rng, here + b'd%d/' % i, depth + 1)
+            fill(files, rng, here + b'd%d/' % i, depth + 1)
+
+
+def split(files):
+    """The trees of the branches under, before and after."""
+    under, before, after = {}, {}, {}
+    for number, (path, file) in enumerate(sorted(files.items())):
+        if number % 3 == 0:
+            under[path] = file
+            continue
+        after[path] = file
+        if number % 3 == 1:
+            under[path] = before[path] = (b'of the revision', b'100644')
+        if number % 7 == 1:
+            under[path + b'-gone/x'] = before[path + b'-gone/x'] = (b'to be removed', b'100644')
+    return {b'under': under, b'before': before, b'after': after}
 
 
 def make_repository(path):
-    """A bare repository; returns the commit."""
-    rng = random.Random(7)
-    repo = repo_maker.Repo(path)
-    repo.begin()
-    fill(repo, rng, b'', 0)
+    """A bare repository; returns the commit of main."""
+    repo, files = repo_maker.Repo(path), {}
+    fill(files, random.Random(7), b'', 0)
+    for branch, tree in {b'main': files, **split(files)}.items():
+        repo.begin(ref=b'refs/heads/' + branch)
+        for name, (data, mode) in tree.items():
+            repo.add(name, data, mode)
     return repo.finish()
 
 

@@ -41,6 +41,9 @@ struct mount_info {
 	char mount_id[40], job_id[129], tenant[64], origin[64], revision[256], commit[65],
 		root_tree[65];
 	char *path, *mountpoint, *root, *reason; /* malloc'ed, "" if none */
+	char *change_range;                      /* malloc'ed; "a..b", "" without a change list */
+	char change_commit[65];                  /* what b was resolved to */
+	uint64_t change_paths;                   /* that the change list touches */
 	enum mount_state state;
 	uint64_t quota_bytes, quota_inodes; /* UINT64_MAX = unlimited */
 	uint64_t used_bytes, used_inodes;
@@ -87,6 +90,7 @@ struct mount_request {
 	bool read_only;
 	uid_t uid;
 	gid_t gid;
+	const char *change_range; /* NULL: no change list */
 	const struct mount_label *labels;
 	unsigned label_count;
 	enum mount_wait wait_for;

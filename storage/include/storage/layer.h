@@ -59,7 +59,8 @@ struct layer_report {
  * of storage_need_tree. */
 int storage_lay_over(struct storage *st, struct origin *o, const struct oid *base, struct layer *l,
 	uint64_t deadline_ns, struct layer_report *report, struct oid *ret_root);
-/* What makes `to` of `from`, file by file, each expecting what `from` has. To the caller:
- * layer_free. -E2BIG: more than fits a layer; errors as of storage_need_tree. Blocks. */
+/* What makes `to` of `from` (none: an empty tree), file by file, each expecting what `from` has. To
+ * the caller: layer_free. -E2BIG: more than fits a layer; errors as of storage_need_tree. Blocks.
+ */
 int storage_diff(struct storage *st, struct origin *o, const struct oid *from, const struct oid *to,
-	uint64_t deadline_ns, struct layer **ret_layer);
+	uint8_t oid_len, uint64_t deadline_ns, struct layer **ret_layer);

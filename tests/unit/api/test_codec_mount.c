@@ -38,6 +38,8 @@ static struct mount_info example(void)
 		.blobs_fetched = 11,
 		.bytes_fetched = 12,
 		.fetch_errors = 13,
+		.change_range = (char *)"a..b",
+		.change_paths = 14,
 		.read_only = true,
 		.uid = 1000,
 		.gid = 100,
@@ -52,6 +54,7 @@ static struct mount_info example(void)
 	(void)snprintf(info.revision, sizeof(info.revision), "main");
 	(void)snprintf(info.commit, sizeof(info.commit), "c0");
 	(void)snprintf(info.root_tree, sizeof(info.root_tree), "7e");
+	(void)snprintf(info.change_commit, sizeof(info.change_commit), "b0");
 	return info;
 }
 
@@ -72,6 +75,10 @@ static void test_mount_on_the_wire(void **state)
 	m = coppice__v1__mount__unpack(&a.allocator, len, data);
 	assert_non_null(m);
 	assert_string_equal(m->mount_id, info.mount_id);
+	assert_int_equal(m->change_list->source_case, COPPICE__V1__CHANGE_LIST__SOURCE_RANGE);
+	assert_string_equal(m->change_list->range, "a..b");
+	assert_string_equal(m->change_list_commit, "b0");
+	assert_int_equal(m->change_list_paths, 14);
 	assert_string_equal(m->job_id, "j");
 	assert_string_equal(m->tenant, "t");
 	assert_string_equal(m->origin, "o");

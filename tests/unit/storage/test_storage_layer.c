@@ -207,7 +207,7 @@ static void the_difference_of_two_trees_laid_over_one_gives_the_other(void **sta
 		struct layer *l;
 
 		assert_int_equal(
-			storage_diff(f->w.st, f->w.origin, &from, &to, in_ms(5000), &l), 0);
+			storage_diff(f->w.st, f->w.origin, &from, &to, 20, in_ms(5000), &l), 0);
 		assert_true(layer_count(l) > 0);
 		assert_int_equal(storage_lay_over(f->w.st, f->w.origin, &from, l, in_ms(5000),
 					 &report, &root),
@@ -219,7 +219,7 @@ static void the_difference_of_two_trees_laid_over_one_gives_the_other(void **sta
 	}
 	/* "same/as" is not among them */
 	struct layer *l;
-	assert_int_equal(storage_diff(f->w.st, f->w.origin, &from, &from, in_ms(100), &l), 0);
+	assert_int_equal(storage_diff(f->w.st, f->w.origin, &from, &from, 20, in_ms(100), &l), 0);
 	assert_int_equal(layer_count(l), 0);
 	layer_free(l);
 }
@@ -241,7 +241,8 @@ static void a_difference_is_laid_over_a_third_tree(void **state)
 
 	git_fixture_commit(&f->repo.git, "refs/heads/third", third, COUNT(third), f->repo.commit);
 	assert_int_equal(storage_resolve(f->w.st, f->w.origin, "third", in_ms(5000), &rev, &e), 0);
-	assert_int_equal(storage_diff(f->w.st, f->w.origin, &f->from, &f->to, in_ms(5000), &l), 0);
+	assert_int_equal(
+		storage_diff(f->w.st, f->w.origin, &f->from, &f->to, 20, in_ms(5000), &l), 0);
 	assert_int_equal(
 		storage_lay_over(f->w.st, f->w.origin, &rev.root, l, in_ms(5000), &report, &root),
 		0);
