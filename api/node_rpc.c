@@ -6,6 +6,7 @@
 
 #include "arena.h"
 #include "base/err.h"
+#include "base/health.h"
 #include "call.h"
 #include "codec_mount.h"
 #include "codec_node.h"
@@ -105,6 +106,29 @@ static bool gather(const struct node *n, Coppice__V1__Node *out, struct arena *a
 	return !g.failed && codec_operations(counts, sess_opcode_name, out, a);
 }
 
+static bool put_degraded(const struct node *n, Coppice__V1__Node *out, struct arena *a)
+{
+	struct health_condition *list = arena_array(a, HEALTH_MAX, sizeof(*list));
+	unsigned count = list ? health_list(n->health, list, HEALTH_MAX) : 0;
+
+	out->degraded = arena_array(a, HEALTH_MAX, sizeof(out->degraded[0]));
+	for (unsigned i = 0; out->degraded && i < count; i++) {
+		Coppice__V1__Degraded *d = arena_alloc(a, sizeof(*d));
+
+		if (!d)
+			return false;
+		coppice__v1__degraded__init(d);
+		d->component = list[i].component;
+		d->reason = list[i].reason;
+		d->advice = list[i].advice;
+		d->since = codec_timestamp(list[i].since_wall_ns, a);
+		if (!d->since)
+			return false;
+		out->degraded[out->n_degraded++] = d;
+	}
+	return list && out->degraded;
+}
+
 static bool put_facts(const struct node *n, Coppice__V1__Node *out, struct arena *a)
 {
 	struct node_facts facts = {0};
@@ -147,7 +171,7 @@ int rpc_get_node(struct rpc_call *call, const ProtobufCMessage *message, struct 
 		return r;
 	out.index_set_aside = trees.set_aside;
 	if (!put_identity(n, &out, &call->arena) || !put_facts(n, &out, &call->arena) ||
-		!gather(n, &out, &call->arena))
+		!put_degraded(n, &out, &call->arena) || !gather(n, &out, &call->arena))
 		return -ENOMEM;
 	out.draining = out.draining || atomic_load(&call->server->draining);
 	return rpc_reply(call, &out.base);

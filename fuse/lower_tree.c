@@ -7,7 +7,6 @@
 #include <errno.h>
 #include <stdlib.h>
 
-#include "base/io.h"
 #include "base/list.h"
 #include "fuse/lower.h"
 #include "storage/origin.h"
@@ -50,19 +49,9 @@ static ssize_t lower_tree_read(
 
 static int lower_tree_copy(struct lower *l, const struct oid *blob, int out_fd, uint64_t len)
 {
-	struct blob_store *store = storage_blob_store(of(l)->storage);
 	struct oid key = blob_key(of(l), blob);
-	struct blob_pin pin;
-	uint64_t copied = 0;
-	int r = blob_pin(store, &key, &pin);
 
-	if (r)
-		return r;
-	if (len > pin.size)
-		len = pin.size;
-	r = io_copy_range(pin.fd, pin.offset, out_fd, 0, len, &copied);
-	blob_unpin(store, &pin);
-	return !r && copied != len ? -EIO : r;
+	return storage_blob_copy(of(l)->storage, &key, out_fd, len);
 }
 
 static int lower_tree_fetch(struct lower *l, enum lower_need_kind kind, const struct oid *oid,

@@ -10,7 +10,6 @@
 
 #include <base/clock.h>
 #include <base/err.h>
-#include <base/io.h>
 #include <base/list.h>
 #include <base/lock.h>
 #include <base/log.h>
@@ -64,19 +63,9 @@ static ssize_t late_read(
 
 static int late_copy(struct lower *l, const struct oid *blob, int out_fd, uint64_t len)
 {
-	struct blob_store *store = storage_blob_store(storage_of(l));
 	struct oid key = storage_blob_key(storage_of(l), blob, late_of(l)->lfs);
-	struct blob_pin pin;
-	uint64_t copied = 0;
-	int err = blob_pin(store, &key, &pin);
 
-	if (err)
-		return err;
-	if (len > pin.size)
-		len = pin.size;
-	err = io_copy_range(pin.fd, pin.offset, out_fd, 0, len, &copied);
-	blob_unpin(store, &pin);
-	return !err && copied != len ? -EIO : err;
+	return storage_blob_copy(storage_of(l), &key, out_fd, len);
 }
 
 /* The lower over the origin if that is open. Otherwise *ret_try says that it is time to try. */

@@ -20,6 +20,7 @@
 #include <string.h>
 
 #define FETCH_THREADS_DEFAULT   4
+#define COPY_PIECE              (256u << 10)
 #define INDEX_MAP_BYTES_DEFAULT (64ull << 30)
 
 /* Behind the local tiers, so that it is asked after them. */
@@ -49,6 +50,7 @@ static int open_stores(struct storage *st, const struct storage_config *c, struc
 		.disk_bytes = c->disk_bytes,
 		.clock = c->clock,
 		.metrics = c->metrics,
+		.health = c->health,
 	};
 	int r;
 
@@ -73,6 +75,7 @@ int storage_open(struct storage **ret_storage, const struct storage_config *conf
 	if (!st)
 		return err_set(e, -ENOMEM, NULL, "no memory");
 	lock_init(&st->mu, LOCK_RANK_STORAGE);
+	st->health = config->health;
 	list_init(&st->lanes);
 	st->fetch_threads = config->fetch_threads ? config->fetch_threads : FETCH_THREADS_DEFAULT;
 	for (int kind = 0; kind < FETCH_KIND_COUNT; kind++)
@@ -206,4 +209,39 @@ ssize_t storage_blob_read(
 	struct storage *st, const struct oid *blob, void *buf, size_t len, uint64_t offset)
 {
 	return blob_read(st->blobs, blob, buf, len, offset);
+}
+
+/* A blob that is only in memory (the disk takes nothing) has no descriptor to copy from. */
+static int copy_by_reading(struct storage *st, const struct oid *blob, int out_fd, uint64_t len)
+{
+	_cleanup_free_ uint8_t *piece = malloc(COPY_PIECE);
+	int r = piece ? 0 : -ENOMEM;
+
+	for (uint64_t done = 0; r == 0 && done < len;) {
+		size_t part = len - done < COPY_PIECE ? (size_t)(len - done) : COPY_PIECE;
+		ssize_t n = blob_read(st->blobs, blob, piece, part, done);
+
+		if (n <= 0)
+			return n < 0 ? (int)n : -EIO;
+		r = io_pwrite_full(out_fd, piece, (size_t)n, done);
+		done += (uint64_t)n;
+	}
+	return r;
+}
+
+int storage_blob_copy(struct storage *st, const struct oid *blob, int out_fd, uint64_t len)
+{
+	struct blob_pin pin;
+	uint64_t copied = 0;
+	int r = blob_pin(st->blobs, blob, &pin);
+
+	if (r == -EAGAIN && blob_is_local(st->blobs, blob))
+		return copy_by_reading(st, blob, out_fd, len);
+	if (r)
+		return r;
+	if (len > pin.size)
+		len = pin.size;
+	r = io_copy_range(pin.fd, pin.offset, out_fd, 0, len, &copied);
+	blob_unpin(st->blobs, &pin);
+	return !r && copied != len ? -EIO : r;
 }

@@ -70,6 +70,7 @@ struct lane {
 	struct lane_queue foreground[FETCH_KIND_COUNT];
 	struct lane_queue background;
 	struct pool *readahead;
+	unsigned strikes; /* failures of the origin since its last answer; guarded by st->mu */
 };
 
 struct fetch_metrics {
@@ -92,6 +93,7 @@ struct storage {
 	struct blob_store *blobs;
 	struct blob_redis *redis; /* a tier of blobs, which owns it; NULL: none */
 	unsigned fetch_threads;
+	struct health *health;        /* may be NULL */
 	struct lock mu;               /* LOCK_RANK_STORAGE */
 	struct list lanes;            /* guarded by mu; only grows */
 	struct lane *stray;           /* const after open */

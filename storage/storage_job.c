@@ -13,10 +13,14 @@
 
 #include "base/cancel.h"
 #include "base/clock.h"
+#include "base/health.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
+#define STRIKES           3
 #define PREFETCH_LIMIT_NS (60 * NS_PER_S)
 
 /* The results that callers are promised; see storage.h. */
@@ -30,6 +34,43 @@ static int fetch_result(int r)
 	/* Above all -ENOENT: a verified directory names this object, so it exists; we only failed
 	 * to get it. */
 	return -EIO;
+}
+
+/* What the origin answered, for the health of the node. One damaged object is no broken origin,
+ * three failures in a row are. A call that was given up says nothing. */
+static int origin_said(struct fetch *f, int r)
+{
+	static const char advice[] = "look at the origin and the way to it; what is cached can be "
+				     "read, the rest fails until it answers";
+	char component[64];
+	unsigned strikes;
+
+	if (r == -ECANCELED || r == -ENOMEM || !f->st->health)
+		return r;
+	(void)snprintf(component, sizeof(component), "origin %s", origin_name(f->origin));
+	lock_acquire(&f->st->mu);
+	strikes = f->lane->strikes = r == 0 ? 0 : f->lane->strikes + 1;
+	lock_release(&f->st->mu);
+	if (r == 0)
+		health_good(f->st->health, component);
+	else if (r == -EBADMSG)
+		health_bad(f->st->health, component,
+			"sends what does not have the hash that it should", advice);
+	else if (r == -EHOSTUNREACH || r == -ETIMEDOUT || strikes >= STRIKES)
+		health_bad(f->st->health, component, strerrordesc_np(-r), advice);
+	return r;
+}
+
+/* What the index answered when something was to be kept in it. */
+static int index_said(struct fetch *f, int r)
+{
+	if (r == 0)
+		health_good(f->st->health, "index");
+	else if (r == -ENOSPC || r == -EIO || r == -EROFS || r == -EDQUOT)
+		health_bad(f->st->health, "index", strerrordesc_np(-r),
+			"make room on the disk of data_dir; directories that are not in the index "
+			"yet cannot be shown meanwhile");
+	return r;
 }
 
 static int run_git_tree(struct fetch *f, uint64_t deadline_ns)
@@ -58,10 +99,11 @@ static int run_git_tree(struct fetch *f, uint64_t deadline_ns)
 		if (r == 0) /* nothing was added yet */
 			r = origin_read_tree(f->origin, &f->oid, b, f->cancel, deadline_ns);
 	}
+	r = origin_said(f, r);
 	if (r == 0)
 		r = tree_builder_finish(b, &record, &len);
 	if (r == 0)
-		r = tree_put(index, &f->oid, record, len);
+		r = index_said(f, tree_put(index, &f->oid, record, len));
 	if (r == 0)
 		shared_tree_offer(f->st, &f->oid, record, len);
 	free(record);
@@ -84,13 +126,15 @@ struct counting_sink {
 	struct blob_sink sink; /* first: the sink is this */
 	struct blob_sink *to;
 	struct fetch *f;
+	int error; /* of the sink behind */
 };
 
 static int counting_begin(struct blob_sink *s, uint64_t size)
 {
 	struct counting_sink *counting = (struct counting_sink *)s;
 
-	return counting->to->begin(counting->to, size);
+	counting->error = counting->to->begin(counting->to, size);
+	return counting->error;
 }
 
 static int counting_write(struct blob_sink *s, const void *data, size_t len)
@@ -98,7 +142,8 @@ static int counting_write(struct blob_sink *s, const void *data, size_t len)
 	struct counting_sink *counting = (struct counting_sink *)s;
 
 	counter_add(&counting->f->bytes, len);
-	return counting->to->write(counting->to, data, len);
+	counting->error = counting->to->write(counting->to, data, len);
+	return counting->error;
 }
 
 static int produce_counted(void *arg, const struct oid *oid, struct blob_sink *sink,
@@ -109,10 +154,15 @@ static int produce_counted(void *arg, const struct oid *oid, struct blob_sink *s
 	struct counting_sink counting = {
 		.sink = {.begin = counting_begin, .write = counting_write}, .to = sink, .f = f};
 	const struct lfs_wait wait = {cancel, deadline_ns};
+	int r;
 
 	if (lfs_is_content(f->origin, oid))
-		return lfs_produce(f->st, f->origin, oid, &counting.sink, &wait);
-	return origin.produce(origin.arg, oid, &counting.sink, cancel, deadline_ns);
+		r = lfs_produce(f->st, f->origin, oid, &counting.sink, &wait);
+	else
+		r = origin.produce(origin.arg, oid, &counting.sink, cancel, deadline_ns);
+	if (r < 0 && counting.error) /* it stopped because of us */
+		return r;
+	return origin_said(f, r);
 }
 
 static int run_blob(struct fetch *f, uint64_t deadline_ns)
@@ -124,6 +174,8 @@ static int run_blob(struct fetch *f, uint64_t deadline_ns)
 	 * others gave up. */
 	if (r == -ECANCELED && !cancel_fired(f->cancel))
 		r = blob_fetch(f->st->blobs, &f->oid, &source, f->cancel, deadline_ns);
+	if (r == -EBADMSG)
+		(void)origin_said(f, r);
 	return r;
 }
 

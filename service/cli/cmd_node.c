@@ -39,6 +39,9 @@ static void print_node(const Coppice__V1__Node *n)
 	if (n->index_set_aside)
 		(void)printf("the tree index was damaged or of an older format and has been "
 			     "rebuilt from empty\n");
+	for (size_t i = 0; i < n->n_degraded; i++)
+		(void)printf("DEGRADED %s: %s; %s\n", n->degraded[i]->component,
+			n->degraded[i]->reason, n->degraded[i]->advice);
 	for (size_t i = 0; i < n->n_tenants; i++) {
 		const Coppice__V1__TenantUsage *t = n->tenants[i];
 

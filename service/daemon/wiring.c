@@ -19,6 +19,7 @@
 #include <base/clock.h>
 #include <base/err.h>
 #include <base/fd_store.h>
+#include <base/health.h>
 #include <base/io.h>
 #include <base/list.h>
 #include <base/log.h>
@@ -73,11 +74,26 @@ static int make_directories(const struct cfg *cfg, struct err *e)
 /* On the thread that met it; once per change, not per request. */
 static void redis_changed(void *arg, bool available, const char *reason)
 {
-	(void)arg;
-	if (available)
+	struct health *health = arg;
+
+	if (available) {
 		log_info("redis_up");
-	else
+		health_over(health, "redis");
+	} else {
 		log_warn("redis_down", LOG_S("reason", reason));
+		health_bad(health, "redis", reason,
+			"look at the Redis server and the way to it; builds go on without it");
+	}
+}
+
+static void health_changed(void *arg, const struct health_condition *c, bool degraded)
+{
+	(void)arg;
+	if (degraded)
+		log_warn("degraded", LOG_S("component", c->component), LOG_S("reason", c->reason),
+			LOG_S("advice", c->advice));
+	else
+		log_info("recovered", LOG_S("component", c->component));
 }
 
 static struct blob_redis_config redis_config(const struct daemon *d)
@@ -98,6 +114,7 @@ static struct blob_redis_config redis_config(const struct daemon *d)
 		.blob_max_bytes = c->redis_blob_max,
 		.metrics = d->node.metrics,
 		.on_change = redis_changed,
+		.arg = d->node.health,
 	};
 }
 
@@ -145,6 +162,7 @@ static int start_storage(struct daemon *d, struct err *e)
 		.disk_bytes = d->cfg->cache_disk,
 		.clock = d->node.clock,
 		.metrics = d->node.metrics,
+		.health = d->node.health,
 		.redis = d->cfg->redis_url ? &redis : NULL,
 	};
 	int err = origin_git_init(e);
@@ -228,7 +246,12 @@ static int start_metrics(struct daemon *d, struct err *e)
 	if (d->node.metrics)
 		err = metrics_callback(d->node.metrics, "coppice_draining",
 			"1: no new mounts are made.", "", is_draining, d);
-	return d->node.metrics && !err ? 0 : err_set(e, -ENOMEM, "", "no memory for metrics");
+	if (d->node.metrics && !err)
+		d->node.health = health_new(d->node.clock, d->node.metrics);
+	if (!d->node.health || err)
+		return err_set(e, -ENOMEM, "", "no memory for metrics");
+	health_watch(d->node.health, health_changed, NULL);
+	return 0;
 }
 
 static int start_api(struct daemon *d, struct err *e)
@@ -352,6 +375,7 @@ struct daemon *daemon_stop(struct daemon *d)
 	if (d->git_ready)
 		origin_git_fini();
 	d->node.tenants = tenants_free(d->node.tenants);
+	d->node.health = health_free(d->node.health);
 	d->node.metrics = metrics_free(d->node.metrics);
 	unlock(d, d->run_lock_fd, LOCK_RUN); /* last: another daemon may start now */
 	unlock(d, d->data_lock_fd, LOCK_DATA);

@@ -6,11 +6,14 @@
  */
 #include "base/clock.h"
 #include "base/err.h"
+#include "base/health.h"
 #include "base/io.h"
 #include "blob/blob_internal.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 static struct counter *counter_for(struct metrics *m, struct counter *own, const char *name,
 	const char *help, const char *labels)
@@ -119,6 +122,25 @@ int blob_store_add_tier(struct blob_store *bs, const struct blob_tier *tier)
 	return r;
 }
 
+/* Half as much as the memory tier has, and used only while the disk takes nothing. */
+static int add_spill(struct blob_store *bs, const struct blob_config *config)
+{
+	uint64_t budget = config->memory_bytes / 2;
+	struct blob_tier tier;
+	int r;
+
+	if (budget / 4 <= bs->small_max)
+		return 0; /* so little would hold nothing that memory does not take */
+	r = blob_spill_new(&tier, budget, config->metrics);
+	if (r == 0)
+		r = blob_store_add_tier(bs, &tier);
+	if (r == 0) {
+		bs->spill = &bs->tier[bs->tier_count - 1];
+		bs->spill_max = budget / 4;
+	}
+	return r;
+}
+
 static int add_own_tiers(struct blob_store *bs, const struct blob_config *config, struct err *e)
 {
 	const struct blob_disk_config disk = {
@@ -143,6 +165,8 @@ static int add_own_tiers(struct blob_store *bs, const struct blob_config *config
 	if (r < 0)
 		return r;
 	r = blob_store_add_tier(bs, &tier);
+	if (r == 0)
+		r = add_spill(bs, config);
 	return r < 0 ? err_set(e, r, NULL, "no memory for the blob store") : 0;
 }
 
@@ -162,6 +186,7 @@ int blob_store_open(struct blob_store **ret_store, const struct blob_config *con
 	bs->small_max = config->small_max ? config->small_max : BLOB_SMALL_MAX_DEFAULT;
 	bs->clock = config->clock;
 	bs->metrics = config->metrics;
+	bs->health = config->health;
 	counters_init(bs, config->metrics);
 	r = io_random(&bs->hash_key, sizeof(bs->hash_key));
 	r = r < 0 ? err_set(e, r, NULL, "no random numbers from the system")
@@ -298,6 +323,35 @@ int blob_settle(struct blob_store *bs, const struct oid *oid, const struct cance
 	return -EAGAIN;
 }
 
+bool blob_disk_refuses(int r)
+{
+	static const int faults[] = {ENOSPC, EDQUOT, EROFS, EIO, EACCES, EPERM, ENOENT, ENOTDIR};
+
+	for (size_t i = 0; i < sizeof(faults) / sizeof(faults[0]); i++)
+		if (r == -faults[i])
+			return true;
+	return false;
+}
+
+void blob_disk_said(struct blob_store *bs, uint64_t size, int r)
+{
+	const struct blob_tier *disk = blob_large_tier(bs);
+	struct blob_tier_stats stats = {0};
+
+	if (r == 0) {
+		health_good(bs->health, "disk cache");
+		return;
+	}
+	if (!disk || !blob_disk_refuses(r))
+		return;
+	disk->ops->stats(disk->impl, &stats);
+	if (size > stats.budget_bytes)
+		return; /* it could never be in it: that is no state of the disk */
+	health_bad(bs->health, "disk cache", strerrordesc_np(-r),
+		"make room on the disk of data_dir and look at its health; contents are kept in "
+		"memory meanwhile");
+}
+
 int blob_keep_small(
 	struct blob_store *bs, const struct oid *oid, const void *data, size_t len, bool share)
 {
@@ -308,8 +362,12 @@ int blob_keep_small(
 		const struct blob_tier *t = &bs->tier[i];
 		int r = -ENOSPC;
 
+		if (t == bs->spill)
+			continue;
 		if (t->ops->put && (t->ops->read || share))
 			r = t->ops->put(t->impl, oid, data, len);
+		if (t->ops->begin)
+			blob_disk_said(bs, len, r);
 		if (!t->ops->read)
 			continue; /* a remote tier: its failures are counted by itself */
 		if (r == 0)

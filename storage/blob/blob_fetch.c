@@ -20,6 +20,12 @@
 #include <errno.h>
 #include <stdlib.h>
 
+/* How long a call may wait. */
+struct blob_need {
+	const struct cancel *cancel;
+	uint64_t deadline_ns;
+};
+
 /* All guarded by flight_lock, but what is const. */
 struct flight {
 	struct blob_store *bs; /* const */
@@ -163,8 +169,9 @@ static int fetch_from_tiers(struct blob_store *bs, const struct oid *oid,
 	return -EAGAIN;
 }
 
-static int fetch_from_source(struct blob_store *bs, const struct oid *oid,
-	const struct blob_source *source, const struct cancel *cancel, uint64_t deadline_ns)
+/* *ret_refused: the disk took it at first, and then did not. */
+static int fetch_once(struct blob_store *bs, const struct oid *oid,
+	const struct blob_source *source, const struct blob_need *need, bool *ret_refused)
 {
 	struct blob_intake in;
 	int r;
@@ -172,13 +179,27 @@ static int fetch_from_source(struct blob_store *bs, const struct oid *oid,
 	counter_add(bs->fetches, 1);
 	blob_intake_init(&in, bs, oid);
 	in.share = true;
-	r = source->produce(source->arg, oid, &in.sink, cancel, deadline_ns);
-	if (r == 0)
-		return blob_intake_commit(&in);
-	if (in.error)
-		r = in.error; /* it stopped because of us: full disk, no memory */
-	blob_intake_abort(&in);
+	in.spill = *ret_refused;
+	r = source->produce(source->arg, oid, &in.sink, need->cancel, need->deadline_ns);
+	if (r == 0) {
+		r = blob_intake_commit(&in);
+	} else {
+		if (in.error)
+			r = in.error; /* it stopped because of us: full disk, no memory */
+		blob_intake_abort(&in);
+	}
+	*ret_refused = in.refused && in.size <= bs->spill_max;
 	return r;
+}
+
+static int fetch_from_source(struct blob_store *bs, const struct oid *oid,
+	const struct blob_source *source, const struct cancel *cancel, uint64_t deadline_ns)
+{
+	const struct blob_need need = {cancel, deadline_ns};
+	bool refused = false;
+	int r = fetch_once(bs, oid, source, &need, &refused);
+
+	return refused ? fetch_once(bs, oid, source, &need, &refused) : r;
 }
 
 /* The tier that knows who else is fetching, if there is one. */

@@ -9,7 +9,7 @@
 
 #define BLOB_SMALL_MAX_DEFAULT (64u * 1024)
 #define BLOB_SMALL_MAX_LIMIT   (1024u * 1024)
-#define BLOB_TIERS_MAX         4
+#define BLOB_TIERS_MAX         5
 #define BLOB_FLIGHT_BUCKETS    256
 
 /* Counters of one tier: of the registry, or own ones where there is none. */
@@ -24,6 +24,10 @@ void blob_counters_get(const struct blob_counters *c, struct blob_tier_stats *re
 int blob_mem_new(struct blob_tier *ret_tier, uint64_t budget_bytes, uint32_t item_max,
 	struct metrics *metrics);
 
+/* What the disk would not take, while it is full or cannot be written: whole blobs in memory, up to
+ * a quarter of `budget` each. Named "spill". */
+int blob_spill_new(struct blob_tier *ret_tier, uint64_t budget_bytes, struct metrics *metrics);
+
 struct blob_disk_config {
 	const char *dir;
 	uint64_t budget_bytes;
@@ -37,6 +41,9 @@ struct blob_store {
 	struct blob_tier tier[BLOB_TIERS_MAX]; /* const once threads use the store */
 	unsigned tier_count;
 	const struct blob_tier *memory; /* NULL: no memory tier */
+	const struct blob_tier *spill;  /* NULL: none */
+	uint64_t spill_max;             /* bytes of one blob in it */
+	struct health *health;          /* may be NULL */
 	uint32_t small_max;
 	const struct clock *clock;
 	struct metrics *metrics;
@@ -53,6 +60,10 @@ const struct blob_tier *blob_large_tier(const struct blob_store *bs);
  * if a local one did. */
 int blob_keep_small(
 	struct blob_store *bs, const struct oid *oid, const void *data, size_t len, bool share);
+/* Is this the disk's fault, not the blob's or ours? */
+bool blob_disk_refuses(int r);
+/* What the disk said to a blob of this size: 0 or an error. Noted in the health of the node. */
+void blob_disk_said(struct blob_store *bs, uint64_t size, int r);
 /* Tell remote tiers of a large one. */
 void blob_share_large(struct blob_store *bs, const struct oid *oid, uint64_t size);
 /* 0 if a local tier can read it, after proving what needs proof; -EAGAIN if none has it. */
@@ -66,12 +77,14 @@ struct blob_intake {
 	struct blob_store *bs;
 	const struct oid *oid;
 	struct digest *digest;
-	uint8_t *small; /* buffer of a small blob */
+	uint8_t *small; /* buffer of a small blob, or of one that spills */
 	void *write;    /* of the large tier */
 	uint64_t size, done;
 	bool begun;
-	bool share; /* remote tiers get it too: it does not come from one */
-	int error;  /* the first failure; what follows is refused */
+	bool spill;   /* in: do not try the disk. Then: it is kept in memory, though large */
+	bool refused; /* out: the disk took it at first, and then did not */
+	bool share;   /* remote tiers get it too: it does not come from one */
+	int error;    /* the first failure; what follows is refused */
 };
 void blob_intake_init(struct blob_intake *in, struct blob_store *bs, const struct oid *oid);
 /* After the producer said 0: verify and store. Frees everything, whatever the result. -EBADMSG: not

@@ -248,6 +248,17 @@ static const struct blob_tier_ops mem_ops = {
 	.stats = mem_stats,
 };
 
+static const struct blob_tier_ops spill_ops = {
+	.name = "spill",
+	.close = mem_close,
+	.read = mem_read,
+	.has = mem_has,
+	.put = mem_put,
+	.drop = mem_drop,
+	.evict = mem_evict,
+	.stats = mem_stats,
+};
+
 /* One bucket for 2 KiB of budget: chains stay short for blobs of a usual size, and 1/256 of the
  * budget goes to the table. */
 static uint32_t bucket_count(uint64_t shard_budget)
@@ -259,21 +270,18 @@ static uint32_t bucket_count(uint64_t shard_budget)
 	return count;
 }
 
-int blob_mem_new(struct blob_tier *ret_tier, uint64_t budget_bytes, uint32_t item_max,
-	struct metrics *metrics)
+static int mem_new(
+	struct blob_mem **ret_mem, uint64_t budget_bytes, unsigned shards, uint32_t item_max)
 {
 	struct blob_mem *m = calloc(1, sizeof(*m));
 	int r = 0;
 
 	if (!m)
 		return -ENOMEM;
-	m->shard_count = 1;
-	while (m->shard_count < SHARDS_MAX && budget_bytes / m->shard_count > SHARD_BYTES_MIN)
-		m->shard_count *= 2;
+	m->shard_count = shards;
 	m->shard_budget = budget_bytes / m->shard_count;
 	m->item_max = item_max;
 	m->bucket_mask = bucket_count(m->shard_budget) - 1;
-	blob_counters_init(&m->counters, metrics, "memory");
 	for (unsigned i = 0; i < m->shard_count; i++) {
 		struct shard *s = &m->shard[i];
 
@@ -289,6 +297,39 @@ int blob_mem_new(struct blob_tier *ret_tier, uint64_t budget_bytes, uint32_t ite
 		mem_close(m);
 		return r;
 	}
+	*ret_mem = m;
+	return 0;
+}
+
+int blob_mem_new(struct blob_tier *ret_tier, uint64_t budget_bytes, uint32_t item_max,
+	struct metrics *metrics)
+{
+	struct blob_mem *m;
+	unsigned shards = 1;
+	int r;
+
+	while (shards < SHARDS_MAX && budget_bytes / shards > SHARD_BYTES_MIN)
+		shards *= 2;
+	r = mem_new(&m, budget_bytes, shards, item_max);
+	if (r < 0)
+		return r;
+	blob_counters_init(&m->counters, metrics, mem_ops.name);
 	*ret_tier = (struct blob_tier){.ops = &mem_ops, .impl = m};
+	return 0;
+}
+
+/* One shard: it holds a few large blobs. */
+int blob_spill_new(struct blob_tier *ret_tier, uint64_t budget_bytes, struct metrics *metrics)
+{
+	uint64_t item_max = budget_bytes / 4;
+	struct blob_mem *m;
+	int r;
+
+	r = mem_new(&m, budget_bytes, 1,
+		item_max < UINT32_MAX / 2 ? (uint32_t)item_max : UINT32_MAX / 2);
+	if (r < 0)
+		return r;
+	blob_counters_init(&m->counters, metrics, spill_ops.name);
+	*ret_tier = (struct blob_tier){.ops = &spill_ops, .impl = m};
 	return 0;
 }

@@ -20,16 +20,31 @@ static int fail(struct blob_intake *in, int r)
 	return r;
 }
 
+static int large_said(struct blob_intake *in, int r)
+{
+	if (r < 0) {
+		blob_disk_said(in->bs, in->size, r);
+		in->refused = in->refused || blob_disk_refuses(r);
+	}
+	return r;
+}
+
 static int begin_storing(struct blob_intake *in)
 {
-	const struct blob_tier *large;
+	const struct blob_tier *large = blob_large_tier(in->bs);
+	int r = in->spill ? -ENOSPC : -EFBIG;
 
-	if (in->size <= in->bs->small_max) {
-		in->small = malloc(in->size ? in->size : 1);
-		return in->small ? 0 : -ENOMEM;
+	if (in->size > in->bs->small_max && large && !in->spill) {
+		r = large->ops->begin(large->impl, in->oid, in->size, &in->write);
+		blob_disk_said(in->bs, in->size, r);
+		if (r == 0 || !blob_disk_refuses(r))
+			return r;
 	}
-	large = blob_large_tier(in->bs);
-	return large ? large->ops->begin(large->impl, in->oid, in->size, &in->write) : -EFBIG;
+	in->spill = in->size > in->bs->small_max;
+	if (in->spill && in->size > in->bs->spill_max)
+		return r;
+	in->small = malloc(in->size ? in->size : 1);
+	return in->small ? 0 : -ENOMEM;
 }
 
 static int sink_begin(struct blob_sink *s, uint64_t size)
@@ -68,7 +83,7 @@ static int sink_write(struct blob_sink *s, const void *data, size_t len)
 	if (r == 0 && in->small)
 		memcpy(in->small + in->done, data, len);
 	else if (r == 0)
-		r = large->ops->write(large->impl, in->write, data, len);
+		r = large_said(in, large->ops->write(large->impl, in->write, data, len));
 	in->done += len;
 	return fail(in, r);
 }
@@ -100,11 +115,15 @@ int blob_intake_commit(struct blob_intake *in)
 	int r;
 
 	r = verify(in);
-	if (r == 0 && in->small) {
+	if (r == 0 && in->small && in->spill) {
+		r = in->bs->spill->ops->put(in->bs->spill->impl, in->oid, in->small, in->size);
+	} else if (r == 0 && in->small) {
 		r = blob_keep_small(in->bs, in->oid, in->small, in->size, in->share);
 	} else if (r == 0) {
-		r = large->ops->commit(large->impl, in->write);
+		r = large_said(in, large->ops->commit(large->impl, in->write));
 		in->write = NULL;
+		if (r == 0)
+			blob_disk_said(in->bs, in->size, 0);
 		if (r == 0 && in->share)
 			blob_share_large(in->bs, in->oid, in->size);
 	}

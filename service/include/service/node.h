@@ -8,6 +8,7 @@
 struct cfg;
 struct clock;
 struct err;
+struct health;
 struct metrics;
 struct mounts;
 struct sess_farm;
@@ -18,6 +19,7 @@ struct node {
 	const struct cfg *cfg;
 	const struct clock *clock;
 	struct metrics *metrics;
+	struct health *health;
 	struct storage *storage;
 	struct tenants *tenants;
 	struct sess_farm *farm;

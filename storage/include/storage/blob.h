@@ -19,6 +19,7 @@
 struct cancel;
 struct clock;
 struct err;
+struct health;
 struct metrics;
 struct blob_store;
 
@@ -29,6 +30,7 @@ struct blob_config {
 	uint32_t small_max;    /* 0 = 64 KiB */
 	const struct clock *clock;
 	struct metrics *metrics; /* may be NULL */
+	struct health *health;   /* may be NULL */
 };
 int blob_store_open(struct blob_store **ret_store, const struct blob_config *config, struct err *e);
 struct blob_store *blob_store_close(struct blob_store *bs);
@@ -88,7 +90,7 @@ struct blob_tier_stats {
 	char reason[200]; /* remote: its last failure, for a person */
 };
 struct blob_stats {
-	struct blob_tier_stats tier[4];
+	struct blob_tier_stats tier[5];
 	unsigned tier_count;
 	uint64_t fetches, fetched_bytes, joined, failed, verify_failures;
 };

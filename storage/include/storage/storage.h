@@ -19,6 +19,7 @@
 
 struct blob_redis_config;
 struct err;
+struct health;
 struct metrics;
 struct storage;
 
@@ -32,6 +33,7 @@ struct storage_config {
 	uint64_t index_map_bytes;  /* 0 = 64 GiB of address space */
 	const struct clock *clock; /* for ages in the blob store */
 	struct metrics *metrics;
+	struct health *health;                 /* may be NULL */
 	const struct blob_redis_config *redis; /* NULL: no shared cache; copied */
 };
 int storage_open(struct storage **ret_storage, const struct storage_config *config, struct err *e);
@@ -78,6 +80,10 @@ ssize_t storage_blob_read(
  * or its queue. A number for `storage_ask`; 0 is nobody in particular, and who has no place in the
  * table (256) shares that one. */
 unsigned storage_tenant(struct storage *st, const char *name);
+
+/* The first `len` bytes of a local blob into out_fd at 0: shared or copied by the kernel where that
+ * is possible. -EAGAIN: not local. Blocks on the disk. */
+int storage_blob_copy(struct storage *st, const struct oid *blob, int out_fd, uint64_t len);
 
 /* Ask for what is missing. If this returns 0, `fn` is called exactly once (perhaps before it
  * returns); otherwise never. result: 0 (now local), or -EIO, -ETIMEDOUT, -EHOSTUNREACH, -ECANCELED,

@@ -124,7 +124,11 @@ static inline struct blob_tier_stats world_disk(struct blob_world *w)
 	struct blob_stats s;
 
 	blob_stats(w->bs, &s);
-	return s.tier[s.tier_count - 1];
+	for (unsigned i = 0; i < s.tier_count; i++)
+		if (strcmp(s.tier[i].name, "disk") == 0)
+			return s.tier[i];
+	fail_msg("there is no disk tier");
+	return s.tier[0];
 }
 
 /* A source that serves one content, in pieces, and counts. */

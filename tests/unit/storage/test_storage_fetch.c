@@ -7,6 +7,7 @@
 
 #include <cmocka.h>
 
+#include "base/health.h"
 #include "base/metrics.h"
 #include "storage_internal.h"
 #include "storage_world.h"
@@ -340,6 +341,56 @@ static void test_prefetch_waits_for_the_foreground(void **state)
 	tally_fini(&back);
 }
 
+static int fetch_now(struct world *w, const struct oid *oid, uint64_t ms)
+{
+	struct tally t;
+	int r;
+
+	tally_init(&t);
+	ask(w, oid, ms, &t);
+	tally_wait(&t, 1);
+	r = t.last;
+	tally_fini(&t);
+	return r;
+}
+
+/* Slow, lying, broken, away: the error, what is shown, and that the next answer ends it. */
+static void test_origin_health_is_told(void **state)
+{
+	struct world *w = *state;
+	struct oid blob = world_oid(w, "main:README");
+	struct clock_virtual clock;
+	struct health_condition c[2];
+
+	clock_virtual_init(&clock, NS_PER_S, NS_PER_S);
+	w->st->health = health_new(&clock.clock, NULL);
+	w->plan.blob_error = -EIO;
+	assert_int_equal(fetch_now(w, &blob, 5000), -EIO);
+	assert_int_equal(health_list(w->st->health, c, 2), 0); /* one damaged object */
+	assert_int_equal(fetch_now(w, &blob, 5000), -EIO);
+	assert_int_equal(fetch_now(w, &blob, 5000), -EIO);
+	assert_int_equal(health_list(w->st->health, c, 2), 1);
+	assert_string_equal(c[0].component, "origin demo");
+	health_over(w->st->health, "origin demo");
+
+	w->plan.blob_error = -EHOSTUNREACH;
+	assert_int_equal(fetch_now(w, &blob, 5000), -EHOSTUNREACH);
+	assert_int_equal(health_list(w->st->health, c, 2), 1);
+	health_over(w->st->health, "origin demo");
+
+	w->plan.blob_error = 0;
+	w->plan.corrupt = true;
+	assert_int_equal(fetch_now(w, &blob, 5000), -EIO);
+	assert_int_equal(health_list(w->st->health, c, 2), 1);
+	assert_non_null(strstr(c[0].reason, "hash"));
+
+	w->plan.corrupt = false;
+	clock_virtual_advance(&clock, 10 * NS_PER_S);
+	assert_int_equal(fetch_now(w, &blob, 5000), 0);
+	assert_int_equal(health_list(w->st->health, c, 2), 0);
+	w->st->health = health_free(w->st->health);
+}
+
 /* All blob threads are stuck for long: a directory comes all the same. */
 static void test_blobs_do_not_hold_up_directories(void **state)
 {
@@ -533,6 +584,7 @@ int main(void)
 		T(test_a_flooding_tenant_does_not_hold_up_another),
 		T(test_a_stuck_tenant_does_not_hold_up_another),
 		T(test_prefetch_waits_for_the_foreground),
+		T(test_origin_health_is_told),
 		T(test_blobs_do_not_hold_up_directories),
 		T(test_prefetch_makes_it_local),
 		T(test_digests_are_computed_once),

@@ -1,0 +1,139 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The contract of degraded modes in docs/operations.md: what goes on, which errors come, what is shown, and that it ends by itself."""
+import contextlib
+import errno
+import mmap
+import os
+import shutil
+import subprocess
+import tempfile
+import unittest
+
+import repo_maker
+from node import Node, wait_until
+
+SMALL, LARGE = 200, 3
+
+
+def content(name, size):
+    return (name.encode() * (size // len(name) + 1))[:size]
+
+
+def read(path):
+    with open(path, 'rb') as f:
+        return f.read()
+
+
+class Degraded(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.folder = tempfile.mkdtemp(prefix='cop-degraded-', dir=os.environ.get('COPPICE_TEST_DIR', '/var/tmp'))
+        cls.addClassCleanup(shutil.rmtree, cls.folder, ignore_errors=True)
+        cls.repository = os.path.join(cls.folder, 'repo.git')
+        cls.files = {f'small/f{i:03}': content(f's{i}-', 40000) for i in range(SMALL)}
+        cls.files.update({f'large/f{i}': content(f'l{i}-', 1500000) for i in range(LARGE)})
+        cls.files.update({f'later/f{i}': content(f'z{i}-', 900000) for i in range(60)})
+        repo = repo_maker.Repo(cls.repository, pack=False)  # an open pack could be read even when it is gone
+        repo.begin()
+        for name, data in cls.files.items():
+            repo.add(name.encode(), data)
+        repo.finish()
+
+    def setUp(self):
+        self.later = iter([name for name in self.files if name.startswith('later/')])
+
+    def degraded(self, node):
+        return {d.component: d for d in node.client.GetNode().degraded}
+
+    def assert_files(self, root, prefix):
+        for name, data in self.files.items():
+            if name.startswith(prefix):
+                self.assertTrue(read(f'{root}/{name}') == data, name)
+
+    def wait_recovered(self, node, root, component):
+        """It ends with the next success, once it has been good for some seconds."""
+        def recovered():
+            name = next(self.later)
+            self.assertTrue(read(f'{root}/{name}') == self.files[name])
+            return component not in self.degraded(node)
+        wait_until(recovered, 20, f'{component} is not degraded any more', pause=0.5)
+        self.assertIn('recovered', node.log_text())
+
+    @contextlib.contextmanager
+    def tmpfs(self, size):
+        path = tempfile.mkdtemp(prefix='tmpfs-', dir=self.folder)
+        subprocess.run(['mount', '-t', 'tmpfs', '-o', f'size={size},mode=0700', 'tmpfs', path], check=True, timeout=20)
+        try:
+            yield path
+        finally:
+            subprocess.run(['umount', '-l', path], check=True, timeout=20)
+
+    def test_disk_full(self):
+        node = Node({'demo': self.repository})
+        with self.tmpfs('2m') as blobs:
+            os.mkdir(node.data)
+            os.symlink(blobs, os.path.join(node.data, 'blobs'))
+            with node:
+                self.full_disk(node, blobs)
+
+    def full_disk(self, node, blobs):
+        root = node.mount('job').root
+        for _ in range(2):
+            self.assert_files(root, 'small/')
+            self.assert_files(root, 'large/')
+        self.assertIn('disk cache', self.degraded(node))
+        condition = self.degraded(node)['disk cache']
+        self.assertIn('No space left', condition.reason)
+        self.assertTrue(condition.advice and condition.since.seconds)
+        self.assertIn('degraded', node.log_text())
+        self.assertIn('DEGRADED disk cache', node.cli('node').stdout)
+        with open(root + '/large/f0', 'r+b') as f:  # a copy-up of what is in memory only
+            f.write(b'changed')
+        self.assertTrue(read(root + '/large/f0') == b'changed' + self.files['large/f0'][7:])
+        subprocess.run(['mount', '-o', 'remount,size=200m', blobs], check=True, timeout=20)
+        self.wait_recovered(node, root, 'disk cache')
+        node.delete('job')
+
+    def test_origin_gone(self):
+        with Node({'demo': self.repository}) as node:
+            root = node.mount('job').root
+            self.assert_files(root, 'large/f1')
+            self.assert_files(root, 'large/f0')  # not in order: nothing is read ahead
+            os.listdir(root + '/small')
+            os.listdir(root + '/later')
+            os.rename(self.repository, self.repository + '.gone')
+            try:
+                for i in range(4):
+                    with self.assertRaises(OSError) as caught:
+                        read(f'{root}/small/f{i:03}')
+                    self.assertIn(caught.exception.errno, (errno.EIO, errno.EHOSTUNREACH), 'never ENOENT')
+                self.assert_files(root, 'large/f0')
+                self.assertEqual(sorted(os.listdir(root)), ['large', 'later', 'small'])
+                self.assertIn('origin demo', self.degraded(node))
+            finally:
+                os.rename(self.repository + '.gone', self.repository)
+            self.assertTrue(read(root + '/small/f000') == self.files['small/f000'], 'at once, without a restart')
+            self.wait_recovered(node, root, 'origin demo')
+            self.assert_files(root, 'small/')
+            node.delete('job')
+
+    def test_eviction_does_not_disturb_what_is_open(self):
+        with Node({'demo': self.repository}, extra='cache: {disk: 4MiB, memory: 1MiB}') as node:
+            root = node.mount('job').root
+            name = 'large/f0'
+            with open(f'{root}/{name}', 'rb') as f, mmap.mmap(f.fileno(), 0, prot=mmap.PROT_READ) as mapped:
+                for at in range(0, len(self.files[name]), 300000):
+                    self.assertTrue(os.pread(f.fileno(), 300000, at) == self.files[name][at:at + 300000])
+                    self.assert_files(root, 'small/f0')  # 4 MB of others
+                    with open('/proc/sys/vm/drop_caches', 'w', encoding='ascii') as drop:
+                        drop.write('1')
+                    self.assertTrue(mapped[at:at + 5000] == self.files[name][at:at + 5000])
+            disk = next(t for t in node.client.GetCacheStats().tiers if t.name == 'disk')
+            self.assertGreater(disk.evictions, 0)
+            self.assertLessEqual(disk.bytes, 4 << 20)
+            self.assertEqual(list(self.degraded(node)), [])
+            node.delete('job')
+
+
+if __name__ == '__main__':
+    unittest.main()
