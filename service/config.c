@@ -90,6 +90,7 @@ static struct cfg *cfg_new(const char *source)
 	cfg->http_listen = strdup("127.0.0.1:7434");
 	cfg->source = strdup(source);
 	cfg->cache_memory = UINT64_C(256) << 20;
+	cfg->fetch_threads = 4;
 	cfg->cache_disk = UINT64_C(20) << 30;
 	cfg->log_level = LOG_INFO;
 	cfg->log_format = LOG_LOGFMT;

@@ -9,8 +9,9 @@
 #include <base/path.h>
 #include <sys/un.h>
 
-#define WORKERS_MAX     64
-#define CACHE_MIN_BYTES (UINT64_C(1) << 20)
+#define FETCH_THREADS_MAX 64
+#define WORKERS_MAX       64
+#define CACHE_MIN_BYTES   (UINT64_C(1) << 20)
 
 /* Absolute, without double slashes, "." and "..": what is compared and shown later is what was
  * meant. */
@@ -139,6 +140,8 @@ void cfg_check(struct cfg *cfg, struct cfg_report *r)
 	check_listeners(cfg, r);
 	if (cfg->workers > WORKERS_MAX)
 		cfg_mistake(r, "workers", "%u is more than %d", cfg->workers, WORKERS_MAX);
+	if (cfg->fetch_threads < 1 || cfg->fetch_threads > FETCH_THREADS_MAX)
+		cfg_mistake(r, "fetch.threads", "must be 1 to %d", FETCH_THREADS_MAX);
 	if (cfg->cache_memory < CACHE_MIN_BYTES)
 		cfg_mistake(r, "cache.memory", "must be at least 1MiB");
 	if (cfg->cache_disk < CACHE_MIN_BYTES)

@@ -482,6 +482,9 @@ static const struct cfg_field cache_fields[] = {
 	{0},
 };
 
+static const struct cfg_field fetch_fields[] = {
+	SCALAR("threads", type_small, struct cfg, fetch_threads), {0}};
+
 static const struct cfg_field log_fields[] = {
 	SCALAR("level", type_log_level, struct cfg, log_level),
 	SCALAR("format", type_log_format, struct cfg, log_format),
@@ -499,6 +502,7 @@ const struct cfg_field cfg_schema[] = {
 	MAP("grpc", grpc_fields),
 	MAP("http", http_fields),
 	MAP("cache", cache_fields),
+	MAP("fetch", fetch_fields),
 	LIST_OF("origins", origin_fields, struct cfg, origins, origin_count),
 	LIST_OF("tenants", tenant_fields, struct cfg, tenants, tenant_count, .init = tenant_init),
 	MAP("log", log_fields),

@@ -160,6 +160,7 @@ static int start_storage(struct daemon *d, struct err *e)
 		.data_dir = d->cfg->data_dir,
 		.memory_bytes = d->cfg->cache_memory,
 		.disk_bytes = d->cfg->cache_disk,
+		.fetch_threads = d->cfg->fetch_threads,
 		.clock = d->node.clock,
 		.metrics = d->node.metrics,
 		.health = d->node.health,

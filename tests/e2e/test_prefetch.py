@@ -6,11 +6,14 @@ import os
 import shutil
 import subprocess
 import tempfile
+import time
 import unittest
 
 import repo_maker
 from coppice_client import CallError
-from node import Node
+from delay_proxy import DelayProxy
+from git_server import HttpServer
+from node import SANITIZE, Node, wait_until
 
 DIRS, FILES = 12, 40
 
@@ -20,13 +23,30 @@ def read(path):
         return f.read()
 
 
+class DelayProxyOrigin:
+    """The repository on a Git server that is far away."""
+
+    def __init__(self, test, **settings):
+        self.server = HttpServer(test.folder, {'repo.git': test.repository})
+        self.settings = settings
+
+    def __enter__(self):
+        self.server.__enter__()
+        self.proxy = DelayProxy(('127.0.0.1', self.server.port), **self.settings)
+        return self.server.url('repo.git').replace(f':{self.server.port}/', f':{self.proxy.port}/')
+
+    def __exit__(self, *args):
+        self.proxy.close()
+        self.server.__exit__(*args)
+
+
 class Prefetch(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
         cls.folder = tempfile.mkdtemp(prefix='cop-prefetch-', dir=os.environ.get('COPPICE_TEST_DIR', '/var/tmp'))
         cls.addClassCleanup(shutil.rmtree, cls.folder, ignore_errors=True)
         cls.repository = os.path.join(cls.folder, 'repo.git')
-        repo = repo_maker.Repo(cls.repository)
+        repo = repo_maker.Repo(cls.repository, pack=False)  # an open pack could be read even when it is gone
         repo.begin()
         repo.add(b'README', b'read me\n')
         for d in range(DIRS):
@@ -105,6 +125,30 @@ class Prefetch(unittest.TestCase):
         with self.assertRaises(CallError) as caught:
             self.prefetch()
         self.assertEqual((caught.exception.code, caught.exception.reason), ('UNAVAILABLE', 'ORIGIN_UNAVAILABLE'))
+
+    def test_ended_by_its_caller(self):
+        with DelayProxyOrigin(self, rtt=0.02, rate=200000) as url:
+            self.node.origins['far'] = url
+            self.node.stop()
+            self.node.start()
+            self.node.mount('job', origin='far')
+            stream = self.node.client.Prefetch(job_id='job')
+            next(stream)
+            stream.close()
+            wait_until(lambda: 'prefetch_done' in self.node.log_text(), 10, 'the prefetch ends with its call')
+            self.assertLess(self.node.client.GetCacheStats().fetches, self.blobs)
+
+    def test_far_server_is_read_ahead_of(self):
+        """Reading 480 files one after the other costs a few round trips, not 480."""
+        with DelayProxyOrigin(self, rtt=0.05) as url:
+            self.node.origins['far'] = url
+            self.node.stop()
+            self.node.start()
+            root = self.node.mount('job', origin='far', wait_for='INDEXED').root
+            start = time.monotonic()
+            self.assert_whole(root)
+            if not SANITIZE:
+                self.assertLess(time.monotonic() - start, DIRS * FILES * 0.05 / 3)
 
     def test_created_warm(self):
         root = self.node.mount('warm', wait_for='WARM').root

@@ -177,6 +177,11 @@ class Proxy:
                 print(json.dumps(self.command(line)), flush=True)
             except ValueError as e:
                 print(json.dumps({'error': str(e)}), flush=True)
+        server.close()
+        tasks = [connection.task for connection in self.open]
+        for connection in list(self.open):
+            connection.reset()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 class DelayProxy:

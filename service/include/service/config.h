@@ -61,8 +61,9 @@ struct cfg {
 	char *tls_cert, *tls_key, *tls_client_ca; /* NULL: no TLS */
 	char *http_listen;                        /* "" = off */
 	uint64_t cache_memory, cache_disk;
-	char *redis_url;       /* NULL: no shared cache */
-	uint64_t redis_ttl_ns; /* this and all below: see struct blob_redis_config; 0 = default */
+	unsigned fetch_threads; /* of one tenant at one origin */
+	char *redis_url;        /* NULL: no shared cache */
+	uint64_t redis_ttl_ns;  /* this and all below: see struct blob_redis_config; 0 = default */
 	char *redis_password_file, *redis_key_file;
 	char *redis_tls_ca, *redis_tls_cert, *redis_tls_key;
 	uint64_t redis_connect_timeout_ns, redis_timeout_ns;

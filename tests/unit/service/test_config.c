@@ -89,6 +89,7 @@ static void test_defaults_need_no_file_content(void **state)
 	assert_string_equal(cfg->grpc_listen[1], "127.0.0.1:7433");
 	assert_string_equal(cfg->http_listen, "127.0.0.1:7434");
 	assert_int_equal(cfg->cache_memory, UINT64_C(256) << 20);
+	assert_int_equal(cfg->fetch_threads, 4);
 	assert_int_equal(cfg->cache_disk, UINT64_C(20) << 30);
 	assert_int_equal(cfg->origin_count, 0);
 	assert_int_equal(cfg->tenant_count, 0);
