@@ -241,3 +241,48 @@ Coppice__V1__LogEntry *codec_log_entry(const struct wf_log_entry *entry, struct 
 		       ? out
 		       : NULL;
 }
+
+#define CONTEXT_DEFAULT 3u
+#define CONTEXT_MAX     1000000
+
+int codec_diff_request(const Coppice__V1__DiffRequest *in, struct arena *a,
+	struct wf_diff_request *ret_request, struct err *e)
+{
+	static const enum wf_diff_format formats[] = {
+		[COPPICE__V1__DIFF_REQUEST__FORMAT__PATCH] = WF_DIFF_PATCH,
+		[COPPICE__V1__DIFF_REQUEST__FORMAT__NUMSTAT] = WF_DIFF_NUMSTAT,
+		[COPPICE__V1__DIFF_REQUEST__FORMAT__NAME_ONLY] = WF_DIFF_NAME_ONLY,
+		[COPPICE__V1__DIFF_REQUEST__FORMAT__NAME_STATUS] = WF_DIFF_NAME_STATUS,
+	};
+
+	if ((unsigned)in->format >= sizeof(formats) / sizeof(formats[0]))
+		return err_field(e, "format", "%d is not a known value", (int)in->format);
+	if (strlen(in->from) > 255 || strlen(in->to) > 255)
+		return err_field(e, "from", "or to is longer than 255 bytes");
+	if (in->staged && (in->from[0] || in->to[0]))
+		return err_field(e, "staged", "is set, and so is from or to");
+	*ret_request = (struct wf_diff_request){.from = in->from,
+		.to = in->staged ? "INDEX" : in->to,
+		.format = formats[in->format],
+		.no_renames = in->no_renames,
+		.context = in->context > 0 ? (unsigned)in->context : CONTEXT_DEFAULT};
+	if (in->context < -1 || in->context > CONTEXT_MAX)
+		return err_field(e, "context", "is not -1 to %d", CONTEXT_MAX);
+	if (in->context == -1)
+		ret_request->context = 0;
+	return codec_paths(in->paths, in->n_paths, a, &ret_request->paths, e);
+}
+
+int codec_push_request(
+	const Coppice__V1__PushRequest *in, struct wf_push_request *ret_request, struct err *e)
+{
+	size_t len = strlen(in->force_with_lease);
+
+	if (strlen(in->ref) > 250)
+		return err_field(e, "ref", "is longer than 250 bytes");
+	if (len && (len != 40 || strspn(in->force_with_lease, "0123456789abcdef") != len))
+		return err_field(e, "force_with_lease", "is not a full commit id");
+	*ret_request =
+		(struct wf_push_request){.ref = in->ref, .force_with_lease = in->force_with_lease};
+	return 0;
+}

@@ -23,6 +23,10 @@ int codec_add_request(const Coppice__V1__AddRequest *in, struct arena *a,
 	struct wf_add_request *ret_request, struct err *e);
 int codec_reset_request(const Coppice__V1__ResetRequest *in, struct arena *a,
 	struct wf_reset_request *ret_request, struct err *e);
+int codec_diff_request(const Coppice__V1__DiffRequest *in, struct arena *a,
+	struct wf_diff_request *ret_request, struct err *e);
+int codec_push_request(
+	const Coppice__V1__PushRequest *in, struct wf_push_request *ret_request, struct err *e);
 int codec_commit_request(
 	const Coppice__V1__CommitRequest *in, struct wf_commit_request *ret_request, struct err *e);
 

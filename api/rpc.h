@@ -28,6 +28,8 @@ int rpc_status(struct rpc_call *call, const ProtobufCMessage *in, struct err *e)
 int rpc_add(struct rpc_call *call, const ProtobufCMessage *in, struct err *e);
 int rpc_reset(struct rpc_call *call, const ProtobufCMessage *in, struct err *e);
 int rpc_commit(struct rpc_call *call, const ProtobufCMessage *in, struct err *e);
+int rpc_diff(struct rpc_call *call, const ProtobufCMessage *in, struct err *e);
+int rpc_push(struct rpc_call *call, const ProtobufCMessage *in, struct err *e);
 int rpc_log(struct rpc_call *call, const ProtobufCMessage *in, struct err *e);
 /* health.c */
 int rpc_health_check(struct rpc_call *call, const ProtobufCMessage *in, struct err *e);

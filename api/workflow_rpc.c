@@ -26,6 +26,7 @@ static int find_workspace(const struct rpc_call *call, const Coppice__V1__Worksp
 
 	ret_call->mounts = call->server->node->mounts;
 	ret_call->cancel = call->cancel;
+	ret_call->admin = call->admin;
 	ret_call->deadline_ns = call->deadline_ns;
 	return r == 0 ? access_key(call, in->tenant, &ret_call->key, e) : r;
 }
@@ -204,6 +205,101 @@ int rpc_log(struct rpc_call *call, const ProtobufCMessage *message, struct err *
 		return r;
 	out.head = codec_head(&head, &call->arena);
 	r = out.head ? rpc_stream_send_wait(call, &out.base) : -ENOMEM;
+	if (r == 0)
+		rpc_stream_close(call);
+	return r;
+}
+
+/* ---- diff ---- */
+
+static int send_text(void *arg, const char *text, size_t len)
+{
+	struct rpc_call *call = arg;
+
+	while (len) {
+		size_t piece = len < BATCH_BYTES ? len : BATCH_BYTES;
+		Coppice__V1__DiffResponse out = COPPICE__V1__DIFF_RESPONSE__INIT;
+		int r;
+
+		out.text = (ProtobufCBinaryData){piece, (uint8_t *)text};
+		r = rpc_stream_send_wait(call, &out.base);
+		if (r < 0)
+			return r;
+		text += piece;
+		len -= piece;
+	}
+	return 0;
+}
+
+int rpc_diff(struct rpc_call *call, const ProtobufCMessage *message, struct err *e)
+{
+	const Coppice__V1__DiffRequest *in = (const void *)message;
+	Coppice__V1__DiffResponse out = COPPICE__V1__DIFF_RESPONSE__INIT;
+	struct wf_diff_request rq;
+	struct wf_head head;
+	struct wf_call wf;
+	int r = find_workspace(call, in->workspace, &wf, e);
+
+	if (r == 0)
+		r = codec_diff_request(in, &call->arena, &rq, e);
+	if (r == 0)
+		r = rpc_stream_open(call, e);
+	if (r == 0)
+		r = wf_diff(&wf, &rq, send_text, call, &head, e);
+	if (r < 0)
+		return r;
+	out.head = codec_head(&head, &call->arena);
+	r = out.head ? rpc_stream_send_wait(call, &out.base) : -ENOMEM;
+	if (r == 0)
+		rpc_stream_close(call);
+	return r;
+}
+
+/* ---- push ---- */
+
+_Static_assert((int)WF_PUSH_SERVER == COPPICE__V1__PUSH_PROGRESS__PHASE__SERVER, "phase");
+
+static int send_progress(void *arg, const struct wf_push_progress *p)
+{
+	struct rpc_call *call = arg;
+	Coppice__V1__PushResponse out = COPPICE__V1__PUSH_RESPONSE__INIT;
+	Coppice__V1__PushProgress progress = COPPICE__V1__PUSH_PROGRESS__INIT;
+
+	progress.phase = (Coppice__V1__PushProgress__Phase)p->phase;
+	progress.objects = p->objects;
+	progress.total = p->total;
+	progress.bytes = p->bytes;
+	if (p->text)
+		progress.text = (ProtobufCBinaryData){strlen(p->text), (uint8_t *)p->text};
+	out.progress = &progress;
+	return rpc_stream_send_wait(call, &out.base);
+}
+
+int rpc_push(struct rpc_call *call, const ProtobufCMessage *message, struct err *e)
+{
+	const Coppice__V1__PushRequest *in = (const void *)message;
+	Coppice__V1__PushResponse out = COPPICE__V1__PUSH_RESPONSE__INIT;
+	Coppice__V1__PushResult result = COPPICE__V1__PUSH_RESULT__INIT;
+	struct wf_push_request rq;
+	struct wf_push_result pushed;
+	struct wf_call wf;
+	int r = find_workspace(call, in->workspace, &wf, e);
+
+	if (r == 0)
+		r = codec_push_request(in, &rq, e);
+	if (r == 0)
+		r = rpc_stream_open(call, e);
+	if (r == 0)
+		r = wf_push(&wf, &rq, send_progress, call, &pushed, e);
+	if (r < 0)
+		return r;
+	result.ref = pushed.ref;
+	result.old = pushed.old;
+	result.new_ = pushed.new;
+	result.created = pushed.created;
+	result.up_to_date = pushed.up_to_date;
+	out.result = &result;
+	r = rpc_stream_send_wait(call, &out.base);
 	if (r == 0)
 		rpc_stream_close(call);
 	return r;

@@ -48,10 +48,15 @@ static void check_url(const struct cfg_origin *origin, const char *field, struct
 		"begins with http://, https://, ssh:// or git://");
 }
 
+static bool is_remote_url(const char *url)
+{
+	return url && url[0] != '/' && !has_scheme(url, "file");
+}
+
 /* Whether the origin is reached over a network. */
 static bool is_remote(const struct cfg_origin *origin)
 {
-	return origin->url && origin->url[0] != '/' && !has_scheme(origin->url, "file");
+	return is_remote_url(origin->url);
 }
 
 static void check_mega(const struct cfg_origin *origin, const char *prefix, struct cfg_report *r)
@@ -99,6 +104,24 @@ static void check_type(const struct cfg_origin *origin, const char *prefix, stru
 		cfg_mistake(r, field, "\"%.40s\" is neither partial nor mirror", origin->mode);
 	else if (!is_remote(origin))
 		cfg_mistake(r, field, "%s is for remote repositories; take it out", origin->mode);
+}
+
+static void check_push_url(const struct cfg_origin *o, const char *prefix, struct cfg_report *r)
+{
+	const char *url = o->push_url, *colon = url ? strstr(url, "://") : NULL;
+	char field[96];
+
+	(void)snprintf(field, sizeof(field), "%s.push_url", prefix);
+	if (!url)
+		return;
+	if (url[0] != '/' && !has_scheme(url, "file") && !has_scheme(url, "http") &&
+		!has_scheme(url, "https") && !has_scheme(url, "ssh") && !has_scheme(url, "git"))
+		cfg_mistake(r, field,
+			"must be an absolute path, or begin with file, http, https, ssh or git and "
+			"://");
+	else if (colon && !has_scheme(url, "ssh") && strchr(url, '@')) /* not shown */
+		cfg_mistake(r, field,
+			"must not hold a user or password; put them into auth: with files");
 }
 
 /* The first network setting that a local repository was given, or NULL. */
@@ -162,7 +185,7 @@ static void check_network(const struct cfg_origin *o, const char *prefix, struct
 	const char *key = first_network_key(o);
 	char field[96];
 
-	if (key && !is_remote(o) && !o->lfs) {
+	if (key && !is_remote(o) && !is_remote_url(o->push_url) && !o->lfs) {
 		(void)snprintf(field, sizeof(field), "%s.%s", prefix, key);
 		cfg_mistake(r, field, "is for remote repositories; take it out");
 		return;
@@ -179,6 +202,7 @@ static void check_network(const struct cfg_origin *o, const char *prefix, struct
 	if (o->max_requests > REQUESTS_MAX)
 		cfg_mistake(r, field, "%u is more than %d", o->max_requests, REQUESTS_MAX);
 	check_proxy(o, prefix, r);
+	check_push_url(o, prefix, r);
 }
 
 void cfg_check_origins(const struct cfg *cfg, struct cfg_report *r)

@@ -358,6 +358,7 @@ static const struct cfg_field grant_fields[] = {
 		.offset = offsetof(struct cfg_origin_grant, name),
 		.required = true},
 	TEXTS("paths", struct cfg_origin_grant, paths, path_count),
+	SCALAR("push", type_bool, struct cfg_origin_grant, push),
 	{0},
 };
 
@@ -426,6 +427,7 @@ static const struct cfg_field origin_fields[] = {
 		.type = &type_text,
 		.offset = offsetof(struct cfg_origin, url),
 		.required = true},
+	SCALAR("push_url", type_text, struct cfg_origin, push_url),
 	SCALAR("mode", type_text, struct cfg_origin, mode),
 	SCALAR("refresh", type_duration, struct cfg_origin, refresh_ns),
 	MAP("auth", origin_auth_fields),

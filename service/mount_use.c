@@ -114,12 +114,14 @@ static int enter_locked(struct mount *mt, struct mount_use *use, struct err *e)
 		return err_set(e, -ENOMEM, "", "no memory");
 	(void)snprintf(use->mount_id, sizeof(use->mount_id), "%s", rec->mount_id);
 	(void)snprintf(use->origin, sizeof(use->origin), "%s", rec->origin);
+	(void)snprintf(use->revision, sizeof(use->revision), "%s", rec->revision);
 	use->commit = rec->commit;
 	use->root = rec->root;
 	use->generation = rec->generation;
 	use->uid = rec->uid;
 	use->gid = rec->gid;
 	use->read_only = rec->read_only;
+	use->has_change_list = rec->change_range != NULL;
 	use->mount = mt;
 	list_push_back(&mt->uses, &use->link);
 	return 0;

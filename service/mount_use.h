@@ -22,13 +22,14 @@ struct mount_use {
 	struct mount *mount; /* a reference; what is const while attached may be read: host, ws,
 				quota, tenant, job_key. Not the record: here is a copy of what names
 				the base */
-	char mount_id[40], origin[64];
+	char mount_id[40], origin[64], revision[256];
 	char *path; /* "" = the whole repository */
 	struct oid commit, root;
 	uint64_t generation;
 	uid_t uid;
 	gid_t gid;
 	bool read_only;
+	bool has_change_list;   /* `root` is not the tree of `commit` */
 	struct cancel *cancel;  /* fires with the caller's, and when the mount is to be closed */
 	struct cancel *callers; /* borrowed */
 	int callers_handle;

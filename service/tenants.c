@@ -158,6 +158,18 @@ static int path_allowed(const struct tenant *tn, const struct cfg_origin_grant *
 	return -EACCES;
 }
 
+int tenant_may_push(const struct tenant *tn, bool admin, const char *origin, struct err *e)
+{
+	if (admin)
+		return 0;
+	for (unsigned i = 0; tn->cfg && i < tn->cfg->origin_count; i++)
+		if (strcmp(tn->cfg->origins[i].name, origin) == 0 && tn->cfg->origins[i].push)
+			return 0;
+	return err_set(e, -EACCES, "PUSH_NOT_ALLOWED",
+		"tenant %s may not push to origin %s; its grant needs push: true", tenant_name(tn),
+		origin);
+}
+
 int tenant_may_mount(const struct tenant *tn, const char *origin, const char *path, struct err *e)
 {
 	if (!tn->cfg || !tn->cfg->origin_count)

@@ -11,6 +11,7 @@
 #include "overlay/ovl_change.h"
 
 #include <base/cleanup.h>
+#include <base/path.h>
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -222,6 +223,37 @@ int ovl_upper_open(const struct ovl_upper_dir *dir, const char *name, int *ret_f
 		return -ENOENT;
 	*ret_fd = TAKE_FD(fd);
 	return 0;
+}
+
+int ovl_upper_open_path(struct ovl_ws *ws, const char *path, int *ret_fd)
+{
+	struct ovl_upper_dir dir = {.fd = open_dir(ws->upper_fd, ".")};
+	char name[PATH_NAME_MAX + 1];
+	const char *part;
+	size_t len;
+	int r = dir.fd < 0 ? dir.fd : -ENOENT;
+
+	while (dir.fd >= 0 && path_next(&path, &part, &len)) {
+		int fd;
+
+		if (len > PATH_NAME_MAX) {
+			r = -ENAMETOOLONG;
+			break;
+		}
+		memcpy(name, part, len);
+		name[len] = '\0';
+		if (!*path) {
+			r = ovl_upper_open(&dir, name, ret_fd);
+			break;
+		}
+		fd = open_dir(dir.fd, name);
+		(void)close(dir.fd); /* a directory: nothing to lose */
+		dir.fd = fd;
+		r = fd;
+	}
+	if (dir.fd >= 0)
+		(void)close(dir.fd); /* as above */
+	return r < 0 || r == 0 ? r : -ENOENT;
 }
 
 ssize_t ovl_upper_readlink(const struct ovl_upper_dir *dir, const char *name, char *buf, size_t cap)

@@ -43,6 +43,17 @@ const struct cli_command cli_commands[] = {
 		"unstage, or go back to a commit", "",
 		"--soft --mixed --hard --to --tenant --expected-generation --expected-head",
 		cmd_reset},
+	{"diff",
+		"JOB|MOUNT_ID [--staged | --from COMMIT [--to COMMIT]] [--name-only|--name-status|"
+		"--numstat] [PATH...]",
+		"show changes as text", "",
+		"--staged --from --to --name-only --name-status --numstat --unified --no-renames "
+		"--tenant",
+		cmd_diff},
+	{"push", "JOB|MOUNT_ID [--ref REF] [--force-with-lease COMMIT]",
+		"send the commits of a workspace to its origin", "",
+		"--ref --force-with-lease --tenant --expected-generation --expected-head",
+		cmd_push},
 	{"log", "JOB|MOUNT_ID [--limit N]", "list the commits of a workspace", "",
 		"--limit --tenant", cmd_log},
 	{"status", "JOB|MOUNT_ID [PATH...] [--untracked normal|all|no] [--ignored] [--no-renames]",

@@ -157,6 +157,10 @@ static int check(const struct wf *w, const struct wf_commit_request *rq)
 {
 	int r = check_ident(w, "author", &rq->author);
 
+	/* its parent would not have the change list, and its trees would not be on the server */
+	if (r == 0 && w->use->has_change_list)
+		r = err_set(w->e, -EOPNOTSUPP, "NOT_IN_THIS_VERSION",
+			"committing over a change list is not supported by this version");
 	if (r == 0 && rq->committer.name)
 		r = check_ident(w, "committer", &rq->committer);
 	if (r < 0)

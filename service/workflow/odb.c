@@ -144,6 +144,16 @@ static void uncharge(struct wf *w, uint64_t size)
 	w->added_bytes -= bytes;
 }
 
+int wf_odb_put(struct wf_odb *odb, enum wf_object type, const void *data, size_t len)
+{
+	git_oid id;
+
+	errno = 0;
+	return git_odb_write(&id, odb->db, data ? data : "", len, (git_object_t)type) < 0
+		       ? errno_of(GIT_ERROR)
+		       : 0;
+}
+
 int wf_odb_write(
 	struct wf *w, enum wf_object type, const void *data, size_t len, struct oid *ret_oid)
 {

@@ -235,6 +235,7 @@ static int load_level(struct wf_walk *walk, const struct sides *s, struct wf_lev
 	int r = wf_load_dir(walk->w, &s->lower, &l->lower);
 
 	l->tracked = !oid_is_none(&s->index);
+	l->head_tree = s->head;
 	l->excluded = -1;
 	if (r == 0 && same_oid(&s->index, &s->lower))
 		l->index = l->lower; /* shared; see level_free */

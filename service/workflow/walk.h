@@ -23,6 +23,7 @@ struct wf_level {
 	size_t path_len; /* of "a/b/", 0 for the root */
 	struct ovl_upper_dir upper;
 	struct wf_dir lower, index, head;
+	struct oid head_tree;
 	bool tracked;             /* something of it is staged */
 	struct wf_ignore *ignore; /* the visitor's: its rules, loaded when needed */
 	bool ignore_loaded;
@@ -69,6 +70,8 @@ int wf_work_hash(struct wf *w, struct wf_item *item);
 int wf_work_store(struct wf *w, struct wf_item *item);
 /* Is `work` the same as `node`? Looks at sizes before contents. */
 int wf_work_differs(struct wf *w, struct wf_item *item, struct wf_node *node, bool *ret_differs);
+/* The same by path; for a file only. -ENOENT: it is not of the upper. */
+int wf_work_read_path(struct wf *w, const char *path, size_t max, char **ret_data, size_t *ret_len);
 /* Content of the job's file or symlink, malloc'ed. -EFBIG. */
 int wf_work_read(
 	struct wf *w, const struct wf_item *item, size_t max, char **ret_data, size_t *ret_len);

@@ -52,10 +52,12 @@ int wf_failed_at(const struct wf *w, int r, const char *what, const char *path);
 
 /* ---- objects.c ---- */
 
+enum wf_object { WF_COMMIT = 1, WF_TREE, WF_BLOB }; /* as Git numbers them */
 struct wf_odb *wf_odb_free(struct wf_odb *odb);
 int wf_odb_open(int dirfd, struct wf_odb **ret_odb);
+/* An object without a charge, for a repository that is removed again. */
+int wf_odb_put(struct wf_odb *odb, enum wf_object type, const void *data, size_t len);
 bool wf_odb_has(struct wf *w, const struct oid *oid);
-enum wf_object { WF_COMMIT = 1, WF_TREE, WF_BLOB }; /* as Git numbers them */
 /* An object of the workspace's own: malloc'ed. -ENOENT. */
 int wf_odb_read(
 	struct wf *w, const struct oid *oid, enum wf_object type, void **ret_data, size_t *ret_len);

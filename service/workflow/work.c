@@ -212,3 +212,11 @@ int wf_work_read(
 	r = ovl_upper_open(&item->level->upper, name_of(item), &fd);
 	return r < 0 ? r : read_file(fd, max, ret_data, ret_len);
 }
+
+int wf_work_read_path(struct wf *w, const char *path, size_t max, char **ret_data, size_t *ret_len)
+{
+	_cleanup_close_ int fd = -1;
+	int r = ovl_upper_open_path(w->ws, path, &fd);
+
+	return r < 0 ? r : read_file(fd, max, ret_data, ret_len);
+}

@@ -213,5 +213,6 @@ const struct origin_ops origin_gitremote_ops = {
 	.resolve = gitremote_resolve,
 	.read_tree = gitremote_read_tree,
 	.read_blob = gitremote_read_blob,
+	.read_raw = gitremote_read_raw,
 	.prepare_blobs = gitremote_prepare_blobs,
 };

@@ -70,3 +70,5 @@ int gitremote_read_blob(void *impl, const struct oid *blob, struct blob_sink *si
 	const struct cancel *cancel, uint64_t deadline_ns);
 int gitremote_prepare_blobs(void *impl, const struct oid *blobs, size_t count,
 	const struct cancel *cancel, uint64_t deadline_ns);
+int gitremote_read_raw(
+	void *impl, const struct origin_raw_request *rq, void **ret_data, size_t *ret_len);

@@ -226,6 +226,18 @@ int gitremote_read_tree(void *impl, const struct oid *tree, struct tree_builder 
 	return err < 0 ? err : gitrepo_read_tree(r->repo, tree, builder, cancel, deadline_ns);
 }
 
+int gitremote_read_raw(
+	void *impl, const struct origin_raw_request *rq, void **ret_data, size_t *ret_len)
+{
+	const struct gitrepo_wait wait = {rq->cancel, rq->deadline_ns};
+	struct gitremote *r = impl;
+	int err = 0;
+
+	if (rq->kind == OBJECT_TREE && gitremote_partial(r))
+		err = need_tree(r, &rq->oid, &wait);
+	return err < 0 ? err : gitrepo_read_raw(r->repo, rq, ret_data, ret_len);
+}
+
 /* Those that are not here, each once. */
 static int missing(struct gitremote *r, const struct oid *blobs, size_t count,
 	const struct gitrepo_wait *wait, struct oidlist *ret_missing)

@@ -12,7 +12,7 @@ import repo_maker
 from node import SLOW, Node, program
 
 OK, FAILED, USAGE, UNREACHABLE, NOT_FOUND, DENIED, PRECONDITION, EXHAUSTED = range(8)
-COMMANDS = ('mount', 'umount', 'list', 'show', 'watch', 'status', 'add', 'reset', 'commit', 'log', 'renew', 'update', 'node', 'cache', 'doctor', 'config', 'completion', 'help',
+COMMANDS = ('mount', 'umount', 'list', 'show', 'watch', 'status', 'add', 'reset', 'commit', 'log', 'push', 'diff', 'renew', 'update', 'node', 'cache', 'doctor', 'config', 'completion', 'help',
             'version')
 
 

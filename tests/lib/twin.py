@@ -305,3 +305,14 @@ class Twin:
         name = self.random.choice(['add', 'add', 'commit', 'reset'])
         self.log.append(name)
         return getattr(self, 'op_' + name)(files or ['nothing'], folders)
+
+    def check_diff(self, every=False):
+        """The text of git, byte for byte; ids as short as git makes them in a small repository. Every form, or one at random."""
+        head = f'HEAD~{self.random.randrange(self.commits() + 1)}'
+        cases = [(mine, gits, options)
+                 for mine, gits in (([], []), (['--staged'], ['--cached']), (['--from', head], [head]),
+                                    (['--from', head, '--to', 'HEAD'], [head, 'HEAD']), (['--from', 'HEAD', '--to', head], ['HEAD', head]))
+                 for options in ([], [], ['--name-status'], ['--numstat'])]
+        for mine, gits, options in cases if every else [self.random.choice(cases)]:
+            text = git(self.clone, '-c', 'core.quotePath=true', '-c', 'core.abbrev=7', 'diff', *gits, *options)
+            self.same(self.cli('diff', *mine, *options).stdout, text, ('diff', mine, gits, options))

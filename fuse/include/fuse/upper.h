@@ -52,6 +52,8 @@ void ovl_upper_close(struct ovl_upper_dir *dir); /* accepts OVL_UPPER_DIR_NONE *
 /* The regular file `name`, for reading; the caller closes it. -ENOENT: gone, or something else now.
  */
 int ovl_upper_open(const struct ovl_upper_dir *dir, const char *name, int *ret_fd);
+/* The same by a path from the root. */
+int ovl_upper_open_path(struct ovl_ws *ws, const char *path, int *ret_fd);
 /* Length of a symlink's target; not NUL-terminated. -ENAMETOOLONG if it is `cap` or longer. */
 ssize_t ovl_upper_readlink(
 	const struct ovl_upper_dir *dir, const char *name, char *buf, size_t cap);

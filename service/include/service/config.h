@@ -26,6 +26,7 @@ struct cfg_origin_grant {
 	char *name;
 	char **paths; /* allowed prefixes; none = all */
 	unsigned path_count;
+	bool push;
 };
 
 struct cfg_tenant {
@@ -43,6 +44,7 @@ struct cfg_tenant {
 
 struct cfg_origin {
 	char *name, *type, *url, *mode;
+	char *push_url;      /* NULL: url */
 	uint64_t refresh_ns; /* this and all below: see struct origin_config; 0 or NULL = default */
 	char *username, *password_file, *token_file;
 	char *ssh_key_file, *ssh_known_hosts_file;

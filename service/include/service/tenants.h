@@ -40,6 +40,9 @@ const char *tenant_name(const struct tenant *tn);
 struct quota *tenant_quota(struct tenant *tn);
 /* May it mount `path` of `origin`? -EACCES reason ORIGIN_NOT_ALLOWED or PATH_NOT_ALLOWED. */
 int tenant_may_mount(const struct tenant *tn, const char *origin, const char *path, struct err *e);
+/* May it push to `origin`? Admins may, others where the grant says `push: true`. -EACCES reason
+ * PUSH_NOT_ALLOWED. */
+int tenant_may_push(const struct tenant *tn, bool admin, const char *origin, struct err *e);
 /* May a caller have a workspace bound at `mountpoint` (absolute, normalised)? Admins anywhere;
  * others below the configured `mountpoints`, or, when the caller is a known user of this machine
  * (`uid` not NULL), on a directory that this user owns, or, if it is not there yet, in one. The

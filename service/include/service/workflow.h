@@ -18,6 +18,7 @@
 struct wf_call {
 	struct mounts *mounts;
 	struct mount_key key;
+	bool admin;
 	uint64_t expected_generation; /* 0: any */
 	const char *expected_head;    /* full commit id; "" or NULL: any */
 	struct cancel *cancel;        /* may be NULL */
@@ -134,3 +135,53 @@ typedef int (*wf_log_fn)(void *arg, const struct wf_log_entry *entry);
 /* The workspace's commits, newest first; `limit` 0: all. */
 int wf_log(const struct wf_call *call, unsigned limit, wf_log_fn fn, void *arg,
 	struct wf_head *ret_head, struct err *e);
+
+/* ---- diff ---- */
+
+enum wf_diff_format { WF_DIFF_PATCH, WF_DIFF_NUMSTAT, WF_DIFF_NAME_ONLY, WF_DIFF_NAME_STATUS };
+struct wf_diff_request {
+	/* "INDEX", or as `to` of a reset. `to` "": the files; `from` "": what is staged if `to` is
+	 * the files, else HEAD. */
+	const char *from, *to;
+	struct wf_paths paths;
+	enum wf_diff_format format;
+	unsigned context; /* lines around a change */
+	bool no_renames;
+};
+typedef int (*wf_diff_fn)(void *arg, const char *text, size_t len);
+/* The text that `git diff` writes, in pieces. What is not tracked is left out. -EFBIG
+ * DIFF_TOO_LARGE.
+ */
+int wf_diff(const struct wf_call *call, const struct wf_diff_request *rq, wf_diff_fn fn, void *arg,
+	struct wf_head *ret_head, struct err *e);
+
+/* ---- push ---- */
+
+enum wf_push_phase {
+	WF_PUSH_COUNTING = 1,
+	WF_PUSH_COMPRESSING,
+	WF_PUSH_WRITING,
+	WF_PUSH_SERVER /* a line of text from the server */
+};
+struct wf_push_progress {
+	enum wf_push_phase phase;
+	uint64_t objects, total, bytes; /* total 0: not known yet */
+	const char *text;
+};
+typedef int (*wf_push_fn)(void *arg, const struct wf_push_progress *progress);
+struct wf_push_request {
+	const char
+		*ref; /* "refs/...", or a branch; "": the branch that the mount's revision names */
+	/* The commit that the reference must be on the server; then it need not be below HEAD. "":
+	 * it must be below HEAD, or absent. */
+	const char *force_with_lease;
+};
+struct wf_push_result {
+	char ref[256], old[65], new[65]; /* old "": there was none */
+	bool created, up_to_date;
+};
+/* -EACCES PUSH_NOT_ALLOWED (the tenant), PUSH_DENIED (the server); -EBUSY NOTHING_TO_PUSH,
+ * NON_FAST_FORWARD, PUSH_REFUSED; -ENOENT ORIGIN_NOT_FOUND; -EHOSTUNREACH ORIGIN_UNAVAILABLE;
+ * -ECONNRESET PUSH_LOST, PUSH_OUTCOME_UNKNOWN. After any of them it may be repeated. */
+int wf_push(const struct wf_call *call, const struct wf_push_request *rq, wf_push_fn progress,
+	void *arg, struct wf_push_result *ret_result, struct err *e);

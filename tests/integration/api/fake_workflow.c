@@ -44,3 +44,17 @@ int wf_log(const struct wf_call *call, unsigned limit, wf_log_fn fn, void *arg,
 	(void)call, (void)limit, (void)fn, (void)arg, (void)ret_head;
 	return none(e);
 }
+
+int wf_diff(const struct wf_call *call, const struct wf_diff_request *rq, wf_diff_fn fn, void *arg,
+	struct wf_head *ret_head, struct err *e)
+{
+	(void)call, (void)rq, (void)fn, (void)arg, (void)ret_head;
+	return none(e);
+}
+
+int wf_push(const struct wf_call *call, const struct wf_push_request *rq, wf_push_fn progress,
+	void *arg, struct wf_push_result *ret_result, struct err *e)
+{
+	(void)call, (void)rq, (void)progress, (void)arg, (void)ret_result;
+	return none(e);
+}

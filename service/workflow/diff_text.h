@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The text of a difference, as `git diff` writes it. Contents in, text out: nothing here knows
+ * where they come from.
+ */
+#pragma once
+#include "workflow/git_tree.h"
+
+struct buf;
+
+/* One path, before and after. */
+struct wf_patch {
+	const char *old_path, *new_path;   /* equal but for a rename */
+	struct wf_node old_node, new_node; /* mode 0: not there; ids are known */
+	unsigned similarity;               /* of a rename, percent */
+	/* Contents; large: too much for text. Only read if the ids differ. */
+	const char *old_data, *new_data;
+	size_t old_len, new_len;
+	bool large;
+	unsigned context; /* lines */
+};
+/* Appends header and hunks. A change of type is a deletion and an addition. */
+int wf_patch_text(const struct wf_patch *p, struct buf *out);
+/* "added deleted path", with tabs; "-" for what is not text. */
+int wf_patch_numstat(const struct wf_patch *p, struct buf *out);
+/* "M path", with a tab. */
+int wf_patch_name_status(const struct wf_patch *p, struct buf *out);
+/* A path as Git writes it: in quotes if it has to be. */
+void wf_quote(struct buf *out, const char *prefix, const char *path);
