@@ -4,6 +4,7 @@
 import ctypes
 import errno
 import fcntl
+import mmap
 import os
 import shutil
 import stat
@@ -99,6 +100,23 @@ class Intended(unittest.TestCase):
                               capture_output=True, text=True, timeout=60, check=False)
         self.assertIn('[Errno 27]', done.stderr)
         self.assertEqual((os.stat(path).st_size, stat.S_IMODE(os.stat(path).st_mode)), (4, 0o755))
+
+    def test_a_read_only_workspace_refuses_changes_not_opens(self):
+        root = self.node.mount('read-only', read_only=True).root
+        fd = os.open(root + '/f1', os.O_RDWR)
+        try:
+            self.assertEqual(errno_of(os.write, fd, b'x'), errno.EROFS)
+            self.assertEqual(errno_of(os.ftruncate, fd, 0), errno.EROFS)
+            self.assertEqual(errno_of(os.fchmod, fd, 0o600), errno.EROFS)
+            with mmap.mmap(fd, 4096) as mapped:
+                mapped[:1] = b'x'
+                self.assertEqual(errno_of(mapped.flush), errno.EROFS)
+        finally:
+            os.close(fd)
+        self.assertEqual(errno_of(os.open, root + '/f1', os.O_WRONLY | os.O_TRUNC), errno.EROFS)
+        self.assertEqual(errno_of(os.open, root + '/new', os.O_WRONLY | os.O_CREAT), errno.EROFS)
+        for call in (os.unlink, os.mkdir):
+            self.assertEqual(errno_of(call, root + ('/f1' if call is os.unlink else '/new')), errno.EROFS)
 
     def test_a_removed_directory_has_no_attributes(self):
         os.mkdir(self.path('made'))

@@ -14,24 +14,9 @@
 
 #include <cmocka.h>
 
-#include "ovl_world.h"
-
-#include <signal.h>
-#include <sys/wait.h>
-
-#define STAGES_MAX 40
+#include "ovl_crash.h"
 
 /* ---- the child ---- */
-
-static unsigned stages_left;
-
-static void die_here(struct ovl_ws *ws, const char *point)
-{
-	(void)ws;
-	(void)point;
-	if (--stages_left == 0)
-		(void)kill(getpid(), SIGKILL);
-}
 
 struct operation {
 	const char *name;
@@ -42,7 +27,6 @@ struct operation {
 /* True if it died, false if it reached the end. */
 static bool die_at_stage(struct world *w, const struct operation *op, unsigned stage)
 {
-	int status;
 	pid_t pid;
 
 	(void)fflush(NULL);
@@ -50,42 +34,20 @@ static bool die_at_stage(struct world *w, const struct operation *op, unsigned s
 	assert_true(pid >= 0);
 	if (pid == 0) {
 		world_open(w);
-		stages_left = stage;
-		w->ws->crash_hook = die_here;
+		crash_arm(w, stage);
 		_exit(op->run(w) == 0 ? 0 : 1);
 	}
-	assert_int_equal(waitpid(pid, &status, 0), pid);
-	if (WIFSIGNALED(status)) {
-		assert_int_equal(WTERMSIG(status), SIGKILL);
-		return true;
-	}
-	if (WEXITSTATUS(status) != 0)
-		fail_msg("%s: the operation itself failed", op->name);
-	return false;
+	return crash_died(pid, op->name);
 }
 
 /* ---- the parent ---- */
-
-static void set_up(struct world *w, const struct operation *op)
-{
-	world_init(w);
-	fake_lower_add(w->fake, "low/file", S_IFREG | 0755, "lower content", 13);
-	fake_lower_add(w->fake, "low/link", S_IFLNK | 0777, "file", 4);
-	fake_lower_add(w->fake, "low/sub/deep", S_IFREG | 0644, "deep", 4);
-	fake_lower_add(w->fake, "empty", S_IFDIR | 0755, "", 0);
-	fake_lower_add(w->fake, "top", S_IFREG | 0644, "top", 3);
-	world_open(w);
-	if (op->before)
-		op->before(w);
-	world_close(w);
-}
 
 static char *state_after(const struct operation *op, bool run)
 {
 	struct world w;
 	char *dump;
 
-	set_up(&w, op);
+	crash_set_up(&w, op->before);
 	world_open(&w);
 	if (run)
 		assert_int_equal(op->run(&w), 0);
@@ -143,7 +105,7 @@ static void kill_everywhere(const struct operation *op)
 		char what[100];
 
 		(void)snprintf(what, sizeof(what), "%s, killed at stage %u", op->name, stage);
-		set_up(&w, op);
+		crash_set_up(&w, op->before);
 		died = die_at_stage(&w, op, stage);
 		world_open(&w);
 		check_left(&w, what, old, new);
@@ -393,7 +355,7 @@ static void ids_survive_a_kill(void **state)
 	pid_t pid;
 
 	(void)state;
-	set_up(&w, &op);
+	crash_set_up(&w, op.before);
 	world_open(&w);
 	mine = world_id(&w, "mine");
 	copied = world_id(&w, "low/file");

@@ -14,15 +14,12 @@
 
 #include <cmocka.h>
 
-#include "ovl_world.h"
+#include "ovl_crash.h"
 
-#include <signal.h>
 #include <sys/mman.h>
-#include <sys/wait.h>
 
-#define STAGES_MAX 40
-#define UNIQUE     77777u
-#define KNOWN_MAX  16
+#define UNIQUE    77777u
+#define KNOWN_MAX 16
 
 enum what { MAKE_FILE, MAKE_DIR, SYMLINK, UNLINK, RMDIR, LINK, RENAME, WRITE };
 
@@ -112,21 +109,10 @@ static int run(struct world *w, const struct kernel *kernel, const struct reques
 
 /* ---- the child ---- */
 
-static unsigned stages_left;
-
-static void die_here(struct ovl_ws *ws, const char *point)
-{
-	(void)ws;
-	(void)point;
-	if (--stages_left == 0)
-		(void)kill(getpid(), SIGKILL);
-}
-
 /* True if it died, false if it reached the end; then it dies without having replied. */
 static bool die_at_stage(
 	struct world *w, struct kernel *kernel, const struct request *q, unsigned stage)
 {
-	int status;
 	pid_t pid;
 
 	(void)fflush(NULL);
@@ -135,35 +121,13 @@ static bool die_at_stage(
 	if (pid == 0) {
 		world_open(w);
 		learn(w, kernel);
-		stages_left = stage;
-		w->ws->crash_hook = die_here;
+		crash_arm(w, stage);
 		_exit(run(w, kernel, q) == 0 ? 0 : 1);
 	}
-	assert_int_equal(waitpid(pid, &status, 0), pid);
-	if (WIFSIGNALED(status)) {
-		assert_int_equal(WTERMSIG(status), SIGKILL);
-		return true;
-	}
-	if (WEXITSTATUS(status) != 0)
-		fail_msg("%s: the request itself failed", q->title);
-	return false;
+	return crash_died(pid, q->title);
 }
 
 /* ---- the parent ---- */
-
-static void set_up(struct world *w, const struct request *q)
-{
-	world_init(w);
-	fake_lower_add(w->fake, "low/file", S_IFREG | 0755, "lower content", 13);
-	fake_lower_add(w->fake, "low/link", S_IFLNK | 0777, "file", 4);
-	fake_lower_add(w->fake, "low/sub/deep", S_IFREG | 0644, "deep", 4);
-	fake_lower_add(w->fake, "empty", S_IFDIR | 0755, "", 0);
-	fake_lower_add(w->fake, "top", S_IFREG | 0644, "top", 3);
-	world_open(w);
-	if (q->before)
-		q->before(w);
-	world_close(w);
-}
 
 static char *state_after(const struct request *q)
 {
@@ -171,7 +135,7 @@ static char *state_after(const struct request *q)
 	struct world w;
 	char *dump;
 
-	set_up(&w, q);
+	crash_set_up(&w, q->before);
 	world_open(&w);
 	learn(&w, &kernel);
 	assert_int_equal(run(&w, &kernel, q), 0);
@@ -245,7 +209,7 @@ static void kill_everywhere(const struct request *q, struct kernel *kernel)
 
 		(void)snprintf(what, sizeof(what), "%s, killed at stage %u", q->title, stage);
 		*kernel = (struct kernel){.count = 0};
-		set_up(&w, q);
+		crash_set_up(&w, q->before);
 		died = die_at_stage(&w, kernel, q, stage);
 		w.adopt = true;
 		world_open(&w);
@@ -354,7 +318,7 @@ static void what_was_removed_stays_open(void **state)
 
 	(void)state;
 	assert_true(kernel != MAP_FAILED);
-	set_up(&w, &nothing);
+	crash_set_up(&w, nothing.before);
 	(void)fflush(NULL);
 	for (int round = 0; round < 2; round++) {
 		pid = fork();
@@ -411,7 +375,7 @@ static void a_new_directory_is_not_the_one_removed_before_it(void **state)
 
 	(void)state;
 	assert_true(ids != MAP_FAILED);
-	set_up(&w, &nothing);
+	crash_set_up(&w, nothing.before);
 	(void)fflush(NULL);
 	for (unsigned round = 0; round < 4; round++) {
 		pid_t pid = fork();
@@ -451,7 +415,7 @@ static void another_boot_is_not_adopted(void **state)
 	int fd;
 
 	(void)state;
-	set_up(&w, &nothing);
+	crash_set_up(&w, nothing.before);
 	(void)snprintf(
 		refs, sizeof(refs), "%s/work/refs", tmpdir_path(&w.tmp, "ws", dir, sizeof(dir)));
 	fd = open(refs, O_RDWR | O_CLOEXEC);
