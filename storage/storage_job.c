@@ -167,7 +167,9 @@ static int produce_counted(void *arg, const struct oid *oid, struct blob_sink *s
 
 static int run_blob(struct fetch *f, uint64_t deadline_ns)
 {
-	const struct blob_source source = {.produce = produce_counted, .arg = f};
+	const struct blob_source source = {.produce = produce_counted,
+		.arg = f,
+		.cheap = origin_caps(f->origin) & ORIGIN_CAP_LOCAL};
 	int r = blob_fetch(f->st->blobs, &f->oid, &source, f->cancel, deadline_ns);
 
 	/* The blob store joins fetches of one oid from all origins: we may have joined one that

@@ -215,7 +215,7 @@ static const struct blob_tier *claiming_tier(const struct blob_store *bs)
 static int fetch_for_all(struct blob_store *bs, const struct oid *oid,
 	const struct blob_source *source, const struct cancel *cancel, uint64_t deadline_ns)
 {
-	const struct blob_tier *t = claiming_tier(bs);
+	const struct blob_tier *t = source->cheap ? NULL : claiming_tier(bs);
 	void *claim = NULL;
 	int r = 0;
 

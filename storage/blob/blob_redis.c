@@ -101,6 +101,7 @@ int blob_redis_new(
 	set_defaults(&r->config);
 	l3_queue_init(&r->queue, r->config.queue_bytes);
 	l3_breaker_init(&r->refusals, &clock_system);
+	l3_missed_init(&r->missed);
 	l3_metrics_setup(r, config->metrics);
 	err = connect_later(r, config, e);
 	l3_leases_init(&r->leases, r->client, &r->queue);
@@ -131,6 +132,7 @@ struct blob_redis *blob_redis_free(struct blob_redis *r)
 		metrics_drop(r->config.metrics, "tier=\"redis\""); /* its gauges point here */
 	l3_leases_fini(&r->leases);
 	l3_queue_fini(&r->queue);
+	l3_missed_fini(&r->missed);
 	l3_breaker_fini(&r->refusals);
 	l3_client_free(r->client);
 	l3_tls_free(r->tls);
@@ -151,15 +153,11 @@ static void close_tier(void *impl)
 	blob_redis_free(impl);
 }
 
-/* Empty blobs are not worth a key. */
 static int put(void *impl, const struct oid *oid, const void *data, size_t len)
 {
 	struct blob_redis *r = impl;
-	struct l3_item *item;
+	struct l3_item *item = l3_item_new(L3_ITEM_BLOB, oid, data, len);
 
-	if (!len)
-		return 0;
-	item = l3_item_new(L3_ITEM_BLOB, oid, data, len);
 	if (!item)
 		return -ENOMEM;
 	l3_behind(r, item);

@@ -6,6 +6,7 @@
 #include "blob/blob_internal.h"
 #include "blob/blob_redis_client.h"
 #include "blob/blob_redis_lease.h"
+#include "blob/blob_redis_missed.h"
 #include "blob/blob_redis_queue.h"
 #include "storage/blob_redis.h"
 
@@ -34,6 +35,7 @@ struct blob_redis {
 	uint8_t secret[L3_SECRET_BYTES];
 	struct l3_queue queue;
 	struct l3_leases leases;
+	struct l3_missed missed;
 	struct l3_breaker refusals; /* of writes alone: full, read-only */
 	struct l3_packer *packer;   /* the writer's */
 	bool writer_started;

@@ -189,8 +189,11 @@ int l3_load(void *impl, const struct oid *oid, struct blob_sink *sink, const str
 	struct l3_key key = l3_key_value(oid);
 	struct l3_value value;
 	redisReply *reply;
-	int err = ask(r, &key, deadline_ns, &reply);
+	int err;
 
+	if (l3_missed_take(&r->missed, oid, clock_mono_ns(&clock_system)))
+		return -EAGAIN; /* counted then */
+	err = ask(r, &key, deadline_ns, &reply);
 	if (err < 0) {
 		counter_add(r->counters.misses, 1);
 		return err;
@@ -256,6 +259,8 @@ static void take_one(struct many *m, unsigned idx, const redisReply *reply)
 
 	if (!value_of(r, reply)) {
 		counter_add(r->counters.misses, 1);
+		if (reply->type == REDIS_REPLY_NIL)
+			l3_missed_add(&r->missed, oid, clock_mono_ns(&clock_system));
 		return;
 	}
 	err = l3_value_open(reply->str, reply->len, oid, &value);

@@ -319,5 +319,6 @@ static int produce(void *arg, const struct oid *oid, struct blob_sink *sink,
 
 struct blob_source origin_blob_source(struct origin *o)
 {
-	return (struct blob_source){.produce = produce, .arg = o};
+	return (struct blob_source){
+		.produce = produce, .arg = o, .cheap = o->ops->caps & ORIGIN_CAP_LOCAL};
 }

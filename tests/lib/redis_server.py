@@ -111,7 +111,7 @@ class RedisServer:
         return f'unix://{self.path("sock")}' if self.local else f'redis{"s" if self.tls else ""}://127.0.0.1:{self.port}'
 
     def lines(self):
-        lines = ['bind 127.0.0.1', f'dir {self.base}', 'save ""', 'appendonly no', 'daemonize no', f'unixsocket {self.path("sock")}',
+        lines = ['bind 127.0.0.1', f'dir {self.base}', 'save ""', 'appendonly no', 'repl-diskless-sync-delay 0', 'daemonize no', f'unixsocket {self.path("sock")}',
                  'unixsocketperm 777', 'enable-debug-command yes', f'port {0 if self.tls or self.local else self.port}']
         if self.tls:
             lines += [f'tls-port {self.port}', f'tls-cert-file {self.path("server.pem")}', f'tls-key-file {self.path("server.key")}',

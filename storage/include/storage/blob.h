@@ -65,6 +65,7 @@ struct blob_source {
 	int (*produce)(void *arg, const struct oid *oid, struct blob_sink *sink,
 		const struct cancel *cancel, uint64_t deadline_ns);
 	void *arg;
+	bool cheap; /* no network: agreeing with other nodes on who asks would cost more */
 };
 /* Make `oid` local. Blocks; call it on a fetch thread. Whoever asks for the same oid meanwhile
  * waits for the one fetch (until the own deadline). The hash is verified before anyone can read: a
