@@ -43,8 +43,11 @@ static ssize_t lower_tree_read(
 	struct lower *l, const struct oid *blob, void *buf, size_t len, uint64_t offset)
 {
 	struct oid key = blob_key(of(l), blob);
+	ssize_t n = storage_blob_read(of(l)->storage, &key, buf, len, offset);
 
-	return storage_blob_read(of(l)->storage, &key, buf, len, offset);
+	if (n >= 0 && offset == 0)
+		readahead_read(of(l)->readahead);
+	return n;
 }
 
 static int lower_tree_copy(struct lower *l, const struct oid *blob, int out_fd, uint64_t len)

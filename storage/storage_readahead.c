@@ -5,8 +5,9 @@
  *	random ──2 misses, each a little after the last──► crawling ──miss out of order──► random
  *
  * While crawling every miss starts a window, unless one is under way; a miss means that the reader
- * has come to the end of the last one, so the next is twice as large. A window is a storage_warm()
- * from the entry on, then from the entry after its directory in the one above, and so on up.
+ * has come to the end of the last one, so the next is twice as large if most of it was read, and
+ * smaller if not. A window is a storage_warm() from the entry on, then from the entry after its
+ * directory in the one above, and so on up.
  *
  * A large file is asked for once more in the background, with a deadline of its own size: its
  * reader may give up before it has come, and finds it when it tries again.
@@ -31,6 +32,7 @@
 #define ORDER_GAP_DIRS    4
 #define CRAWL_AFTER       2
 #define WINDOW_FIRST      64 /* blobs */
+#define WINDOW_MIN        16
 #define WINDOW_MAX        2048
 #define WINDOW_BYTES_BLOB (64u << 10) /* a window's bytes, for each of its blobs */
 #define WINDOW_BYTES_MAX  (64u << 20)
@@ -43,15 +45,17 @@ struct readahead {
 	struct origin *origin;
 	unsigned tenant;
 	struct cancel *cancel;
+	struct counter reads;
 	struct lock mu; /* LOCK_RANK_LEAF */
 	unsigned refs;  /* all below guarded by mu */
 	struct readahead_place
 		last[READAHEAD_DEPTH]; /* the last miss that began or ended a window */
 	unsigned last_count;
-	unsigned covered;  /* levels of `last` that a window has passed over, and how far the */
-	uint32_t reached;  /* last of them */
-	unsigned in_order; /* misses */
-	unsigned window;   /* blobs of the next one */
+	unsigned covered;      /* levels of `last` that a window has passed over, and how far the */
+	uint32_t reached;      /* last of them */
+	unsigned in_order;     /* misses */
+	unsigned window;       /* blobs of the next one */
+	uint64_t window_reads; /* `reads` when the last one began */
 	bool running;
 };
 
@@ -233,17 +237,34 @@ static bool note_miss_locked(
 	return ra->in_order >= CRAWL_AFTER;
 }
 
-/* The bounds of the next window, which is twice as large as the last. */
+void readahead_read(struct readahead *ra)
+{
+	counter_add(&ra->reads, 1);
+}
+
+/* Twice as large as the last, if most of that was read since; a quarter, if not. */
+static void size_window_locked(struct readahead *ra)
+{
+	uint64_t reads = counter_get(&ra->reads), since = reads - ra->window_reads;
+
+	if (ra->in_order > CRAWL_AFTER) {
+		if (since >= ra->window / 2 && ra->window < WINDOW_MAX)
+			ra->window *= 2;
+		else if (since < ra->window / 2 && ra->window > WINDOW_MIN)
+			ra->window /= 4;
+	}
+	ra->window_reads = reads;
+}
+
 static void begin_window_locked(struct readahead *ra, struct window *win)
 {
+	size_window_locked(ra);
 	ra->running = true;
 	ra->refs++;
 	win->blobs_left = ra->window;
 	win->bytes_left = (uint64_t)ra->window * WINDOW_BYTES_BLOB;
 	if (win->bytes_left > WINDOW_BYTES_MAX)
 		win->bytes_left = WINDOW_BYTES_MAX;
-	if (ra->window < WINDOW_MAX)
-		ra->window *= 2;
 }
 
 static void nothing(void *arg, int result)

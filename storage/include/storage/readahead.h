@@ -18,6 +18,9 @@ struct readahead;
 struct readahead *readahead_new(struct storage *st, struct origin *o, unsigned tenant);
 /* What is under way is cancelled and goes on by itself to its end. Returns NULL. */
 struct readahead *readahead_free(struct readahead *ra);
+/* A content is read from its beginning: cheap. What was fetched ahead and is not read makes the
+ * windows smaller again. */
+void readahead_read(struct readahead *ra);
 /* Where an entry is: which one of which directory. */
 struct readahead_place {
 	struct oid dir;

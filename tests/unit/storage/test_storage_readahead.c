@@ -110,6 +110,7 @@ static bool read_file(struct fixture *f, unsigned dir, uint32_t idx)
 	const struct readahead_place places[] = {{f->dirs[dir], idx}, {f->w.rev.root, dir}};
 	struct tally t;
 
+	readahead_read(f->ra);
 	if (is_local(f, dir, idx))
 		return false;
 	readahead_missed(f->ra, places, 2);
@@ -183,6 +184,26 @@ static void test_a_jump_ends_the_crawl(void **state)
 	assert_int_equal(f->w.plan.calls, calls + 2);
 }
 
+/* Who reads only the first files of each directory is not given all of them for ever. */
+static void test_what_is_not_read_makes_windows_smaller(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t early;
+
+	for (uint32_t idx = 0; idx < 3; idx++) {
+		(void)read_file(f, 0, idx);
+		settle(f);
+	}
+	early = f->w.plan.calls;
+	assert_in_range(early, 60, 70); /* the first window of 64 */
+	for (unsigned dir = 2; dir < DIRS; dir++)
+		for (uint32_t idx = 0; idx < 2; idx++) {
+			(void)read_file(f, dir, idx);
+			settle(f);
+		}
+	assert_in_range(f->w.plan.calls - early, 10, 6 * 20); /* of 6 × 30 */
+}
+
 /* An origin that hangs: hints do nothing bad, and the end of the workspace does not wait. */
 static void test_hanging_origin(void **state)
 {
@@ -204,6 +225,7 @@ int main(void)
 		T(test_a_crawl_waits_rarely),
 		T(test_who_reads_here_and_there_gets_nothing_else),
 		T(test_a_jump_ends_the_crawl),
+		T(test_what_is_not_read_makes_windows_smaller),
 		T(test_hanging_origin),
 	};
 #undef T
