@@ -168,7 +168,7 @@ class Node(Case):
 
     def test_cache(self):
         stats = self.client.GetCacheStats(msg('GetCacheStatsRequest'))
-        self.assertEqual([t.name for t in stats.tiers], ['memory', 'disk'])
+        self.assertEqual([t.name for t in stats.tiers], ['memory', 'disk', 'spill'])
         self.assertEqual(stats.tiers[0].budget_bytes, 1 << 20)
 
 
