@@ -107,8 +107,6 @@ class Checks(Case):
         self.bad('origin', origin='a/b')
         self.bad('tenant', tenant='..')
         self.bad('origin', origin='')
-        for wait in (2, 3):
-            self.bad('wait_for', C.UNIMPLEMENTED, 'NOT_IN_THIS_VERSION', wait_for=wait)
         self.bad('change_list', C.UNIMPLEMENTED, 'NOT_IN_THIS_VERSION', change_list=msg('ChangeList', ref='x'))
         self.bad(None, C.NOT_FOUND, 'ORIGIN_NOT_FOUND', origin='missing')
         self.bad(None, C.NOT_FOUND, 'TENANT_NOT_FOUND', tenant='nobody')
