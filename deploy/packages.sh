@@ -6,14 +6,14 @@
 COPPICE_BUILD_PACKAGES="
 	gcc libc6-dev binutils cmake ninja-build pkg-config
 	protobuf-compiler protobuf-c-compiler libprotobuf-dev libprotobuf-c-dev libgrpc-dev
-	libfuse3-dev liblmdb-dev libgit2-dev libssl-dev libcyaml-dev libjansson-dev
+	libfuse3-dev liblmdb-dev libgit2-dev libssl-dev libyaml-dev libjansson-dev
 	libmicrohttpd-dev libsystemd-dev zlib1g-dev libcurl4-openssl-dev libhiredis-dev libzstd-dev
 "
 
 # What an installed coppiced needs beyond libc.
 COPPICE_RUN_PACKAGES="
 	fuse3 git ca-certificates
-	libgrpc29 libprotobuf-c1 libfuse3-3 liblmdb0 libgit2-1.5 libssl3 libcyaml1 libjansson4
+	libgrpc29 libprotobuf-c1 libfuse3-3 liblmdb0 libgit2-1.5 libssl3 libyaml-0-2 libjansson4
 	libmicrohttpd12 libsystemd0 zlib1g libcurl4 libhiredis0.14 libzstd1
 "
 

@@ -12,7 +12,7 @@ git2(\.h|/.*)                                                    storage/origin/
 (fuse3/)?(fuse|fuse_lowlevel|fuse_opt|fuse_common|fuse_log)\.h   fuse/session/
 (grpc|protobuf-c)/.*                                             api/|service/cli/
 .*\.pb-c\.h                                                      api/|service/cli/
-cyaml/.*                                                         service/config
+yaml\.h                                                           service/config
 openssl/.*                                                       storage/digest\.c|storage/blob/blob_redis|api/auth
 zlib\.h                                                          storage/origin/loose_check
 microhttpd\.h                                                    api/http
