@@ -10,7 +10,7 @@
 
 /* ---- push_thin.c ---- */
 
-/* <workspace>/git/push-XXXXXX: a bare repository with the base as its shallow end, the base's
+/* <workspace>/git/push-PID-XXXXXX: a bare repository with the base as its shallow end, the base's
  * directories on the way to a change, and the workspace's objects as alternates. */
 struct wf_thin {
 	struct wf *w;

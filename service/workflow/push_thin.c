@@ -15,6 +15,7 @@
 #include <base/cleanup.h>
 #include <base/io.h>
 #include <base/log.h>
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -63,14 +64,33 @@ static int make_skeleton(struct wf_thin *t)
 	return r == 0 ? wf_odb_open(fd, &t->odb) : r;
 }
 
+/* Directories of pushes of a process that is dead. Ours have our number in their name. */
+static void remove_left(const struct wf *w, const char *ours)
+{
+	DIR *d = fdopendir(dup(w->dirfd));
+	const struct dirent *entry;
+
+	if (!d)
+		return; /* the next push may have more luck */
+	while ((entry = readdir(d)))
+		if (strncmp(entry->d_name, "push-", 5) == 0 &&
+			strncmp(entry->d_name, ours, strlen(ours)) != 0 &&
+			io_remove_tree(w->dirfd, entry->d_name) < 0)
+			log_warn("push_directory_left", LOG_S("mount_id", w->use->mount_id),
+				LOG_S("dir", entry->d_name));
+	(void)closedir(d);
+}
+
 int wf_thin_init(struct wf_thin *t, struct wf *w)
 {
-	char *dir;
+	char *dir, ours[32];
 	int r;
 
 	*t = (struct wf_thin){.w = w};
-	if (asprintf(&dir, "%s/%s/git/push-XXXXXX", w->call->mounts->workspaces_dir,
-		    w->use->mount_id) < 0)
+	(void)snprintf(ours, sizeof(ours), "push-%d-", (int)getpid());
+	remove_left(w, ours);
+	if (asprintf(&dir, "%s/%s/git/%sXXXXXX", w->call->mounts->workspaces_dir, w->use->mount_id,
+		    ours) < 0)
 		return -ENOMEM;
 	if (!mkdtemp(dir)) {
 		r = -errno;

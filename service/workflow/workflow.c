@@ -79,8 +79,8 @@ static int load_state(struct wf *w)
 
 	if (r == -EBADMSG)
 		return err_set(w->e, -EIO, "WORKFLOW_STATE_DAMAGED",
-			"the Git state of mount %s is damaged; 'reset --hard' to the base starts "
-			"again",
+			"the Git state of mount %s is damaged; without its file git/state in "
+			"the workspace's directory on the node it begins again at the base",
 			w->use->mount_id);
 	w->has_state = r == 0;
 	if (r == -ENOENT)

@@ -210,6 +210,14 @@ origins:
         self.fails('INVALID_ARGUMENT', 'INVALID_FIELD', 'words', ref='x', force_with_lease='main')
         self.assertNotIn('push-', ' '.join(os.listdir(self.workspace('words') + '/git')))
 
+    def test_what_a_dead_push_has_left(self):
+        self.node.mount('dead', origin='demo')
+        self.commit('dead', 'x')
+        left = self.workspace('dead') + '/git/push-1-abcdef/objects'
+        os.makedirs(left)
+        self.push('dead', ref='dead')
+        self.assertNotIn('push-', ' '.join(os.listdir(self.workspace('dead') + '/git')))
+
     def workspace(self, job):
         return os.path.join(self.node.data, 'workspaces', self.node.client.GetMount(job_id=job).mount_id)
 
