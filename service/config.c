@@ -6,6 +6,7 @@
  */
 #include "config_internal.h"
 
+#include <base/clock.h>
 #include <errno.h>
 #include <unistd.h>
 
@@ -89,6 +90,8 @@ static struct cfg *cfg_new(const char *source)
 	cfg->run_dir = strdup("/run/coppice");
 	cfg->http_listen = strdup("127.0.0.1:7434");
 	cfg->source = strdup(source);
+	cfg->watchdog_stuck_ns = 120 * NS_PER_S;
+	cfg->watchdog_abort_ns = 600 * NS_PER_S;
 	cfg->cache_memory = UINT64_C(256) << 20;
 	cfg->fetch_threads = 4;
 	cfg->cache_disk = UINT64_C(20) << 30;

@@ -194,6 +194,16 @@ static bool duration_render(const void *value, struct buf *out)
 static const struct cfg_type type_duration = {"a duration such as 30s, 5m or 7d", sizeof(uint64_t),
 	false, duration_parse, duration_render};
 
+/* 0 has a meaning of its own here, and is shown. */
+static bool patience_render(const void *value, struct buf *out)
+{
+	(void)buf_printf(out, "%" PRIu64 "ms", *(const uint64_t *)value / NS_PER_MS);
+	return true;
+}
+
+static const struct cfg_type type_patience = {"a duration such as 30s, 5m or 7d", sizeof(uint64_t),
+	false, duration_parse, patience_render};
+
 static bool bool_parse(const char *text, void *value)
 {
 	bool yes = strcmp(text, "true") == 0;
@@ -493,6 +503,12 @@ static const struct cfg_field log_fields[] = {
 	{0},
 };
 
+static const struct cfg_field watchdog_fields[] = {
+	SCALAR("stuck", type_patience, struct cfg, watchdog_stuck_ns),
+	SCALAR("abort", type_patience, struct cfg, watchdog_abort_ns),
+	{0},
+};
+
 static const struct cfg_field drain_fields[] = {
 	SCALAR("timeout", type_duration, struct cfg, drain_timeout_ns), {0}};
 
@@ -501,6 +517,7 @@ const struct cfg_field cfg_schema[] = {
 	SCALAR("run_dir", type_path, struct cfg, run_dir),
 	SCALAR("workers", type_small, struct cfg, workers),
 	MAP("drain", drain_fields),
+	MAP("watchdog", watchdog_fields),
 	MAP("grpc", grpc_fields),
 	MAP("http", http_fields),
 	MAP("cache", cache_fields),

@@ -25,6 +25,8 @@ struct mount_host {
 		       */
 	unsigned users;
 	uint64_t idle_since_ns;
+	bool stuck; /* by the watchdog, as the next two */
+	uint64_t replies_seen, quiet_since_ns;
 	const char *tenant;      /* const */
 	struct overlay *overlay; /* const while open */
 	struct session *session; /* const while open */

@@ -236,6 +236,13 @@ static void *reaper_main(void *arg)
 	lock_acquire(&m->mu);
 	while (!m->reaper_stop) {
 		reap_locked(m);
+		if (m->revive_asked) {
+			m->revive_asked = false;
+			lock_release(&m->mu);
+			mounts_revive(m);
+			lock_acquire(&m->mu);
+			continue;
+		}
 		if (clock_mono_ns(m->config.clock) >= housekeeping_ns) {
 			lock_release(&m->mu);
 			mount_keep_house(m);

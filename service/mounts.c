@@ -238,6 +238,12 @@ static void register_metrics(struct mounts *m)
 			"Changes that were found unfinished in a takeover.", ""),
 		.takeover_time = metrics_histogram(x, "coppice_takeover_seconds",
 			"From the begin of recovery until adopted sessions were served.", ""),
+		.stuck = metrics_counter(x, "coppice_sessions_stuck_total",
+			"Times a session had requests waiting and answered none for long.", ""),
+		.aborted = metrics_counter(x, "coppice_sessions_aborted_total",
+			"Sessions that were aborted because they stayed stuck.", ""),
+		.stuck_now = metrics_gauge(
+			x, "coppice_sessions_stuck", "Sessions that are stuck now.", ""),
 		.recovered = metrics_counter(
 			x, "coppice_mounts_recovered_total", "Mounts brought back at start.", ""),
 		.recover_failed = metrics_counter(x, "coppice_mount_recovery_failures_total",
@@ -286,6 +292,7 @@ static int init(struct mounts *m, const struct mounts_config *config)
 	lock_init(&m->mu, LOCK_RANK_MOUNTS);
 	cond_init(&m->hosts_changed);
 	cond_init(&m->reaper_wake);
+	cond_init(&m->watchdog_wake);
 	list_init(&m->all);
 	list_init(&m->hosts);
 	watch_hub_init(&m->watch, 1);
@@ -340,6 +347,8 @@ int mounts_open(struct mounts **ret_mounts, const struct mounts_config *config, 
 		err = mounts_recover(m, e);
 	if (!err)
 		err = mount_reaper_start(m, e);
+	if (!err)
+		err = mount_watchdog_start(m, e);
 	if (err) {
 		mounts_close(m);
 		return err;
@@ -368,6 +377,7 @@ static void detach_all(struct mounts *m)
 
 void mounts_rest(struct mounts *m)
 {
+	mount_watchdog_stop(m);
 	mount_reaper_stop(m);
 	m->deleters = pool_free(m->deleters);
 }
@@ -392,6 +402,7 @@ struct mounts *mounts_close(struct mounts *m)
 	name_table_fini(&m->by_job);
 	cond_fini(&m->hosts_changed);
 	cond_fini(&m->reaper_wake);
+	cond_fini(&m->watchdog_wake);
 	lock_fini(&m->mu);
 	free(m->serials);
 	free(m->workspaces_dir);

@@ -73,6 +73,8 @@ struct mounts_metrics {
 	struct gauge *ready;
 	struct counter *adopted_sessions, *revived_nodes, *resolved_intents;
 	struct histogram *takeover_time;
+	struct counter *stuck, *aborted;
+	struct gauge *stuck_now;
 };
 
 /* Workspace serials, by tenant. */
@@ -114,6 +116,12 @@ struct mounts {
 	bool reaper_running; /* by the opening and closing thread */
 	bool reaper_stop;
 	struct cond reaper_wake;
+	bool revive_asked; /* the reaper looks for ended sessions at once; guarded by mu */
+
+	pthread_t watchdog;
+	bool watchdog_running; /* by the opening and closing thread */
+	bool watchdog_stop;    /* guarded by mu */
+	struct cond watchdog_wake;
 };
 
 /* ---- mounts.c ---- */
@@ -214,6 +222,11 @@ uint64_t mount_lease_end(
 
 /* What the reaper does every half minute. */
 void mount_keep_house(struct mounts *m);
+
+/* ---- mount_watchdog.c ---- */
+
+int mount_watchdog_start(struct mounts *m, struct err *e);
+void mount_watchdog_stop(struct mounts *m);
 
 /* ---- mount_revive.c ---- */
 

@@ -336,3 +336,8 @@ void sess_stats(struct session *s, struct sess_stats *ret_stats)
 		st.errors[i] = sess_counted(&s->errors[i]);
 	*ret_stats = st;
 }
+
+uint64_t sess_replies(struct session *s)
+{
+	return sess_counted(&s->replies);
+}

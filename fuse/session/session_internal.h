@@ -55,6 +55,8 @@ struct sess_thread {
 	int spin_score;
 	unsigned wakes;
 	pid_t tid; /* of the thread that entered */
+	_Atomic uint32_t busy_opcode;
+	_Atomic uint64_t busy_since_ns; /* in a request since then; 0: in none. For the watchdog */
 	struct follower follower;
 };
 

@@ -160,3 +160,10 @@ void sess_device(const struct session *s, unsigned *ret_major, unsigned *ret_min
 	*ret_major = s->dev_major;
 	*ret_minor = s->dev_minor;
 }
+
+int sess_waiting(struct session *s, uint64_t *ret_count)
+{
+	if (s->farm->fusectl_fd < 0 || s->dev_minor == 0)
+		return -ENOENT;
+	return fusectl_waiting(s->farm->fusectl_fd, s->dev_minor, ret_count);
+}

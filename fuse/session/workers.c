@@ -142,6 +142,8 @@ static bool serve_one(struct sess_thread *t, struct session *s, bool *armed)
 		arm(s);
 		*armed = true;
 	}
+	atomic_store_explicit(
+		&t->busy_opcode, t->raw.opcode, memory_order_relaxed); /* as in serve */
 	if (wanted)
 		fuse_session_process_buf(s->se, &buf);
 	return true;
@@ -153,8 +155,11 @@ static void serve(struct sess_thread *t, struct session *s)
 	bool armed = false;
 	unsigned served = 0;
 
+	/* relaxed, here and below: the watchdog only compares it with the time */
+	atomic_store_explicit(&t->busy_since_ns, start, memory_order_relaxed);
 	while (serve_one(t, s, &armed) && ++served < FOLLOW_BUDGET && !armed)
 		;
+	atomic_store_explicit(&t->busy_since_ns, 0, memory_order_relaxed);
 	if (!armed)
 		arm(s);
 	follow_keeps(t, false);
@@ -256,4 +261,21 @@ void sess_workers_stop(struct sess_farm *farm)
 	if (farm->epoll_fd >= 0)
 		(void)close(farm->epoll_fd);
 	farm->stop_fd = farm->epoll_fd = -1;
+}
+
+uint64_t sess_longest_handler(struct sess_farm *farm, unsigned *ret_opcode)
+{
+	uint64_t now = clock_mono_ns(farm->clock), longest = 0;
+
+	for (unsigned i = 0; i < farm->workers_started; i++) {
+		const struct sess_thread *t = &farm->workers[i];
+		uint64_t since = atomic_load_explicit(&t->busy_since_ns, memory_order_relaxed);
+
+		if (!since || now <= since || now - since <= longest)
+			continue;
+		longest = now - since;
+		/* relaxed: of a handler that is under way for long it does not change */
+		*ret_opcode = atomic_load_explicit(&t->busy_opcode, memory_order_relaxed);
+	}
+	return longest;
 }

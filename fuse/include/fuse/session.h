@@ -89,7 +89,7 @@ bool sess_adopted(struct session *s);
 /* An adopted connection: the kernel sends again what was not answered, and the workers begin.
  * -ENODEV: it has ended meanwhile. */
 int sess_serve(struct session *s);
-/* Give an adopted connection up: its users get ECONNABORTED. It must still be closed. */
+/* Give a connection up, adopted or not: its users get ECONNABORTED. It must still be closed. */
 void sess_abandon(struct session *s);
 /* No more connections will be adopted by this process: what is left of the dead one goes. */
 int sess_settle(struct sess_farm *farm);
@@ -139,6 +139,14 @@ struct sess_holder {
 /* Processes other than this one that use workspaces, of any session, each once per workspace; until
  * `fn` returns non-zero, which is then returned. Looks at /proc only; any thread. */
 int sess_each_holder(int (*fn)(void *arg, const struct sess_holder *h), void *arg);
+
+/* Requests that the kernel has for us, unread ones included. -ENOENT: the connection has ended, or
+ * there is no fusectl. Never blocks, as the next two; any thread. */
+int sess_waiting(struct session *s, uint64_t *ret_count);
+uint64_t sess_replies(struct session *s);
+/* For how long the worker that has been at it longest is in one request, and in which. 0: none is.
+ */
+uint64_t sess_longest_handler(struct sess_farm *farm, unsigned *ret_opcode);
 
 #define SESS_ERRNOS 134u
 struct sess_stats {

@@ -76,9 +76,10 @@ struct cfg {
 	unsigned tenant_count;
 	enum log_level log_level;
 	enum log_format log_format;
-	unsigned workers;          /* 0 = by CPUs */
-	uint64_t drain_timeout_ns; /* how long a stop waits for mounts to end */
-	char *source;              /* the file it came from, or "(defaults)" */
+	unsigned workers;                              /* 0 = by CPUs */
+	uint64_t watchdog_stuck_ns, watchdog_abort_ns; /* 0: never */
+	uint64_t drain_timeout_ns;                     /* how long a stop waits for mounts to end */
+	char *source;                                  /* the file it came from, or "(defaults)" */
 };
 
 /* A flag or environment setting: dotted key and value, e.g. "cache.disk" = "5GiB", "origins" not
