@@ -10,6 +10,7 @@ import tempfile
 import unittest
 
 import repo_maker
+from git_server import free_port
 from node import Node, wait_until
 
 SMALL, LARGE = 200, 3
@@ -115,6 +116,23 @@ class Degraded(unittest.TestCase):
             self.assertTrue(read(root + '/small/f000') == self.files['small/f000'], 'at once, without a restart')
             self.wait_recovered(node, root, 'origin demo')
             self.assert_files(root, 'small/')
+            node.delete('job')
+
+    def test_redis_down(self):
+        port = free_port()
+        with Node({'demo': self.repository}, extra=f'cache: {{redis: {{url: "redis://127.0.0.1:{port}/0"}}}}') as node:
+            root = node.mount('job').root
+            self.assert_files(root, 'small/')
+            self.assertIn('redis', self.degraded(node))
+            self.assertIn('redis_down', node.log_text())
+            server = subprocess.Popen(['redis-server', '--port', str(port), '--bind', '127.0.0.1', '--save', '', '--dir', self.folder],
+                                      stdout=subprocess.DEVNULL, stdin=subprocess.DEVNULL)
+            try:
+                self.wait_recovered(node, root, 'redis')
+            finally:
+                server.kill()
+                server.wait()
+            self.assert_files(root, 'large/')
             node.delete('job')
 
     def test_eviction_does_not_disturb_what_is_open(self):
