@@ -141,6 +141,12 @@ static inline void tally_note(void *arg, int result)
 	lock_release(&t->mu);
 }
 
+static inline unsigned tally_count(struct tally *t)
+{
+	LOCK_GUARD(&t->mu);
+	return t->count;
+}
+
 /* Fails the test if fewer than `count` callbacks come within 20 s. */
 static inline void tally_wait(struct tally *t, unsigned count)
 {

@@ -278,7 +278,7 @@ static void test_a_flooding_tenant_does_not_hold_up_another(void **state)
 	ask_for(w, "quiet", &wanted, &good);
 	tally_wait(&good, 1);
 	assert_int_equal(good.last, 0);
-	assert_true(flood.count < 100);
+	assert_true(tally_count(&flood) < 100);
 	w->st = storage_close(w->st);
 	assert_int_equal(flood.count, 2001);
 	tally_fini(&flood);
@@ -306,7 +306,7 @@ static void test_a_stuck_tenant_does_not_hold_up_another(void **state)
 	tally_wait(&good, 1);
 	assert_int_equal(good.last, 0);
 	assert_int_equal(w->plan.calls, 3); /* two hang, and no third of the noisy one came */
-	assert_int_equal(stuck.count, 0);
+	assert_int_equal(tally_count(&stuck), 0);
 	w->st = storage_close(w->st);
 	assert_int_equal(stuck.count, 20);
 	tally_fini(&stuck);
@@ -335,7 +335,7 @@ static void test_prefetch_waits_for_the_foreground(void **state)
 	nowhere.bytes[18] ^= 1;
 	assert_int_equal(storage_ask(w->st, STORAGE_BLOB, &nowhere, &how), 0);
 	tally_wait(&back, 1);
-	assert_true(front.count >= 36); /* all but those that were running when it began */
+	assert_true(tally_count(&front) >= 36); /* all but those that were running when it began */
 	tally_wait(&front, 40);
 	tally_fini(&front);
 	tally_fini(&back);
