@@ -139,7 +139,6 @@ static CURLcode set_constants(CURL *easy)
 		{CURLOPT_HTTP_VERSION, CURL_HTTP_VERSION_2TLS},
 		{CURLOPT_PIPEWAIT, 1}, /* rather a stream of a connection than another one */
 		{CURLOPT_TCP_KEEPALIVE, 1},
-		{CURLOPT_BUFFERSIZE, 128 * 1024},
 		{CURLOPT_SSL_VERIFYPEER, 1},
 		{CURLOPT_SSL_VERIFYHOST, 2},
 		{CURLOPT_SSLVERSION, CURL_SSLVERSION_TLSv1_2},
@@ -148,6 +147,8 @@ static CURLcode set_constants(CURL *easy)
 		{CURLOPT_PATH_AS_IS, 1},
 	};
 
+	/* Only speed; refused by a used handle whose HTTP/2 connection still has its buffer. */
+	(void)curl_easy_setopt(easy, CURLOPT_BUFFERSIZE, 128L * 1024);
 	for (unsigned i = 0; i < sizeof(options) / sizeof(options[0]); i++) {
 		CURLcode code = curl_easy_setopt(easy, options[i].option, options[i].value);
 
@@ -256,6 +257,9 @@ int http_easy_prepare(struct http_call *call, uint64_t now_ns)
 		code = curl_easy_setopt(call->easy, CURLOPT_FRESH_CONNECT, 1L);
 	if (!code)
 		return 0;
+	if (!call->error[0])
+		(void)snprintf(call->error, sizeof(call->error), "the request cannot be made: %s",
+			curl_easy_strerror(code));
 	return code == CURLE_OUT_OF_MEMORY ? -ENOMEM : -EACCES;
 }
 
@@ -271,8 +275,8 @@ static enum http_end end_of(const struct http_call *call, CURLcode code)
 	case CURLE_COULDNT_CONNECT:
 	case CURLE_OPERATION_TIMEDOUT: /* the only time-out that libcurl keeps is connecting */
 	case CURLE_PROXY:
+	case CURLE_SSL_CONNECT_ERROR: /* also a connection that breaks in the handshake */
 		return HTTP_END_CONNECT;
-	case CURLE_SSL_CONNECT_ERROR:
 	case CURLE_PEER_FAILED_VERIFICATION:
 	case CURLE_SSL_CERTPROBLEM:
 	case CURLE_SSL_CACERT_BADFILE:

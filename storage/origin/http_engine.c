@@ -103,6 +103,10 @@ static void end_attempt(struct http_call *call, const struct http_outcome *o, co
 		random = (uint32_t)now_ns; /* only spreads */
 	if (result < 0 && !call->once)
 		delay_ns = http_retry_delay(o, call->attempts, left_ns, random);
+	if (result < 0) /* no URL: one of LFS is a secret */
+		log_debug("http_attempt_failed", LOG_S("origin", call->client->config.name),
+			LOG_U("attempt", call->attempts), LOG_E(result),
+			LOG_S("message", why ? why : call->answer.why));
 	if (delay_ns == NS_NEVER) {
 		end_call(call, result, why);
 		return;

@@ -3,6 +3,7 @@
 import errno
 import os
 import shutil
+import socket
 import subprocess
 import tempfile
 import time
@@ -28,6 +29,33 @@ def read(path):
 def git(repository, *args):
     return subprocess.run(['git', '-c', 'safe.directory=*', '-C', repository, *args], check=True, capture_output=True, text=True,
                           timeout=60).stdout.strip()
+
+
+def free_port():
+    with socket.socket() as s:
+        s.bind(('127.0.0.1', 0))
+        return s.getsockname()[1]
+
+
+def can_connect(port):
+    with socket.socket() as s:
+        return s.connect_ex(('127.0.0.1', port)) == 0
+
+
+class MeasuredNode(Node):
+    """Serves its metrics too."""
+
+    def __init__(self, *args, **options):
+        self.port = free_port()
+        super().__init__(*args, **options)
+
+    def command(self, *args):
+        return super().command('--set', f'http.listen=127.0.0.1:{self.port}', *args)
+
+    def metric(self, name):
+        with urllib.request.urlopen(f'http://127.0.0.1:{self.port}/metrics', timeout=20 * SLOW) as answer:
+            text = answer.read().decode()
+        return sum(int(float(line.rsplit(' ', 1)[1])) for line in text.splitlines() if line.startswith(name + '{'))
 
 
 class Base(unittest.TestCase):
@@ -316,6 +344,7 @@ class Faults(Base):
         self.right(*self.fresh())
         self.fails_reading('GET .*/file/blob', 'hang')
         self.remote.fault('.', 'hang')
+        self.next += 10  # nothing near it was looked at
         d, path = self.fresh()
         start = time.monotonic()
         self.assert_fails(os.listdir, path)
@@ -457,15 +486,47 @@ class Server(Base):
 
     def test_metrics(self):
         server = self.server()
-        with Node({'demo': self.origin(server)}, limit=100) as node:
-            node.stop()
-            node.start('--set', 'http.listen=127.0.0.1:17437')
+        with MeasuredNode({'demo': self.origin(server)}) as node:
             self.assertEqual(read(node.mount('job').root + '/d0/f'), b'content 0\n')
-            with urllib.request.urlopen('http://127.0.0.1:17437/metrics', timeout=20) as answer:
-                text = answer.read().decode()
-            self.assertIn(f'coppice_http_requests_total{{origin="demo"}} {server.count(".")}\n', text)
-            self.assertIn('coppice_http_breaker{origin="demo"} 0\n', text)
-            self.assertIn('coppice_mega_drift_total{origin="demo"} 0\n', text)
+            self.assertEqual(node.metric('coppice_http_requests_total'), server.count('.'))
+            self.assertEqual(node.metric('coppice_http_breaker'), 0)
+            self.assertEqual(node.metric('coppice_mega_drift_total'), 0)
+
+    def test_http2(self):
+        """Behind a web server that offers it, all requests share few connections."""
+        repo = repo_maker.Repo(self.path('many.git'))
+        repo.begin()
+        for d in range(10):
+            for i in range(20):
+                repo.add(b'd%d/f%d' % (d, i), b'%d/%d\n' % (d, i))
+        repo.finish()
+        ca = self.certificate('ca', None, 10)
+        certificate, key = self.certificate('web', ca, 10)
+        port, server = free_port(), self.server(self.path('many.git'))
+        config = self.write('lighttpd.conf', f"""
+            server.modules = ("mod_openssl", "mod_proxy")
+            server.document-root = "{self.folder}"
+            server.bind = "127.0.0.1"
+            server.port = {port}
+            ssl.engine = "enable"
+            ssl.pemfile = "{certificate}"
+            ssl.privkey = "{key}"
+            proxy.server = ("" => (("host" => "127.0.0.1", "port" => {server.port})))
+        """)
+        with subprocess.Popen(['lighttpd', '-D', '-f', config], stderr=subprocess.DEVNULL) as web:
+            try:
+                origin = {'type': 'mega', 'url': f'https://127.0.0.1:{port}', 'tls': {'ca': ca[0]}}
+                wait_until(lambda: can_connect(port), 15, 'lighttpd listens')
+                with MeasuredNode({'demo': origin}) as node:
+                    root = node.mount('job').root
+                    with ThreadPoolExecutor(8) as pool:
+                        names = [(d, i) for d in range(10) for i in range(20)]
+                        texts = list(pool.map(lambda n: read(f'{root}/d{n[0]}/f{n[1]}'), names))
+                    self.assertEqual(texts, [b'%d/%d\n' % n for n in names])
+                    self.assertGreater(node.metric('coppice_http_requests_total'), 400)
+                    self.assertLess(node.metric('coppice_http_connections_total'), 60)
+            finally:
+                web.terminate()
 
 
 if __name__ == '__main__':
