@@ -90,8 +90,22 @@ void l3_node_judge(struct l3_client *c, struct l3_node *n, int result)
 		memcpy(c->reason, reason, sizeof(reason));
 		lock_release(&c->mu);
 	}
-	if (edge && c->config.on_change)
-		c->config.on_change(c->config.arg, result == 0, reason);
+	if (edge)
+		l3_client_tell(c);
+}
+
+void l3_client_tell(struct l3_client *c)
+{
+	bool down = l3_client_state(c) != L3_UP, changed;
+	char reason[sizeof(c->reason)];
+
+	lock_acquire(&c->mu);
+	changed = down != c->told_down;
+	c->told_down = down;
+	memcpy(reason, c->reason, sizeof(reason));
+	lock_release(&c->mu);
+	if (changed && c->config.on_change)
+		c->config.on_change(c->config.arg, !down, down ? reason : "");
 }
 
 static uint64_t earlier(uint64_t a, uint64_t b)

@@ -29,7 +29,8 @@ struct l3_client_config {
 	struct l3_url url;
 	struct l3_login login;
 	uint64_t connect_ns, exchange_ns;
-	/* An edge of availability; no lock is held. */
+	/* An edge of availability: all servers that have slots can be asked, or not. No lock is
+	 * held. */
 	void (*on_change)(void *arg, bool available, const char *reason);
 	void *arg;
 };

@@ -16,7 +16,8 @@ struct l3_client {
 	struct l3_node *node[L3_NODES_MAX];
 	unsigned node_count;
 	uint8_t slot[L3_SLOTS]; /* index of a node, or L3_NO_NODE */
-	bool map_wanted, mapping;
+	bool map_wanted, mapping, have_map;
+	bool told_down; /* on_change was last told so */
 	uint64_t mapped_ns;
 	char reason[256];
 };
@@ -37,5 +38,7 @@ void l3_map_doubt(struct l3_client *c);
 /* blob_redis_client.c: one command to one node, for the map. */
 int l3_ask_node(struct l3_client *c, struct l3_node *n, const struct l3_arg *argv, unsigned argc,
 	size_t reply_bytes, uint64_t deadline_ns, struct redisReply **ret_reply);
+/* Tell on_change if what is available has changed. */
+void l3_client_tell(struct l3_client *c);
 /* What an exchange with a node came to: breaker, reason, edges. */
 void l3_node_judge(struct l3_client *c, struct l3_node *n, int result);

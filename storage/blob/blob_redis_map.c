@@ -155,6 +155,7 @@ static void install(struct l3_client *c, const struct map *map)
 		c->node[i]->mapped =
 			memchr(c->slot, (int)i, sizeof(c->slot)) || i < c->config.url.seed_count;
 	c->map_wanted = false;
+	c->have_map = true;
 }
 
 static int ask_for_map(struct l3_client *c, struct l3_node *n, uint64_t deadline_ns)
@@ -173,8 +174,10 @@ static int ask_for_map(struct l3_client *c, struct l3_node *n, uint64_t deadline
 		memset(map->slot, L3_NO_NODE, sizeof(map->slot));
 		r = l3_slots_decode(reply, &n->at, add_range, map);
 	}
-	if (r == 0)
+	if (r == 0) {
 		install(c, map);
+		l3_client_tell(c); /* a dead one may have lost its slots */
+	}
 	free(map);
 	freeReplyObject(reply);
 	return r;
@@ -218,18 +221,21 @@ void l3_map_refresh(struct l3_client *c, uint64_t deadline_ns)
 	}
 }
 
+/* Of the worst server that has slots; of the best one while nobody has told who has. */
 enum l3_state l3_client_state(struct l3_client *c)
 {
-	enum l3_state worst = L3_UP;
+	enum l3_state worst = L3_UP, best = L3_DOWN;
+	bool have_map;
 
 	LOCK_GUARD(&c->mu);
+	have_map = c->have_map || !c->config.url.cluster;
 	for (unsigned i = 0; i < c->node_count; i++) {
 		enum l3_state state = l3_breaker_state(&c->node[i]->breaker);
 
-		if (memchr(c->slot, (int)i, sizeof(c->slot)) && state > worst)
-			worst = state;
-		else if (!c->mapped_ns && state > worst)
+		if (state < best)
+			best = state;
+		if (state > worst && memchr(c->slot, (int)i, sizeof(c->slot)))
 			worst = state;
 	}
-	return worst;
+	return have_map ? worst : best;
 }

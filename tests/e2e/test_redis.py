@@ -250,6 +250,7 @@ class SharedCache(unittest.TestCase):
                 cluster.masters[0].kill()
                 self.read_all(node, 'during')
                 wait_until(lambda: b'role:master' in cluster.replicas[0]('INFO', 'replication'), 20, 'the replica is master')
+                wait_until(lambda: self.probe(node) and not node.client.GetNode().degraded, 20, 'the dead node is forgotten')
             with self.node(cluster) as node:  # its first host is the dead one
                 self.read_all(node)
                 self.assertLessEqual(self.fetches(node), FILES // 2)
@@ -291,6 +292,12 @@ class SharedCache(unittest.TestCase):
             self.assert_survives(redis, lambda: None, redis.start)
         finally:
             redis.close()
+
+    def test_no_node_of_a_cluster_listens(self):
+        with self.node('redis+cluster://127.0.0.1:1,127.0.0.1:2') as node:
+            self.read_all(node)
+            self.assertEqual((self.tier(node).state, self.tier(node).hits), ('down', 0))
+            self.assertEqual([c.component for c in node.client.GetNode().degraded], ['redis'])
 
     def test_it_hangs(self):
         with RedisServer() as redis:
