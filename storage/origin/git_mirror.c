@@ -133,6 +133,7 @@ int gitmirror_open(struct gitmirror *m, const char *state_dir, struct err *e)
 	if (r < 0)
 		return r;
 	gitmirror_clean(m, "objects");
+	gitmirror_clean_incoming(m);
 	r = load_commits(m);
 	return r < 0 ? err_wrap(e, r, "read %s", m->commits_path) : 0;
 }
@@ -180,6 +181,13 @@ size_t gitmirror_commits(struct gitmirror *m, struct oid *ret_commits, size_t ca
 	for (size_t i = 0; i < count; i++)
 		ret_commits[i] = m->commits[m->commit_count - 1 - i];
 	return count;
+}
+
+int gitmirror_forget_commits(struct gitmirror *m)
+{
+	LOCK_GUARD(&m->lock);
+	m->commit_count = 0;
+	return unlink(m->commits_path) < 0 && errno != ENOENT ? -errno : 0;
 }
 
 int gitmirror_add_commit(struct gitmirror *m, const struct oid *commit)

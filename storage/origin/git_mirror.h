@@ -43,16 +43,25 @@ int gitmirror_open(struct gitmirror *m, const char *state_dir, struct err *e);
 /* The environment of its programs; set once, before any of the calls below. */
 void gitmirror_set_env(struct gitmirror *m, char *const *env);
 
-/* A pack on its way in. The bytes are checked and every object is named by its own hash: what the
+/* A pack on its way in, in a directory of its own until it is whole. */
+struct gitpack {
+	struct gitrun run; /* git index-pack: write to it */
+	char *dir;
+};
+/* The bytes are checked and every object is named by its own hash: what the
  * server sent can be incomplete, but never wrong. */
-int gitmirror_begin_pack(struct gitmirror *m, struct gitrun *ret_run, struct err *e);
-/* The end of the pack; then its objects can be read. */
+int gitmirror_begin_pack(struct gitmirror *m, struct gitpack *ret_pack, struct err *e);
+/* The end of the pack; then its objects can be read. Either this or the next. */
 int gitmirror_end_pack(
-	struct gitmirror *m, struct gitrun *run, const struct gitrun_wait *wait, struct err *e);
+	struct gitmirror *m, struct gitpack *pack, const struct gitrun_wait *wait, struct err *e);
+/* It does not come: nothing is left. */
+void gitmirror_drop_pack(struct gitpack *pack);
 
 bool gitmirror_has_commit(struct gitmirror *m, const struct oid *commit);
 /* The latest that are complete, at most `cap`. */
 size_t gitmirror_commits(struct gitmirror *m, struct oid *ret_commits, size_t cap);
+/* One that is listed is not here: the mirror was damaged, and no entry is believed any more. */
+int gitmirror_forget_commits(struct gitmirror *m);
 int gitmirror_add_commit(struct gitmirror *m, const struct oid *commit);
 
 /* Fetch everything (mode mirror): all refs become those of the server, HEAD too. */

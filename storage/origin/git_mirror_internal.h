@@ -1,9 +1,21 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Shared by git_mirror.c and git_mirror_run.c. */
+/* Shared by git_mirror.c, git_mirror_run.c and git_incoming.c. */
 #pragma once
+#include <stddef.h>
+
+struct err;
+struct gitrun;
+struct gitrun_wait;
 
 struct gitmirror;
 
 /* Removes what killed programs have left below a folder of the repository. Only while none runs
  * there. */
 void gitmirror_clean(const struct gitmirror *m, const char *below);
+/* Everything a program writes (at most `cap` - 1 bytes are kept, as a string), and its end. */
+int gitmirror_run_to_end(
+	struct gitrun *run, char *out, size_t cap, const struct gitrun_wait *wait, struct err *e);
+/* One more pack is there: enough of them are put together. */
+void gitmirror_count_pack(struct gitmirror *m);
+/* Removes what has not come in before the daemon ended. */
+void gitmirror_clean_incoming(const struct gitmirror *m);

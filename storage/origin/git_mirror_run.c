@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What `git` does for a mirror: taking in packs, putting them together, fetching everything.
+ * What `git` does for a mirror: putting packs together, fetching everything. (git_incoming.c:
+ * taking packs in.)
  *
  * The lock file is inherited by the program that changes things, so that it stays locked if the
  * daemon dies before the program does: the next daemon then waits for its end.
@@ -40,8 +41,7 @@ static int start(struct gitmirror *m, struct gitrun *run, const char *const *arg
 		     : 0;
 }
 
-/* Everything it writes (at most `cap` - 1 bytes are kept, as a string), and its end. */
-static int run_to_end(
+int gitmirror_run_to_end(
 	struct gitrun *run, char *out, size_t cap, const struct gitrun_wait *wait, struct err *e)
 {
 	size_t len = 0;
@@ -63,14 +63,6 @@ static int run_to_end(
 	if (r < 0)
 		return err_set(e, r, NULL, "git did not end in time");
 	return r == 0 ? 0 : gitfault_of(run->error, e);
-}
-
-int gitmirror_begin_pack(struct gitmirror *m, struct gitrun *ret_run, struct err *e)
-{
-	static const char *const argv[] = {
-		"git", "index-pack", "--stdin", "--fix-thin", "--threads=1", NULL};
-
-	return start(m, ret_run, argv, -1, e);
 }
 
 static int lock_files(struct gitmirror *m, const struct gitrun_wait *wait)
@@ -106,12 +98,12 @@ static void tidy(void *arg)
 
 	/* Without it everything works as before, only slower; the next pack tries again. */
 	if (lock_fd >= 0 && start(m, &run, argv, lock_fd, NULL) == 0)
-		(void)run_to_end(&run, out, sizeof(out), &wait, NULL);
+		(void)gitmirror_run_to_end(&run, out, sizeof(out), &wait, NULL);
 	LOCK_GUARD(&m->lock);
 	m->tidying = false;
 }
 
-static void count_pack(struct gitmirror *m)
+void gitmirror_count_pack(struct gitmirror *m)
 {
 	bool start_tidying;
 
@@ -126,17 +118,6 @@ static void count_pack(struct gitmirror *m)
 		LOCK_GUARD(&m->lock);
 		m->tidying = false;
 	}
-}
-
-int gitmirror_end_pack(
-	struct gitmirror *m, struct gitrun *run, const struct gitrun_wait *wait, struct err *e)
-{
-	char out[OUTPUT_MAX];
-	int r = run_to_end(run, out, sizeof(out), wait, e);
-
-	if (r == 0)
-		count_pack(m);
-	return r < 0 ? err_wrap(e, r, "take in a pack") : 0;
 }
 
 /* "ref: refs/heads/main\tHEAD\n…" → HEAD of the mirror. */
@@ -165,7 +146,7 @@ static int run_locked(struct gitmirror *m, const char *const *argv, char *out,
 	gitmirror_clean(m, "");
 	r = start(m, &run, argv, lock_fd, e);
 	if (r == 0)
-		r = run_to_end(&run, out, OUTPUT_MAX, wait, e);
+		r = gitmirror_run_to_end(&run, out, OUTPUT_MAX, wait, e);
 	(void)close(lock_fd);
 	return r;
 }
@@ -186,6 +167,6 @@ int gitmirror_fetch_all(struct gitmirror *m, const struct giturl *url,
 	if (r < 0)
 		return r;
 	set_head(m, out);
-	count_pack(m);
+	gitmirror_count_pack(m);
 	return 0;
 }

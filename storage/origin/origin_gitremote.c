@@ -66,6 +66,7 @@ static void gitremote_close(void *impl)
 	gitrepo_close(r->repo);
 	gitsizes_fini(&r->sizes);
 	gitahead_fini(&r->ahead);
+	gitorder_fini(&r->order);
 	lock_fini(&r->lock);
 	r->env = gitenv_free(r->env);
 	giturl_fini(&r->url);
@@ -163,7 +164,7 @@ static int set_up(struct gitremote *r, const struct origin_config *config, struc
 		r->ssh_hosts = strdup(config->net.ssh_known_hosts_file);
 	r->closing = cancel_new();
 	if (!r->name || !r->closing || gitahead_init(&r->ahead, AHEAD_MIN, AHEAD_MAX) < 0 ||
-		gitremote_make_batches(r) < 0)
+		gitorder_init(&r->order) < 0 || gitremote_make_batches(r) < 0)
 		return err_set(e, -ENOMEM, NULL, "no memory");
 	err = set_up_mirror(r, config, e);
 	if (err < 0)

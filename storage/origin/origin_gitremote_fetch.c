@@ -25,14 +25,14 @@
 struct transfer {
 	struct gitremote *r;
 	struct gitwire_wish wish;
-	struct gitrun pack;
+	struct gitpack pack;
 	const struct gitrun_wait *wait;
 };
 
 static int take_piece(void *arg, const void *data, size_t len)
 {
 	struct transfer *t = arg;
-	int r = gitrun_write(&t->pack, data, len, t->wait);
+	int r = gitrun_write(&t->pack.run, data, len, t->wait);
 
 	if (t->r->received)
 		counter_add(t->r->received, len);
@@ -50,7 +50,7 @@ static int transfer(void *arg, const struct gitwire *w)
 	t->wait = &w->wait;
 	r = gitwire_fetch(w, &t->wish, take_piece, t);
 	if (r < 0 && r != -EBADMSG) {
-		gitrun_end(&t->pack);
+		gitmirror_drop_pack(&t->pack);
 		return r;
 	}
 	return gitmirror_end_pack(&t->r->mirror, &t->pack, &w->wait, w->e);
@@ -175,9 +175,8 @@ static int fetch_all(void *arg, const struct oid *oids, size_t n)
 	return 0;
 }
 
-static bool object_here(void *arg, const struct oid *oid)
+bool gitremote_here(struct gitremote *r, const struct oid *oid)
 {
-	struct gitremote *r = arg;
 	const struct gitrepo_wait wait = {r->closing, clock_after(&clock_system, FETCH_LIMIT_NS)};
 	struct gitrepo_handle *h;
 	bool here;
@@ -187,6 +186,11 @@ static bool object_here(void *arg, const struct oid *oid)
 	here = gitrepo_has(h, oid);
 	gitrepo_give(r->repo, h, false);
 	return here;
+}
+
+static bool object_here(void *arg, const struct oid *oid)
+{
+	return gitremote_here(arg, oid);
 }
 
 static bool size_here(void *arg, const struct oid *oid)

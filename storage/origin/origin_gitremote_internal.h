@@ -6,6 +6,7 @@
 #include "origin/git_batch.h"
 #include "origin/git_exchange.h"
 #include "origin/git_mirror.h"
+#include "origin/git_order.h"
 #include "origin/git_sizes.h"
 #include "origin/origin_git_internal.h"
 
@@ -48,12 +49,15 @@ struct gitremote {
 	uint64_t all_ns;     /* mode mirror: when everything was fetched; 0: not yet */
 	uint64_t history_ns; /* when the history of all refs was fetched; 0: not yet */
 	struct gitahead ahead;
+	struct gitorder order;
 	struct gitremote_name names[GITREMOTE_NAMES];
 };
 
 bool gitremote_partial(struct gitremote *r);
 /* The server cannot do partial: from now on everything is fetched. */
 void gitremote_fall_back(struct gitremote *r, const char *why);
+/* Whether an object is in the mirror. */
+bool gitremote_here(struct gitremote *r, const struct oid *oid);
 /* Fetch, through a batch; errors as gitbatch_get. */
 int gitremote_get(struct gitremote *r, enum gitremote_batch which, const struct oid *oids,
 	size_t count, const struct gitrepo_wait *wait);

@@ -6,7 +6,8 @@
  * the server's object-info where it has that, otherwise by fetching the blobs, all of them in one
  * request. Who walks a tree in order would pay one round trip for each directory; so the more
  * directories are asked for in an order that was expected, the more of the following ones are asked
- * for at the same time (git_ahead.h).
+ * for at the same time (git_ahead.h); and likewise the files of one who reads them in the order in
+ * which they were listed (git_order.h).
  */
 #include "origin/origin_gitremote_internal.h"
 
@@ -20,6 +21,9 @@
 #include <sys/stat.h>
 
 #define AHEAD_TREES 1024u /* directories looked at for one request, at most */
+#define LISTED_MAX  256u
+#define NEXT_MAX    2048u
+#define NEXT_BYTES  (16u << 20) /* of the blobs that come along with one */
 
 /* A list of ids, each once. */
 struct oidlist {
@@ -70,7 +74,18 @@ struct look {
 	struct oidlist *blobs; /* those whose size is not known */
 	struct oid *children;  /* directories, in order */
 	size_t child_count, child_cap;
+	struct oid files[LISTED_MAX]; /* blobs, in order, until they are noted */
+	size_t file_count;
 };
+
+/* Files are noted many at a time: that takes the lock. */
+static void note_files(struct look *look)
+{
+	LOCK_GUARD(&look->r->lock);
+	for (size_t i = 0; i < look->file_count; i++)
+		gitorder_listed(&look->r->order, &look->files[i]);
+	look->file_count = 0;
+}
 
 static int add_child(struct look *look, const struct oid *tree)
 {
@@ -96,6 +111,9 @@ static int look_at_entry(void *arg, const struct raw_tree_entry *entry)
 		return 0; /* a submodule */
 	if (S_ISDIR(entry->mode))
 		return add_child(look, &entry->oid);
+	if (look->file_count == LISTED_MAX)
+		note_files(look);
+	look->files[look->file_count++] = entry->oid;
 	if (gitsizes_get(&look->r->sizes, &entry->oid, &size) || gitrepo_has(look->h, &entry->oid))
 		return 0;
 	return oidlist_add(look->blobs, &entry->oid);
@@ -153,6 +171,7 @@ static int plan(struct gitremote *r, const struct oid *tree, struct look *look, 
 	lock_release(&r->lock);
 	if (window)
 		err = look_ahead(look, next, next_count, *ret_own + window);
+	note_files(look);
 	free(next);
 	return err;
 }
@@ -179,35 +198,30 @@ static int fetch_planned(struct gitremote *r, const struct oidlist *blobs, size_
 /* A tree that is not here although its commit is: the mirror was damaged. It is fetched again. */
 static int need_tree(struct gitremote *r, const struct oid *tree, const struct gitrepo_wait *wait)
 {
-	struct gitrepo_handle *h;
-	bool here;
-	int err = gitrepo_take(r->repo, false, wait, &h);
-
-	if (err < 0)
-		return err;
-	here = gitrepo_has(h, tree);
-	gitrepo_give(r->repo, h, false);
-	return here ? 0 : gitremote_get(r, BATCH_TREES, tree, 1, wait);
+	return gitremote_here(r, tree) ? 0 : gitremote_get(r, BATCH_TREES, tree, 1, wait);
 }
 
 static int need_sizes(struct gitremote *r, const struct oid *tree, const struct gitrepo_wait *wait)
 {
-	struct gitrepo_handle *h;
+	struct look *look = calloc(1, sizeof(*look));
 	struct oidlist blobs;
-	struct look look = {.r = r, .blobs = &blobs};
 	size_t own = 0;
-	int err = gitrepo_take(r->repo, false, wait, &h);
+	int err = look ? gitrepo_take(r->repo, false, wait, &look->h) : -ENOMEM;
 
-	if (err < 0)
+	if (err < 0) {
+		free(look);
 		return err;
+	}
 	oidlist_init(&blobs);
-	look.h = h;
-	err = plan(r, tree, &look, &own);
-	gitrepo_give(r->repo, h, err == -EIO || err == -ENOENT);
+	look->r = r;
+	look->blobs = &blobs;
+	err = plan(r, tree, look, &own);
+	gitrepo_give(r->repo, look->h, err == -EIO || err == -ENOENT);
 	if (err == 0 && own > 0)
 		err = fetch_planned(r, &blobs, own, wait);
 	oidlist_fini(&blobs);
-	free(look.children);
+	free(look->children);
+	free(look);
 	return err;
 }
 
@@ -254,6 +268,25 @@ static int missing(struct gitremote *r, const struct oid *blobs, size_t count,
 	return err;
 }
 
+/* Fetch `own` blobs, and those that come along as far as their sizes are known and small. */
+static int bring(
+	struct gitremote *r, struct oidlist *wanted, size_t own, const struct gitrepo_wait *wait)
+{
+	uint64_t size, bytes = 0;
+	size_t kept = own;
+	int err;
+
+	for (size_t i = own; i < wanted->count && bytes < NEXT_BYTES; i++)
+		if (gitsizes_get(&r->sizes, &wanted->oids[i], &size) && size < NEXT_BYTES - bytes) {
+			bytes += size;
+			wanted->oids[kept++] = wanted->oids[i];
+		}
+	err = gitremote_get(r, BATCH_BLOBS, wanted->oids, kept, wait);
+	if (err < 0 && err != -ETIMEDOUT && err != -ECANCELED && kept > own)
+		err = gitremote_get(r, BATCH_BLOBS, wanted->oids, own, wait);
+	return err;
+}
+
 int gitremote_prepare_blobs(void *impl, const struct oid *blobs, size_t count,
 	const struct cancel *cancel, uint64_t deadline_ns)
 {
@@ -267,8 +300,35 @@ int gitremote_prepare_blobs(void *impl, const struct oid *blobs, size_t count,
 	oidlist_init(&wanted);
 	err = missing(r, blobs, count, &wait, &wanted);
 	if (err == 0)
-		err = gitremote_get(r, BATCH_BLOBS, wanted.oids, wanted.count, &wait);
+		err = bring(r, &wanted, wanted.count, &wait);
 	oidlist_fini(&wanted);
+	return err;
+}
+
+/* One blob for a reader; if he reads in order, those that come next too. */
+static int need_blob(struct gitremote *r, const struct oid *blob, const struct gitrepo_wait *wait)
+{
+	struct oidlist wanted;
+	struct oid *next;
+	size_t count;
+	int err;
+
+	if (!gitremote_partial(r) || gitremote_here(r, blob))
+		return 0;
+	next = calloc(NEXT_MAX, sizeof(*next));
+	if (!next)
+		return -ENOMEM;
+	lock_acquire(&r->lock);
+	count = gitorder_missed(&r->order, blob, next, NEXT_MAX);
+	lock_release(&r->lock);
+	oidlist_init(&wanted);
+	err = oidlist_add(&wanted, blob);
+	if (err == 0)
+		err = missing(r, next, count, wait, &wanted);
+	if (err == 0)
+		err = bring(r, &wanted, 1, wait);
+	oidlist_fini(&wanted);
+	free(next);
 	return err;
 }
 
@@ -302,7 +362,8 @@ int gitremote_read_blob(void *impl, const struct oid *blob, struct blob_sink *si
 	struct checking_sink check = {
 		.sink = {.begin = check_begin, .write = check_write}, .to = sink};
 	struct gitremote *r = impl;
-	int err = gitremote_prepare_blobs(r, blob, 1, cancel, deadline_ns);
+	const struct gitrepo_wait wait = {cancel, deadline_ns};
+	int err = need_blob(r, blob, &wait);
 
 	if (err < 0)
 		return err;

@@ -157,8 +157,13 @@ static int need_commit(struct gitremote *r, const struct oid *commit, const char
 {
 	int err;
 
-	if (gitmirror_has_commit(&r->mirror, commit))
-		return 0;
+	if (gitmirror_has_commit(&r->mirror, commit)) {
+		if (gitremote_here(r, commit))
+			return 0;
+		err = gitmirror_forget_commits(&r->mirror);
+		if (err < 0)
+			return err_set(e, err, NULL, "the list of commits cannot be removed");
+	}
 	err = gitremote_get(r, BATCH_COMMITS, commit, 1, wait);
 	return err < 0 ? explain(r, err, revision, e) : 0;
 }
