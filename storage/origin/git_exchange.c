@@ -169,16 +169,22 @@ static bool allowed(struct gitexchange *x)
 static void note(struct gitexchange *x, int r, const struct err *e)
 {
 	uint64_t now_ns = clock_mono_ns(&clock_system);
-	LOCK_GUARD(&x->lock);
+	bool opened = false, closed = false;
 
+	lock_acquire(&x->lock);
 	if (r == -ECANCELED)
 		breaker_forget(&x->breaker, now_ns);
 	else if (r == -EHOSTUNREACH || r == -ETIMEDOUT)
-		(void)breaker_failure(&x->breaker, now_ns);
+		opened = breaker_failure(&x->breaker, now_ns);
 	else
-		(void)breaker_success(&x->breaker);
+		closed = breaker_success(&x->breaker);
 	if (r < 0)
 		x->last = *e;
+	lock_release(&x->lock);
+	if (x->notice && opened)
+		x->notice(x->name, "origin_down", err_message(e));
+	if (x->notice && closed)
+		x->notice(x->name, "origin_up", "the server answers again");
 }
 
 /* False: no more time. */

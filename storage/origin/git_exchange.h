@@ -13,6 +13,8 @@ struct gitexchange {
 	struct gitchan_server server; /* const */
 	uint64_t timeout_ns;          /* const: the longest silence */
 	unsigned channels_max;        /* const */
+	const char *name;             /* const: of the origin */
+	void (*notice)(const char *origin, const char *event, const char *text); /* or NULL */
 	struct lock lock;
 	struct cond freed;
 	struct list idle;          /* all guarded by lock */

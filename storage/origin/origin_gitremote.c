@@ -100,6 +100,8 @@ static void set_up_exchange(struct gitremote *r, const struct origin_net *net)
 		.ssh_key = r->ssh_key,
 		.ssh_hosts = r->ssh_hosts,
 	};
+	r->x.name = r->name;
+	r->x.notice = r->notice;
 	r->x.timeout_ns = net->timeout_ns ? net->timeout_ns : TIMEOUT_NS;
 	r->x.channels_max = requests && requests < CHANNELS_MAX ? requests : CHANNELS_MAX;
 }

@@ -20,6 +20,7 @@
 #define FETCH_LIMIT_NS (3600 * NS_PER_S) /* the longest; silence ends it sooner */
 #define HAVE_MAX       64u
 #define WINDOW_NS      (2 * NS_PER_MS)
+#define GET_MAX        16384u /* objects waited for at a time: a batch holds a few times that */
 
 /* A pack on its way from the server into the mirror. */
 struct transfer {
@@ -238,7 +239,12 @@ int gitremote_make_batches(struct gitremote *r)
 int gitremote_get(struct gitremote *r, enum gitremote_batch which, const struct oid *oids, size_t n,
 	const struct gitrepo_wait *wait)
 {
-	return n ? gitbatch_get(r->batch[which], oids, n, wait->cancel, wait->deadline_ns) : 0;
+	int err = 0;
+
+	for (size_t at = 0; err == 0 && at < n; at += GET_MAX)
+		err = gitbatch_get(r->batch[which], oids + at, n - at < GET_MAX ? n - at : GET_MAX,
+			wait->cancel, wait->deadline_ns);
+	return err;
 }
 
 int gitremote_fetch_history(struct gitremote *r, const struct oid *tips, size_t n,
