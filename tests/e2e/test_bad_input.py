@@ -76,7 +76,7 @@ CONFIGS = [
     ('cache:\n  memory: lots\n', 2, ('cache.memory', 'size')),
     ('origins:\n  - {name: a, type: svn, url: /x}\n', 2, ('type', 'git')),
     ('origins:\n  - {name: a, type: git, url: /x}\n  - {name: a, type: git, url: /y}\n', 3, ('name', 'a')),
-    ('origins:\n  - {name: a, type: git, url: "https://x/y"}\n', 2, ('url', 'not supported')),
+    ('origins:\n  - {name: a, type: git, url: "ftp://x/y"}\n', 2, ('url',)),
     ('grpc: {listen: ["0.0.0.0:1"]}\n', 1, ('grpc.listen', 'loopback')),
     ('tenants:\n  - name: t\n    origins: [{name: none}]\n', 3, ('none',)),
     ('tenants:\n  - {name: t, identities: [{unix_uid: -1}]}\n', 2, ('unix_uid',)),

@@ -228,6 +228,9 @@ class Tree(Base):
             self.assertEqual(server.count('HEAD .*' + oid), 1)
 
 
+DIRECTORIES = 24  # of the repository with faults
+
+
 class Faults(Base):
     """One directory per fault, so that nothing is known before."""
 
@@ -235,7 +238,7 @@ class Faults(Base):
         super().setUp()
         repo = repo_maker.Repo(self.repository)
         repo.begin()
-        for d in range(24):
+        for d in range(DIRECTORIES):
             for i in range(3):
                 repo.add(b'd%02d/f%d' % (d, i), b'%d/%d\n' % (d, i) * 2000)
             repo.add(b'd%02d/large' % d, (b'%d large ' % d) * 300000)
@@ -248,8 +251,10 @@ class Faults(Base):
         self.root = self.node.mount('job').root
 
     def fresh(self):
+        """A directory that nobody has asked for. From the last to the first: who goes in order is read ahead of."""
         self.next += 1
-        return self.next - 1, f'{self.root}/d{self.next - 1:02d}'
+        d = DIRECTORIES - self.next
+        return d, f'{self.root}/d{d:02d}'
 
     def right(self, d, path):
         self.assertEqual(sorted(os.listdir(path)), ['f0', 'f1', 'f2', 'large'])
@@ -341,7 +346,8 @@ class Faults(Base):
 
     def test_a_server_that_hangs(self):
         """For a while it is left alone; what is local, and other origins, do not notice."""
-        self.right(*self.fresh())
+        local, local_path = self.fresh()
+        self.right(local, local_path)
         self.fails_reading('GET .*/file/blob', 'hang')
         self.remote.fault('.', 'hang')
         self.next += 10  # nothing near it was looked at
@@ -350,7 +356,7 @@ class Faults(Base):
         self.assert_fails(os.listdir, path)
         self.assertLess(time.monotonic() - start, 20 * SLOW)
         start = time.monotonic()
-        self.assertEqual(read(self.root + '/d00/f0'), b'0/0\n' * 2000)
+        self.assertEqual(read(local_path + '/f0'), b'%d/0\n' % local * 2000)
         self.assertLess(time.monotonic() - start, 1 * SLOW)
         with self.assertRaises(CallError) as caught:
             self.node.mount('other')
