@@ -5,6 +5,10 @@
  * makes that change queues the record for an answering thread, and everyone who comes later finds
  * it decided. Replies happen outside the lock.
  *
+ * Any signal interrupts a request, but a call on a disk goes on unless its caller is being killed
+ * (make's SIGCHLD must not make a stat fail). So an interrupted record whose caller lives waits on;
+ * the kernel says it only once, so whether the caller dies later is looked up now and then.
+ *
  * libfuse's rules for interrupts: the callback runs under the request's own lock, perhaps at once
  * from the registering call, so it only marks; and a callback may be about to run while we answer,
  * so it is unregistered (which waits for it) first.
@@ -20,6 +24,7 @@
 
 #include "session/op.h"
 #include "session/park_heap.h"
+#include "session/task.h"
 
 #include <base/clock.h>
 #include <base/ref.h>
@@ -28,6 +33,8 @@
 
 /* For what is only better to know (ovl_need.optional). The fetch itself goes on. */
 #define OPTIONAL_NS (250 * NS_PER_MS)
+/* How often a caller that was interrupted is looked at. */
+#define WATCH_NS (100 * NS_PER_MS)
 
 enum parked_state {
 	PARKED_NEW,
@@ -46,7 +53,10 @@ struct parked {
 	uint64_t start_ns, deadline_ns; /* of all its waits together */
 	bool pausing;                   /* waits for nothing but a moment */
 	bool optional;                  /* what it waits for may stay away */
-	struct list of_session, ready;  /* guarded by the park's lock, as the next two */
+	uint64_t until_ns;              /* the end of this wait; the timer may look earlier */
+	bool watched;                   /* the caller was interrupted, and lived */
+	bool fetched, shutdown; /* came while that was looked up; guarded by the park's lock */
+	struct list of_session, ready; /* guarded by the park's lock, as the next two */
 	enum parked_state state;
 	int result; /* of the fetch */
 	struct stat attr;
@@ -229,6 +239,7 @@ static void on_fetched(void *arg, int result)
 
 	lock_acquire(&p->lock);
 	rec->result = result;
+	rec->fetched = true;
 	decide_locked(rec, PARKED_READY);
 	lock_release(&p->lock);
 	parked_unref(rec);
@@ -242,6 +253,9 @@ static void start_waiting(struct parked *rec)
 	LOCK_GUARD(&p->lock);
 	if (rec->state == PARKED_NEW) {
 		rec->state = PARKED_WAITING;
+		rec->timer.deadline_ns = rec->until_ns;
+		if (rec->watched && clock_after(p->config.clock, WATCH_NS) < rec->until_ns)
+			rec->timer.deadline_ns = clock_after(p->config.clock, WATCH_NS);
 		park_heap_push(&p->heap, &rec->timer);
 		/* Who sleeps until an earlier deadline will look then. */
 		if (rec->timer.deadline_ns < p->alarm_ns)
@@ -262,9 +276,8 @@ static void wait_for_fetch(struct parked *rec)
 
 	rec->op.rq.need = (struct ovl_need){0};
 	rec->optional = need.optional;
-	rec->timer.deadline_ns = deadline_ns;
-	if (need.optional)
-		rec->timer.deadline_ns = clock_after(p->config.clock, OPTIONAL_NS);
+	rec->fetched = false; /* no earlier fetch is under way */
+	rec->until_ns = need.optional ? clock_after(p->config.clock, OPTIONAL_NS) : deadline_ns;
 	ref_get(&rec->ref);
 	ref_get(&p->ref);
 	fuse_req_interrupt_func(rec->op.req, on_interrupt, rec);
@@ -277,7 +290,7 @@ static void wait_for_fetch(struct parked *rec)
 static void wait_a_moment(struct parked *rec)
 {
 	rec->pausing = true;
-	rec->timer.deadline_ns = clock_after(rec->park->config.clock, rec->op.pause_ns);
+	rec->until_ns = clock_after(rec->park->config.clock, rec->op.pause_ns);
 	fuse_req_interrupt_func(rec->op.req, on_interrupt, rec);
 	start_waiting(rec);
 }
@@ -372,10 +385,32 @@ static bool may_do_without(struct parked *rec)
 	return rec->state == PARKED_READY || rec->state == PARKED_TIMED_OUT;
 }
 
+/* It was interrupted, but its caller lives: it waits on, or has what it waited for (then the state
+ * says so). True: the record is not ours any more. */
+static bool waits_on(struct parked *rec)
+{
+	pid_t pid = fuse_req_ctx(rec->op.req)->pid;
+
+	/* 0: of another namespace, so nothing can be looked up */
+	if (rec->state != PARKED_INTERRUPTED || pid == 0 || task_is_dying((uint32_t)pid))
+		return false;
+	lock_acquire(&rec->park->lock);
+	rec->watched = true;
+	rec->state = rec->shutdown ? PARKED_SHUTDOWN : rec->fetched ? PARKED_READY : PARKED_NEW;
+	lock_release(&rec->park->lock);
+	if (rec->state != PARKED_NEW)
+		return false;
+	start_waiting(rec);
+	return true;
+}
+
 static void answer(struct parked *rec, struct sess_thread *t)
 {
-	int r = outcome_error(rec);
+	int r;
 
+	if (waits_on(rec))
+		return;
+	r = outcome_error(rec);
 	fuse_req_interrupt_func(rec->op.req, NULL, NULL); /* a running callback ends, none starts */
 	if (may_do_without(rec))
 		r = 0;
@@ -397,7 +432,10 @@ static void fire_deadlines_locked(struct park *p)
 	while ((t = park_heap_first(&p->heap)) && t->deadline_ns <= now) {
 		struct parked *rec = container_of(t, struct parked, timer);
 
-		decide_locked(rec, rec->pausing ? PARKED_READY : PARKED_TIMED_OUT);
+		if (now < rec->until_ns)
+			decide_locked(rec, PARKED_INTERRUPTED); /* watched: is it dying now? */
+		else
+			decide_locked(rec, rec->pausing ? PARKED_READY : PARKED_TIMED_OUT);
 	}
 }
 
@@ -455,8 +493,12 @@ void park_stop(struct park *p)
 void park_shutdown(struct park *p, struct session *s)
 {
 	LOCK_GUARD(&p->lock);
-	list_for_each (it, &s->parked)
-		decide_locked(list_entry(it, struct parked, of_session), PARKED_SHUTDOWN);
+	list_for_each (it, &s->parked) {
+		struct parked *rec = list_entry(it, struct parked, of_session);
+
+		rec->shutdown = true;
+		decide_locked(rec, PARKED_SHUTDOWN);
+	}
 }
 
 bool park_wait_empty(struct park *p, struct session *s, uint64_t deadline_ns)

@@ -5,6 +5,7 @@
 #include <base/clock.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -51,6 +52,18 @@ int task_place(uint32_t tid, struct task_place *ret_place)
 	(void)snprintf(path, sizeof(path), "/proc/%u/task/%u/stat", tid, tid);
 	r = read_text(path, text, sizeof(text));
 	return r < 0 ? r : parse_stat(text, ret_place);
+}
+
+/* A deadly signal is made a SIGKILL of each thread by the kernel (complete_signal). */
+bool task_is_dying(uint32_t tid)
+{
+	char path[64], text[4096], *pending;
+
+	(void)snprintf(path, sizeof(path), "/proc/%u/task/%u/status", tid, tid);
+	if (read_text(path, text, sizeof(text)) < 0)
+		return true;
+	pending = strstr(text, "\nSigPnd:");
+	return pending && strtoull(pending + strlen("\nSigPnd:"), NULL, 16) >> (SIGKILL - 1) & 1;
 }
 
 uint64_t task_waited_ns(pid_t tid)

@@ -12,6 +12,8 @@ struct task_place {
 
 /* -ESRCH, -ENOENT: it has ended. */
 int task_place(uint32_t tid, struct task_place *ret_place);
+/* A signal that cannot be caught is on its way to it, or it has ended. */
+bool task_is_dying(uint32_t tid);
 /* How long a thread of this process was ready to run and did not, in all. 0: not known. */
 uint64_t task_waited_ns(pid_t tid);
 /* Whether this kernel counts that (CONFIG_SCHED_INFO). */
