@@ -27,8 +27,8 @@ def read(path):
 
 
 def git(repository, *args):
-    return subprocess.run(['git', '-c', 'safe.directory=*', '-C', repository, *args], check=True, capture_output=True, text=True,
-                          timeout=60).stdout.strip()
+    return subprocess.run(['git', '-c', 'safe.directory=*', '-c', 'user.name=T', '-c', 'user.email=t@example.org', '-C', repository, *args],
+                          check=True, capture_output=True, text=True, timeout=60).stdout.strip()
 
 
 def free_port():

@@ -12,9 +12,14 @@ from harness import Case, Client, msg
 
 C = grpc.StatusCode
 AS_USER = '''
-import json, sys
+import json, os, sys
 from harness import Client, error_info, msg
 import grpc
+msg("ListMountsRequest")  # all is loaded: the source tree may be closed to that user
+uid = int(sys.argv[3])
+os.setgroups([])
+os.setresgid(uid, uid, uid)
+os.setresuid(uid, uid, uid)
 client = Client(sys.argv[1])
 out = []
 for name, request in json.loads(sys.argv[2]):
@@ -33,8 +38,7 @@ class Access(Case):
     def as_user(self, uid, *calls):
         """Calls made by a process of another uid over the Unix socket."""
         done = subprocess.run(
-            ['setpriv', f'--reuid={uid}', f'--regid={uid}', '--clear-groups', sys.executable, '-B', '-c', AS_USER,
-             self.server.unix, json.dumps(calls)],
+            [sys.executable, '-B', '-c', AS_USER, self.server.unix, json.dumps(calls), str(uid)],
             env={**os.environ, 'PYTHONPATH': os.path.dirname(os.path.abspath(__file__))},
             capture_output=True, text=True, timeout=60)
         self.assertEqual(done.returncode, 0, done.stderr)
