@@ -22,6 +22,7 @@
 #include <sys/stat.h>
 
 struct left {
+	struct left *next; /* of the same hash */
 	uint64_t local, parent;
 	mode_t type;
 	uint64_t upper_ino; /* 0: not known when it was written */
@@ -33,7 +34,7 @@ struct left {
 struct marking {
 	struct ovl_ws *ws;
 	size_t wanted;         /* places that are not of revived nodes */
-	struct hashmap places; /* hash of (parent, name) → struct left, owned */
+	struct hashmap places; /* hash of (parent, name) → list of struct left, owned */
 	struct hashmap dirs;   /* inode number → local id of an upper directory */
 };
 
@@ -53,11 +54,13 @@ static bool is_revived(struct ovl_ws *ws, uint64_t id)
 	return n != NULL;
 }
 
-/* Two places with one hash: the second costs its id. */
+/* Several may name one place: the record of a file that has lost this name and lives on under
+ * another one still says it. */
 static int keep(void *arg, const struct ovl_left_node *node)
 {
 	struct marking *m = arg;
-	struct left *left = malloc(sizeof(*left) + node->name_len);
+	uint64_t hash = place_hash(ovl_local(node->parent), node->name, node->name_len);
+	struct left *left = malloc(sizeof(*left) + node->name_len), *first;
 	int r;
 
 	if (!left)
@@ -70,10 +73,16 @@ static int keep(void *arg, const struct ovl_left_node *node)
 		.len = node->name_len};
 	memcpy(left->name, node->name, node->name_len);
 	m->wanted += !left->revived;
-	r = hashmap_insert(&m->places, place_hash(left->parent, left->name, left->len), left);
+	first = hashmap_find(&m->places, hash);
+	if (first) {
+		left->next = first->next;
+		first->next = left;
+		return 0;
+	}
+	r = hashmap_insert(&m->places, hash, left);
 	if (r < 0)
 		free(left);
-	return r == -EEXIST ? 0 : r;
+	return r;
 }
 
 static int know_dir(struct marking *m, const struct stat *st, uint64_t local)
@@ -83,20 +92,29 @@ static int know_dir(struct marking *m, const struct stat *st, uint64_t local)
 	return r == -EEXIST ? 0 : r;
 }
 
-/* The journal's node at a place, if it is this very object. */
+static bool is_at(const struct left *left, uint64_t parent, const char *name, size_t len)
+{
+	return left->parent == parent && left->len == len && memcmp(left->name, name, len) == 0;
+}
+
+/* The journal's node at a place, if it is this very object. An inode number is not given away while
+ * a file of it lives under another name, so one that is equal decides. */
 static const struct left *find(
 	const struct marking *m, uint64_t parent, const char *name, const struct stat *st)
 {
 	size_t len = strlen(name);
 	const struct left *left = hashmap_find(&m->places, place_hash(parent, name, len));
+	const struct left *found = NULL;
 
-	if (!left || left->parent != parent || left->len != len ||
-		memcmp(left->name, name, len) != 0)
-		return NULL;
-	if ((st->st_mode & S_IFMT) != left->type ||
-		(left->upper_ino && left->upper_ino != st->st_ino))
-		return NULL; /* another object has the name */
-	return left;
+	for (; left; left = left->next) {
+		if (!is_at(left, parent, name, len) || (st->st_mode & S_IFMT) != left->type)
+			continue;
+		if (left->upper_ino == st->st_ino)
+			return left;
+		if (!left->upper_ino)
+			found = left;
+	}
+	return found;
 }
 
 static int visit(void *arg, int dirfd, const char *name, const struct stat *st)
@@ -147,7 +165,10 @@ int ovl_recover_marks(struct ovl_ws *ws)
 	if (r == 0)
 		r = walk(ws, &m);
 	for (struct hashmap_cursor it = {0}; hashmap_next(&m.places, &it);)
-		free(it.value);
+		for (struct left *left = it.value, *next; left; left = next) {
+			next = left->next;
+			free(left);
+		}
 	hashmap_fini(&m.places);
 	hashmap_fini(&m.dirs);
 	return r;

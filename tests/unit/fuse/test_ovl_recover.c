@@ -14,6 +14,8 @@
 
 #include <cmocka.h>
 
+#include <sys/mman.h>
+
 #include "ovl_crash.h"
 
 /* ---- the child ---- */
@@ -385,11 +387,81 @@ static void ids_survive_a_kill(void **state)
 	world_fini(&w);
 }
 
+#define NAMES 8 /* whichever of two records comes first: not always the right one */
+
+static void with_names(struct world *w)
+{
+	for (unsigned i = 0; i < NAMES; i++) {
+		char name[16];
+
+		(void)snprintf(name, sizeof(name), "n%u", i); /* fits */
+		world_put(w, name, "old");
+	}
+}
+
+/* A second name for the file, which loses its first one to a new file. */
+static int give_name_away(struct world *w, unsigned i, uint64_t *ret_old, uint64_t *ret_new)
+{
+	struct world_at old, new;
+	char name[16], other[16];
+	int r;
+
+	(void)snprintf(name, sizeof(name), "n%u", i); /* fits, as the next */
+	(void)snprintf(other, sizeof(other), "other%u", i);
+	r = world_walk(w, name, &old);
+	if (r == 0)
+		r = world_link(w, name, other);
+	if (r == 0)
+		r = world_remove(w, name, false);
+	if (r == 0)
+		r = world_make(w, WORLD_FILE, name, 0600, &new);
+	if (r == 0) {
+		*ret_old = old.e.id;
+		*ret_new = new.e.id;
+	}
+	return r;
+}
+
+static void a_new_file_with_the_name_of_a_linked_one_keeps_its_id(void **state)
+{
+	uint64_t *ids = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	struct world w;
+	int status;
+	pid_t pid;
+
+	(void)state;
+	assert_true(ids != MAP_FAILED);
+	crash_set_up(&w, with_names);
+	(void)fflush(NULL);
+	pid = fork();
+	if (pid == 0) {
+		world_open(&w);
+		for (unsigned i = 0; i < NAMES; i++)
+			if (give_name_away(&w, i, &ids[2 * i], &ids[2 * i + 1]) < 0)
+				_exit(1);
+		_exit(0); /* without closing anything: as if killed */
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+	world_open(&w);
+	for (unsigned i = 0; i < NAMES; i++) {
+		char name[16], other[16];
+
+		(void)snprintf(name, sizeof(name), "n%u", i); /* as above */
+		(void)snprintf(other, sizeof(other), "other%u", i);
+		assert_int_equal(world_id(&w, other), ids[2 * i]);
+		assert_int_equal(world_id(&w, name), ids[2 * i + 1]);
+	}
+	world_fini(&w);
+	assert_int_equal(munmap(ids, 4096), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(every_stage_of_every_change_leaves_old_or_new),
 		cmocka_unit_test(ids_survive_a_kill),
+		cmocka_unit_test(a_new_file_with_the_name_of_a_linked_one_keeps_its_id),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
