@@ -130,7 +130,7 @@ int wf_dir_parse(void *data, size_t len, struct wf_dir *ret_dir)
 int wf_git_order(const char *a, size_t a_len, bool a_dir, const char *b, size_t b_len, bool b_dir)
 {
 	size_t len = a_len < b_len ? a_len : b_len;
-	int r = memcmp(a, b, len);
+	int r = len ? memcmp(a, b, len) : 0; /* no name at all may be no pointer */
 	unsigned char x, y;
 
 	if (r)
