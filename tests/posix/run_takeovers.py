@@ -26,7 +26,9 @@ class Killer(threading.Thread):
         self.node, self.random, self.done, self.kills = node, random.Random(seed), threading.Event(), 0
 
     def run(self):
-        while not self.done.wait(self.random.uniform(0.2, 2) * SLOW):
+        pause = self.random.uniform(0.1, 0.4)  # however fast the steps are made
+        while not self.done.wait(pause):
+            pause = self.random.uniform(0.3, 2) * SLOW
             pid = daemon_of(self.node.process.pid)
             if pid:
                 os.kill(pid, signal.SIGKILL)
