@@ -105,6 +105,11 @@ struct storage *storage_close(struct storage *st)
 	if (!st)
 		return NULL;
 	fetch_stop(st);
+	/* Their threads look for lanes, so all end before the first lane goes. */
+	list_for_each (it, &st->lanes)
+		lane_stop(list_entry(it, struct lane, node));
+	if (st->stray)
+		lane_stop(st->stray);
 	list_for_each_safe (it, &st->lanes) {
 		list_remove(it);
 		lane_free(list_entry(it, struct lane, node));

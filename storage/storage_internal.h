@@ -120,7 +120,8 @@ int storage_need_size(struct storage *st, struct origin *o, const struct oid *bl
 
 /* storage_lane.c */
 int lane_new(struct lane **ret_lane, struct storage *st, struct origin *origin);
-struct lane *lane_free(struct lane *lane); /* waits for its jobs */
+void lane_stop(struct lane *lane); /* waits for its jobs; nothing may be asked of it any more */
+struct lane *lane_free(struct lane *lane); /* stops it, too */
 struct lane *lane_of_locked(struct storage *st, const struct origin *origin);
 /* Queue a ticket of `tenant`. -EAGAIN: the queue is full. */
 int lane_push_locked(struct lane_queue *q, unsigned tenant, struct fair_item *ticket);

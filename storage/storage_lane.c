@@ -170,14 +170,19 @@ static void drop_background(struct lane *lane)
 	}
 }
 
+void lane_stop(struct lane *lane)
+{
+	lane->readahead = pool_free(lane->readahead); /* first: it asks for more */
+	for (unsigned kind = 0; kind < FETCH_KIND_COUNT; kind++)
+		lane->foreground[kind].pool = pool_free(lane->foreground[kind].pool);
+	lane->background.pool = pool_free(lane->background.pool);
+}
+
 struct lane *lane_free(struct lane *lane)
 {
 	if (!lane)
 		return NULL;
-	pool_free(lane->readahead); /* first: it asks for more */
-	for (unsigned kind = 0; kind < FETCH_KIND_COUNT; kind++)
-		pool_free(lane->foreground[kind].pool);
-	pool_free(lane->background.pool);
+	lane_stop(lane);
 	drop_background(lane);
 	for (unsigned kind = 0; kind < FETCH_KIND_COUNT; kind++)
 		fair_fini(&lane->foreground[kind].fair);
