@@ -3,9 +3,10 @@
  * A workspace on its own: its directory on disk, opening and closing, references, and what it needs
  * from the lower.
  *
- *	<dir>/upper/            what the job wrote; its root is the workspace's root
- *	<dir>/work/format       version of all this
- *	<dir>/work/{tmp,orphan,links}/, whiteout, journal, refs
+ *	upper/      what the job wrote; its root is the workspace's root
+ *	work/       ours:
+ *	  format    version of all this
+ *	  tmp/, orphan/, links/, whiteout, journal, refs
  *
  * Life: ovl_ws_open (recovers) → visible → dead (ovl_ws_remove: no new calls, running ones end) →
  * ovl_ws_close → freed with the last reference. A need may outlive the close: it holds the memory

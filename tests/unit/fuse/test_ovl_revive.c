@@ -417,7 +417,7 @@ static void another_boot_is_not_adopted(void **state)
 	(void)state;
 	crash_set_up(&w, nothing.before);
 	(void)snprintf(
-		refs, sizeof(refs), "%s/work/refs", tmpdir_path(&w.tmp, "ws", dir, sizeof(dir)));
+		refs, sizeof(refs), "%s/refs", tmpdir_path(&w.tmp, "ws/work", dir, sizeof(dir)));
 	fd = open(refs, O_RDWR | O_CLOEXEC);
 	assert_true(fd >= 0);
 	assert_int_equal(pwrite(fd, "0", 1, 20), 1); /* into the boot id */

@@ -80,8 +80,8 @@ static void test_another_format(void **state)
 	char command[400];
 
 	(void)snprintf(command, sizeof(command),
-		"mkdir -p %s/other/work && echo 99 > %s/other/work/format", w->tmp.path,
-		w->tmp.path);
+		"mkdir %s/other && cd %s/other && mkdir work && cd work && echo 99 > format",
+		w->tmp.path, w->tmp.path);
 	assert_int_equal(system(command), 0);
 	other_refused(w, "other", 9, -EPROTO);
 	(void)snprintf(command, sizeof(command), "rm -r %s/other && echo > %s/other", w->tmp.path,
