@@ -51,3 +51,6 @@ struct keeper_msg {
 	char tenant[64];       /* or the name of what is kept */
 	char mountpoint[1024]; /* both NUL-terminated */
 };
+
+/* Send one, with a descriptor unless `fd` is -1; never waits. [keeper_send.c] */
+int keeper_send(int socket, struct keeper_msg *msg, int fd);

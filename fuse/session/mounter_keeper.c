@@ -82,34 +82,10 @@ static int wait_readable(int fd)
 	}
 }
 
-/* With a descriptor, unless it is -1. */
-static int send_question(int socket, struct keeper_msg *msg, int fd)
-{
-	union {
-		struct cmsghdr align;
-		char bytes[CMSG_SPACE(sizeof(int))];
-	} control = {0};
-	struct iovec iov = {.iov_base = msg, .iov_len = sizeof(*msg)};
-	struct msghdr mh = {.msg_iov = &iov, .msg_iovlen = 1};
-
-	if (fd >= 0) {
-		struct cmsghdr *c;
-
-		mh.msg_control = control.bytes;
-		mh.msg_controllen = sizeof(control.bytes);
-		c = CMSG_FIRSTHDR(&mh);
-		c->cmsg_level = SOL_SOCKET;
-		c->cmsg_type = SCM_RIGHTS;
-		c->cmsg_len = CMSG_LEN(sizeof(int));
-		memcpy(CMSG_DATA(c), &fd, sizeof(int));
-	}
-	return sendmsg(socket, &mh, MSG_NOSIGNAL | MSG_DONTWAIT) < 0 ? -errno : 0;
-}
-
 static int exchange_locked(struct keeper *k, struct keeper_msg *msg, int fd, int *ret_fd)
 {
 	uint32_t type = msg->type;
-	int r = send_question(k->fd, msg, fd);
+	int r = keeper_send(k->fd, msg, fd);
 
 	if (r < 0)
 		return r;

@@ -13,26 +13,10 @@
 
 static void answer(const struct child *c, struct keeper_msg *msg, int fd)
 {
-	union {
-		struct cmsghdr align;
-		char bytes[CMSG_SPACE(sizeof(int))];
-	} control = {0};
-	struct iovec iov = {.iov_base = msg, .iov_len = sizeof(*msg)};
-	struct msghdr mh = {.msg_iov = &iov, .msg_iovlen = 1};
+	int r = keeper_send(c->socket, msg, fd);
 
-	if (fd >= 0) {
-		struct cmsghdr *cm;
-
-		mh.msg_control = control.bytes;
-		mh.msg_controllen = sizeof(control.bytes);
-		cm = CMSG_FIRSTHDR(&mh);
-		cm->cmsg_level = SOL_SOCKET;
-		cm->cmsg_type = SCM_RIGHTS;
-		cm->cmsg_len = CMSG_LEN(sizeof(int));
-		memcpy(CMSG_DATA(cm), &fd, sizeof(int));
-	}
-	if (sendmsg(c->socket, &mh, MSG_NOSIGNAL | MSG_DONTWAIT) < 0)
-		keeper_log("answer_failed errno=%d", errno);
+	if (r < 0)
+		keeper_log("answer_failed errno=%d", -r);
 }
 
 static void hello(struct held *h, struct child *c, const struct keeper_msg *msg)
