@@ -35,7 +35,10 @@ int mega_get(
 void mega_url_listing(struct buf *out, const struct mega *m, const struct mega_place *place);
 /* `tree` NULL: the head's, whatever it is. */
 void mega_url_tree(struct buf *out, const struct mega *m, const char *path, const struct oid *tree);
-void mega_url_blob(struct buf *out, const struct mega *m, const struct oid *blob);
+
+/* A request for a blob is begun; its `url` is filled in here. */
+int mega_start_blob(struct mega *m, const struct oid *blob, struct http_request *request,
+	struct http_call **ret_call);
 
 /* mega_tree.c: the tree object at a place, `want` if it is known what it must be, into `out`; what
  * comes is verified. */

@@ -22,17 +22,8 @@ static int start(struct mega *m, const struct oid *blob, const struct mega_wait 
 	struct http_call **ret_call)
 {
 	struct http_request request = {.method = HTTP_HEAD, .deadline_ns = wait->deadline_ns};
-	struct buf url;
-	int r;
 
-	buf_init(&url, 65536);
-	mega_url_blob(&url, m, blob);
-	request.url = buf_cstr(&url);
-	r = buf_error(&url);
-	if (r == 0)
-		r = http_start(m->http, &request, ret_call);
-	buf_fini(&url);
-	return r;
+	return mega_start_blob(m, blob, &request, ret_call);
 }
 
 /* A proxy may leave the length out of an answer to HEAD; a GET has it, or is counted. */
@@ -50,17 +41,10 @@ static int measure(
 	struct http_request request = {.stream = true, .deadline_ns = wait->deadline_ns};
 	struct http_answer answer;
 	struct http_call *call;
-	struct buf url;
 	uint64_t size = 0;
 	int r;
 
-	buf_init(&url, 65536);
-	mega_url_blob(&url, m, blob);
-	request.url = buf_cstr(&url);
-	r = buf_error(&url);
-	if (r == 0)
-		r = http_start(m->http, &request, &call);
-	buf_fini(&url);
+	r = mega_start_blob(m, blob, &request, &call);
 	if (r < 0)
 		return r;
 	r = http_finish_to(call, wait->cancel, count_bytes, &size, &answer);

@@ -44,12 +44,23 @@ void mega_url_tree(struct buf *out, const struct mega *m, const char *path, cons
 	http_url_query(out, "oid", hex, strlen(hex));
 }
 
-void mega_url_blob(struct buf *out, const struct mega *m, const struct oid *blob)
+int mega_start_blob(struct mega *m, const struct oid *blob, struct http_request *request,
+	struct http_call **ret_call)
 {
 	char hex[OID_HEX_MAX];
+	struct buf url;
+	int r;
 
-	http_url_begin(out, m->url, "/api/v1/file/blob/");
-	(void)buf_puts(out, oid_hex(blob, hex)); /* the buffer remembers the first failure */
+	buf_init(&url, 65536);
+	http_url_begin(&url, m->url, "/api/v1/file/blob/");
+	(void)buf_puts(&url, oid_hex(blob, hex)); /* the buffer remembers the first failure */
+	request->url = buf_cstr(&url);
+	r = buf_error(&url);
+	if (r == 0)
+		r = http_start(m->http, request, ret_call);
+	buf_fini(&url);
+	request->url = NULL;
+	return r;
 }
 
 int mega_get(struct mega *m, const char *url, const struct mega_wait *wait, struct http_answer *ret)
@@ -104,16 +115,9 @@ static int mega_read_blob(void *impl, const struct oid *blob, struct blob_sink *
 	struct mega *m = impl;
 	struct http_answer answer;
 	struct http_call *call;
-	struct buf url;
 	int r;
 
-	buf_init(&url, 65536);
-	mega_url_blob(&url, m, blob);
-	request.url = buf_cstr(&url);
-	r = buf_error(&url);
-	if (r == 0)
-		r = http_start(m->http, &request, &call);
-	buf_fini(&url);
+	r = mega_start_blob(m, blob, &request, &call);
 	if (r < 0)
 		return r;
 	buf_init(&p.held, UNANNOUNCED_MAX);
