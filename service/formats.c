@@ -2,8 +2,8 @@
 /* See formats.h. One table; the text is read with suspicion, because another version wrote it. */
 #include <service/formats.h>
 
-#include "mount_codec.h"
-#include "mount_journal.h"
+#include "mount/mount_codec.h"
+#include "mount/mount_journal.h"
 
 #include <base/buf.h>
 #include <base/cleanup.h>

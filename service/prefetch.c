@@ -18,7 +18,7 @@
 #include <storage/storage.h>
 #include <string.h>
 
-#include "mounts_internal.h"
+#include "mount/mounts_internal.h"
 #include "prefetch_wait.h"
 
 struct prefetch {

@@ -4,7 +4,7 @@
  * shown and is not known is an error and never falls through to a weaker one. Tokens are kept and
  * compared as SHA-256, in constant time. Any thread.
  */
-#include "config_internal.h"
+#include "config/config_internal.h"
 #include "tenants_internal.h"
 
 #include <base/err.h>

@@ -2,8 +2,8 @@
 /* See files.h. Each call is repeated while it lacks something of the lower. */
 #include "workflow/files.h"
 
-#include "mount_host.h"
-#include "mounts_internal.h"
+#include "mount/mount_host.h"
+#include "mount/mounts_internal.h"
 
 #include <base/cancel.h>
 #include <base/cleanup.h>

@@ -6,7 +6,7 @@
  * Every object is charged to the workspace's quota by its size before compression, in whole blocks,
  * so that a tenant cannot fill the node through commits.
  */
-#include "mounts_internal.h"
+#include "mount/mounts_internal.h"
 #include "workflow/wf.h"
 
 #include <base/cleanup.h>

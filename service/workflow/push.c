@@ -15,7 +15,7 @@
  */
 #include "workflow/push.h"
 
-#include "mounts_internal.h"
+#include "mount/mounts_internal.h"
 #include "workflow/commits.h"
 
 #include <base/cleanup.h>

@@ -6,7 +6,7 @@
  * name the rest by id. So its cost is that of the changes, and nothing of the base's contents is
  * needed.
  */
-#include "mounts_internal.h"
+#include "mount/mounts_internal.h"
 #include "workflow/commits.h"
 #include "workflow/push.h"
 #include "workflow/walk.h"

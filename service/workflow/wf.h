@@ -8,7 +8,7 @@
  * through here, so no verb knows the difference.
  */
 #pragma once
-#include "mount_use.h"
+#include "mount/mount_use.h"
 #include "workflow/git_tree.h"
 #include "workflow/state.h"
 

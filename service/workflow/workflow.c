@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Opening a workspace for one verb, and what all verbs share. Each verb runs on its caller's
  * thread. */
-#include "mount_host.h"
-#include "mounts_internal.h"
+#include "mount/mount_host.h"
+#include "mount/mounts_internal.h"
 #include "workflow/wf.h"
 
 #include <base/cancel.h>

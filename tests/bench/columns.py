@@ -24,7 +24,7 @@ def process_cpu(pid):
 
 
 def spread(folder):
-    """As coppiced does for its workspaces: on ext4, places side by side would make each other's creations slow (service/dir_spread.h)."""
+    """As coppiced does for its workspaces: on ext4, places side by side would make each other's creations slow (service/mount/dir_spread.h)."""
     subprocess.run(['chattr', '+T', folder], check=False, stderr=subprocess.DEVNULL)
 
 

@@ -2,7 +2,7 @@
 /* Decoding the record of a mount: any bytes, as they are and under a good checksum. What decodes
  * must encode to the same bytes; or, if an older version wrote it, to bytes for which that holds.
  */
-#include "mount_codec.h"
+#include "mount/mount_codec.h"
 
 #include <base/buf.h>
 #include <base/crc32c.h>

@@ -8,8 +8,8 @@
 #include <cmocka.h>
 // clang-format on
 
-#include "mount_journal.h"
-#include "mounts_internal.h"
+#include "mount/mount_journal.h"
+#include "mount/mounts_internal.h"
 #include "mounts_world.h"
 
 #include <base/clock.h>

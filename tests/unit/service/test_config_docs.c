@@ -9,7 +9,7 @@
 #include <cmocka.h>
 // clang-format on
 
-#include "config_internal.h"
+#include "config/config_internal.h"
 #include "tmpdir.h"
 
 #include <base/io.h>

@@ -8,7 +8,7 @@
 #include <cmocka.h>
 // clang-format on
 
-#include "dir_spread.h"
+#include "mount/dir_spread.h"
 #include "tmpdir.h"
 
 #include <base/cleanup.h>

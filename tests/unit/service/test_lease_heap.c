@@ -8,7 +8,7 @@
 #include <cmocka.h>
 // clang-format on
 
-#include "lease_heap.h"
+#include "mount/lease_heap.h"
 
 #include <base/clock.h>
 #include <stdlib.h>

@@ -9,7 +9,7 @@
 // clang-format on
 
 #include "alloc_fault.h"
-#include "mount_codec.h"
+#include "mount/mount_codec.h"
 
 #include <base/buf.h>
 #include <base/crc32c.h>

@@ -8,7 +8,7 @@
 #include <cmocka.h>
 // clang-format on
 
-#include "mount_journal.h"
+#include "mount/mount_journal.h"
 #include "tmpdir.h"
 
 #include <base/err.h>

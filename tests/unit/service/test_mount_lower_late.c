@@ -8,8 +8,8 @@
 #include <cmocka.h>
 
 #include "git_fixture.h"
-#include "mount_lower.h"
-#include "mount_lower_late.h"
+#include "mount/mount_lower.h"
+#include "mount/mount_lower_late.h"
 
 #include <base/clock.h>
 #include <base/err.h>

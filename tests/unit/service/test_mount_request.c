@@ -8,7 +8,7 @@
 #include <cmocka.h>
 // clang-format on
 
-#include "mount_request.h"
+#include "mount/mount_request.h"
 
 #include <base/err.h>
 #include <errno.h>

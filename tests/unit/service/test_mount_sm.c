@@ -8,7 +8,7 @@
 #include <cmocka.h>
 // clang-format on
 
-#include "mount_sm.h"
+#include "mount/mount_sm.h"
 
 #include <errno.h>
 #include <service/mounts.h>

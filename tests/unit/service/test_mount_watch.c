@@ -8,8 +8,8 @@
 #include <cmocka.h>
 // clang-format on
 
-#include "mount_watch.h"
-#include "mounts_internal.h"
+#include "mount/mount_watch.h"
+#include "mount/mounts_internal.h"
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -8,7 +8,7 @@
 #include <cmocka.h>
 // clang-format on
 
-#include "name_table.h"
+#include "mount/name_table.h"
 
 #include <errno.h>
 #include <stdio.h>

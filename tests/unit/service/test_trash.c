@@ -9,8 +9,8 @@
 #include <cmocka.h>
 // clang-format on
 
+#include "mount/trash.h"
 #include "tmpdir.h"
-#include "trash.h"
 
 #include <base/io.h>
 #include <stdio.h>
