@@ -59,6 +59,7 @@ void sess_workspace_removed(struct session *s, const char *name)
 
 struct bind_job {
 	char *source, *target;
+	bool read_only;
 	bool bound;
 	struct err err;
 };
@@ -130,12 +131,26 @@ static int open_target(const char *path)
 	return fd < 0 ? -errno : (int)fd;
 }
 
+/* Of a read-only mount the kernel refuses to open files for writing, which we are not asked about.
+ * Attached only when it is so; by descriptors, as open_target. */
+static int attach(const struct bind_job *job, int target)
+{
+	struct mount_attr attr = {.attr_set = job->read_only ? MOUNT_ATTR_RDONLY : 0};
+	_cleanup_close_ int tree =
+		open_tree(AT_FDCWD, job->source, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
+
+	if (tree < 0 || mount_setattr(tree, "", AT_EMPTY_PATH, &attr, sizeof(attr)) < 0 ||
+		move_mount(tree, "", target, "",
+			MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH) < 0)
+		return -errno;
+	return 0;
+}
+
 static int bind_run(void *arg)
 {
 	struct bind_job *job = arg;
 	_cleanup_close_ int fd = -1;
 	unsigned major, minor;
-	char by_fd[32];
 	int r;
 
 	if (mountinfo_device(job->target, &major, &minor) == 0)
@@ -150,14 +165,15 @@ static int bind_run(void *arg)
 	r = require_empty(fd);
 	if (r < 0)
 		return err_wrap(&job->err, r, "%s must be an empty directory", job->target);
-	(void)snprintf(by_fd, sizeof(by_fd), "/proc/self/fd/%d", fd); /* fits */
-	if (mount(job->source, by_fd, NULL, MS_BIND, NULL) < 0)
-		return err_wrap(&job->err, -errno, "bind %s to %s", job->source, job->target);
+	r = attach(job, fd);
+	if (r < 0)
+		return err_wrap(&job->err, r, "bind %s to %s", job->source, job->target);
 	job->bound = true;
 	return 0;
 }
 
-int sess_bind(struct session *s, const char *name, const char *target, struct err *e)
+int sess_bind(
+	struct session *s, const char *name, const char *target, bool read_only, struct err *e)
 {
 	struct bind_job *job;
 	int r;
@@ -169,6 +185,7 @@ int sess_bind(struct session *s, const char *name, const char *target, struct er
 	job = bind_job_new(s->mountpoint, name, target);
 	if (!job)
 		return err_wrap(e, -ENOMEM, "bind %s", target);
+	job->read_only = read_only;
 	r = control_run(s->farm->control, bind_run, bind_job_abandon, job,
 		clock_after(&clock_system, BIND_WAIT_NS));
 	if (r == -ETIMEDOUT)

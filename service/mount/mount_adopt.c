@@ -135,7 +135,8 @@ static void bind_missing(struct mounts *m)
 
 		if (!mt->attached || !mt->host->adopted || !mt->rec.mountpoint || mt->bound)
 			continue;
-		if (sess_bind(mt->host->session, mt->rec.job_id, mt->rec.mountpoint, &e) < 0)
+		if (sess_bind(mt->host->session, mt->rec.job_id, mt->rec.mountpoint,
+			    mt->rec.read_only, &e) < 0)
 			log_error("mountpoint_not_bound", LOG_S("mount_id", mt->rec.mount_id),
 				LOG_S("message", err_message(&e)));
 		else

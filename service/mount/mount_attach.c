@@ -90,7 +90,8 @@ static int bind_mountpoint(struct mount *mt, struct err *e)
 	mt->bound = mt->host->adopted && sess_bound(mt->host->session, mt->rec.mountpoint);
 	if (mt->bound || mt->host->adopted)
 		return 0; /* it outlived us too; or mount_adopt.c does it: nothing is served yet */
-	err = sess_bind(mt->host->session, mt->rec.job_id, mt->rec.mountpoint, e);
+	err = sess_bind(
+		mt->host->session, mt->rec.job_id, mt->rec.mountpoint, mt->rec.read_only, e);
 	if (err)
 		return err_wrap(e, err, "mountpoint %s", mt->rec.mountpoint);
 	mt->bound = true;

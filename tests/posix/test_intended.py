@@ -118,6 +118,24 @@ class Intended(unittest.TestCase):
         for call in (os.unlink, os.mkdir):
             self.assertEqual(errno_of(call, root + ('/f1' if call is os.unlink else '/new')), errno.EROFS)
 
+    def test_a_read_only_workspace_at_its_own_mountpoint_refuses_opens_too(self):
+        self.node.mount('read-only-here', read_only=True, mountpoint=self.node.path('here'))
+        self.refuses_opens(self.node.path('here', 'f1'))
+        self.node.kill()
+        self.node.start()
+        self.refuses_opens(self.node.path('here', 'f1'))
+        self.node.delete('read-only-here')
+        self.assertFalse(os.path.exists(self.node.path('here')))
+
+    def refuses_opens(self, path):
+        for flags in (os.O_RDWR, os.O_WRONLY | os.O_APPEND, os.O_WRONLY | os.O_TRUNC):
+            self.assertEqual(errno_of(os.open, path, flags), errno.EROFS)
+        self.assertFalse(os.access(path, os.W_OK))
+        with open(path, 'rb') as f:
+            self.assertGreater(len(f.read()), 0)
+        flags = os.ST_RDONLY | os.ST_NOSUID | os.ST_NODEV
+        self.assertEqual(os.statvfs(path).f_flag & flags, flags)
+
     def test_a_removed_directory_has_no_attributes(self):
         os.mkdir(self.path('made'))
         os.setxattr(self.path('made'), 'user.a', b'x')

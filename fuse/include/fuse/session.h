@@ -111,7 +111,8 @@ void sess_name_changed(struct session *s, uint64_t parent, const char *name);
 
 /* Bind the directory `<mountpoint>/<name>` to `target` (made if missing; must be an empty
  * directory), on the control thread. */
-int sess_bind(struct session *s, const char *name, const char *target, struct err *e);
+int sess_bind(
+	struct session *s, const char *name, const char *target, bool read_only, struct err *e);
 /* `target` is a mount of this session. Looks at mountinfo only. */
 bool sess_bound(struct session *s, const char *target);
 /* Detach a bind mount made by us; removes nothing. */

@@ -191,17 +191,17 @@ static void test_bind_and_unbind(void **state)
 
 	(void)snprintf(target, sizeof(target), "%s/here/it is", w->f.dir.path); /* fits */
 	(void)snprintf(inside, sizeof(inside), "%s/hello", target);             /* fits */
-	assert_int_equal(sess_bind(w->s, "ws", target, &e), 0);
-	assert_int_equal(sess_bind(w->s, "ws", target, &e), -EBUSY);
+	assert_int_equal(sess_bind(w->s, "ws", target, false, &e), 0);
+	assert_int_equal(sess_bind(w->s, "ws", target, false, &e), -EBUSY);
 	assert_text(inside, "world");
 	assert_int_equal(sess_unbind(w->f.farm, target), 0);
 	assert_int_equal(sess_unbind(w->f.farm, target), 0);
 	assert_int_equal(access(inside, F_OK), -1);
-	assert_int_equal(sess_bind(w->s, "absent", target, &e), -ENOENT);
+	assert_int_equal(sess_bind(w->s, "absent", target, false, &e), -ENOENT);
 	write_text(inside, "");
-	assert_int_equal(sess_bind(w->s, "ws", target, &e), -ENOTEMPTY);
-	assert_int_equal(sess_bind(w->s, "ws", "relative", &e), -EINVAL);
-	assert_int_equal(sess_bind(w->s, "../ws", target, &e), -EINVAL);
+	assert_int_equal(sess_bind(w->s, "ws", target, false, &e), -ENOTEMPTY);
+	assert_int_equal(sess_bind(w->s, "ws", "relative", false, &e), -EINVAL);
+	assert_int_equal(sess_bind(w->s, "../ws", target, false, &e), -EINVAL);
 }
 
 static void test_close_with_open_file_and_busy_directory(void **state)
