@@ -17,6 +17,9 @@ struct err;
  * origin may be "". */
 int codec_create_request(const Coppice__V1__CreateMountRequest *in, struct arena *a,
 	struct mount_request *ret_request, struct err *e);
+/* NULL for none. */
+int codec_change_source(const Coppice__V1__ChangeList *in, struct arena *a,
+	const struct mount_change_source **ret_source, struct err *e);
 /* What three requests share: exactly one of mount_id and job_id. `tenant` of the key is left NULL.
  */
 int codec_mount_key(

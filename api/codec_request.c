@@ -185,14 +185,6 @@ static int not_yet(struct err *e, const char *field, const char *what)
 	return r;
 }
 
-static int check_features(const Coppice__V1__CreateMountRequest *in, struct err *e)
-{
-	if (in->change_list &&
-		in->change_list->source_case != COPPICE__V1__CHANGE_LIST__SOURCE_RANGE)
-		return not_yet(e, "change_list", "a change list other than a range");
-	return 0;
-}
-
 static int decode_wait(
 	const Coppice__V1__CreateMountRequest *in, enum mount_wait *ret_wait, struct err *e)
 {
@@ -235,7 +227,26 @@ static int check_scalars(const Coppice__V1__CreateMountRequest *in, struct err *
 		r = check_revision(in->revision, e);
 	if (r == 0)
 		r = codec_lease(in->lease_seconds, e);
-	return r == 0 ? check_features(in, e) : r;
+	return r;
+}
+
+int codec_change_source(const Coppice__V1__ChangeList *in, struct arena *a,
+	const struct mount_change_source **ret_source, struct err *e)
+{
+	struct mount_change_source *source;
+
+	if (!in) {
+		*ret_source = NULL;
+		return 0;
+	}
+	if (in->source_case != COPPICE__V1__CHANGE_LIST__SOURCE_RANGE)
+		return not_yet(e, "change_list", "a change list other than a range");
+	source = arena_alloc(a, sizeof(*source));
+	if (!source)
+		return err_set(e, -ENOMEM, "", "no memory");
+	source->range = in->range;
+	*ret_source = source;
+	return 0;
 }
 
 int codec_create_request(const Coppice__V1__CreateMountRequest *in, struct arena *a,
@@ -248,8 +259,7 @@ int codec_create_request(const Coppice__V1__CreateMountRequest *in, struct arena
 		.read_only = in->read_only,
 		.preload_depth = in->preload_depth,
 		.uid = in->owner ? in->owner->uid : 0,
-		.gid = in->owner ? in->owner->gid : 0,
-		.change_range = in->change_list ? in->change_list->range : NULL};
+		.gid = in->owner ? in->owner->gid : 0};
 	int r = check_scalars(in, e);
 
 	if (r == 0)
@@ -262,6 +272,8 @@ int codec_create_request(const Coppice__V1__CreateMountRequest *in, struct arena
 		r = decode_quota(in->quota, &rq.quota_bytes, &rq.quota_inodes, e);
 	if (r == 0)
 		r = decode_labels(in->labels, in->n_labels, a, &rq.labels, e);
+	if (r == 0)
+		r = codec_change_source(in->change_list, a, &rq.change, e);
 	if (r < 0)
 		return r;
 	rq.label_count = (unsigned)in->n_labels;

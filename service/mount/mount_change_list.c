@@ -21,18 +21,35 @@ static const char *dots_of(const char *range)
 	return strstr(range, "..");
 }
 
-int mount_change_list_check(const char *range, struct err *e)
+int mount_change_list_check(const struct mount_change_source *source, struct err *e)
 {
-	const char *dots;
+	const char *range, *dots;
 
-	if (!range)
+	if (!source)
 		return 0;
+	range = source->range ? source->range : "";
 	dots = dots_of(range);
 	if (!dots || dots == range || !dots[2] || dots[2] == '.' || strstr(dots + 2, ".."))
 		return err_field(e, "change_list.range", "must be two commits, \"a..b\"");
 	if (strlen(range) > RANGE_MAX)
 		return err_field(e, "change_list.range", "is longer than %d bytes", RANGE_MAX);
 	return 0;
+}
+
+int mount_change_list_choose(struct mount_record *next, const struct mount_change_source *source)
+{
+	int err = mount_record_set_text(&next->change_range, source ? source->range : NULL);
+
+	if (err)
+		return err;
+	next->change_from = next->change_to = (struct oid){0};
+	next->change_paths = 0;
+	return 0;
+}
+
+bool mount_change_list_given(const struct mount_record *rec)
+{
+	return rec->change_range != NULL;
 }
 
 /* ---- what does not apply, for a person ---- */
@@ -167,7 +184,7 @@ int mount_change_list_again(struct storage *st, struct origin *o, const struct m
 	uint64_t paths;
 	int err;
 
-	if (!rec->change_range)
+	if (!mount_change_list_given(rec))
 		return 0;
 	if (storage_tree_view(st, &rec->root, &view) == 0) {
 		tree_view_end(&view);

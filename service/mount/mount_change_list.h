@@ -1,21 +1,36 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The change list of a mount: a range of commits, laid over its revision before anything is shown
- * (ADR 0004). The record has the range as it was asked for and the commits that it was resolved to.
+ * The change list of a mount, laid over its revision (ADR 0004): when the mount is made, and when
+ *it is switched. The record has the source as it was asked for and the commits that it was resolved
+ * to.
+ *
+ *	check   is it one at all? Before anything is done
+ *	choose  into a record that is not in force yet
+ *	lay     resolve it, compare, merge: the record's root becomes what is shown
+ *	again   the same from the pinned commits, at a start
+ *
+ * Whoever creates or switches a mount calls them in this order and knows nothing of the kinds of
+ * sources.
  */
 #pragma once
+#include <stdbool.h>
 #include <stdint.h>
 
 struct err;
+struct mount_change_source;
 struct mount_record;
 struct origin;
 struct storage;
 
-/* "a..b", or NULL. -EINVAL with the field. */
-int mount_change_list_check(const char *range, struct err *e);
-/* Resolves the range of `next` and lays it over next->root, which is the root of the revision and
- * becomes what is shown: the directory at next->path. Changes elsewhere do not count. -ESTALE
- * reason CHANGE_LIST_DOES_NOT_APPLY, with the first paths. Blocks. */
+/* NULL is none, and fine. -EINVAL with the field. */
+int mount_change_list_check(const struct mount_change_source *source, struct err *e);
+/* `next` has this change list, or none; what the last one was resolved to is forgotten. -ENOMEM. */
+int mount_change_list_choose(struct mount_record *next, const struct mount_change_source *source);
+/* It has one, laid or not. */
+bool mount_change_list_given(const struct mount_record *rec);
+/* Resolves the change list of `next` and lays it over next->root, which is the root of the whole
+ * revision and becomes what is shown: the directory at next->path. Changes elsewhere do not count.
+ * -ESTALE reason CHANGE_LIST_DOES_NOT_APPLY, with the first paths. Blocks. */
 int mount_change_list_lay(struct storage *st, struct origin *o, struct mount_record *next,
 	uint64_t deadline_ns, struct err *e);
 /* The same from the pinned commits, if the index has lost what came out (it is a cache, and no

@@ -162,7 +162,7 @@ static int resolve(struct creation *c, struct mount_record *next)
 	next->commit = revision.commit;
 	next->commit_time_s = revision.time_s;
 	next->root = revision.root;
-	if (next->change_range)
+	if (mount_change_list_given(next))
 		err = mount_change_list_lay(storage, c->origin, next, c->deadline_ns, &c->e);
 	else if (path[0])
 		err = storage_find_subtree(

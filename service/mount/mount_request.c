@@ -98,7 +98,7 @@ static int set_paths(const struct mount_request *rq, struct mount_record *r, str
 		return err_field(e, "mountpoint", "is too long");
 	if (mount_record_set_text(&r->path, clean) ||
 		mount_record_set_text(&r->mountpoint, rq->mountpoint) ||
-		mount_record_set_text(&r->change_range, rq->change_range))
+		mount_change_list_choose(r, rq->change))
 		return err_set(e, -ENOMEM, "", "no memory");
 	return 0;
 }
@@ -145,7 +145,7 @@ static int fill(const struct cfg *cfg, const struct tenant *tn, const struct mou
 	if (!err)
 		err = set_paths(rq, r, e);
 	if (!err)
-		err = mount_change_list_check(rq->change_range, e);
+		err = mount_change_list_check(rq->change, e);
 	if (!err)
 		err = tenant_may_mount(tn, r->origin, r->path ? r->path : "", e);
 	if (!err)

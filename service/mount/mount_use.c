@@ -5,6 +5,7 @@
  */
 #include "mount_use.h"
 
+#include "mount_change_list.h"
 #include "mounts_internal.h"
 
 #include <base/cancel.h>
@@ -121,7 +122,7 @@ static int enter_locked(struct mount *mt, struct mount_use *use, struct err *e)
 	use->uid = rec->uid;
 	use->gid = rec->gid;
 	use->read_only = rec->read_only;
-	use->has_change_list = rec->change_range != NULL;
+	use->has_change_list = mount_change_list_given(rec);
 	use->mount = mt;
 	list_push_back(&mt->uses, &use->link);
 	return 0;

@@ -83,6 +83,11 @@ void mounts_drain(struct mounts *m, bool on);
 /* How much of it is to be local when the call returns. */
 enum mount_wait { MOUNT_WAIT_MOUNTED, MOUNT_WAIT_INDEXED, MOUNT_WAIT_WARM };
 
+/* What a change list is made of; exactly one is given. */
+struct mount_change_source {
+	const char *range; /* two commits, "a..b" */
+};
+
 struct mount_request {
 	const char *tenant, *job_id, *origin, *path, *revision, *mountpoint;
 	uint64_t quota_bytes, quota_inodes; /* 0 = the tenant's default */
@@ -90,7 +95,7 @@ struct mount_request {
 	bool read_only;
 	uid_t uid;
 	gid_t gid;
-	const char *change_range; /* NULL: no change list */
+	const struct mount_change_source *change; /* NULL: no change list */
 	const struct mount_label *labels;
 	unsigned label_count;
 	enum mount_wait wait_for;
