@@ -2,6 +2,7 @@
 /* Handlers of NodeService, admins only: gather and encode. They run on pool threads. */
 #include <errno.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "arena.h"
@@ -59,13 +60,25 @@ static void put_origin(struct gathering *g, Coppice__V1__OriginStatus *status)
 		g->node->origins[g->node->n_origins++] = status;
 }
 
+/* What is wrong with an origin, or NULL. */
+static const char *why_down(const struct gathering *g, const char *name)
+{
+	char component[64];
+
+	(void)snprintf(component, sizeof(component), "origin %s", name);
+	for (size_t i = 0; i < g->node->n_degraded; i++)
+		if (strcmp(g->node->degraded[i]->component, component) == 0)
+			return g->node->degraded[i]->reason;
+	return NULL;
+}
+
 static void add_origin(void *arg, struct origin *o)
 {
 	struct gathering *g = arg;
 	const struct cfg_origin *c = configured(g->cfg, origin_name(o));
 
-	put_origin(g, codec_origin(origin_name(o), c && c->type ? c->type : "", origin_url(o), NULL,
-			      g->arena));
+	put_origin(g, codec_origin(origin_name(o), c && c->type ? c->type : "", origin_url(o),
+			      why_down(g, origin_name(o)), g->arena));
 }
 
 /* Those that could not be opened at start are tried once more, which says why not. Their URL may

@@ -88,6 +88,8 @@ int storage_open(struct storage **ret_storage, const struct storage_config *conf
 	if (r == 0) {
 		r = lane_new(&st->stray, st, NULL);
 		if (r == 0)
+			r = health_probe_start(st);
+		if (r == 0)
 			r = fetch_start(st);
 		if (r < 0)
 			r = err_wrap(e, r, "start the fetch threads");
@@ -105,6 +107,7 @@ struct storage *storage_close(struct storage *st)
 	if (!st)
 		return NULL;
 	fetch_stop(st);
+	health_probe_stop(st);
 	/* Their threads look for lanes, so all end before the first lane goes. */
 	list_for_each (it, &st->lanes)
 		lane_stop(list_entry(it, struct lane, node));

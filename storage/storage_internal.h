@@ -17,6 +17,7 @@
 #include <pthread.h>
 
 struct blob_redis;
+struct cancel;
 struct pool;
 struct fetch;
 
@@ -71,6 +72,8 @@ struct lane {
 	struct lane_queue background;
 	struct pool *readahead;
 	unsigned strikes; /* failures of the origin since its last answer; guarded by st->mu */
+	bool down;        /* it is asked whether it is back; guarded by st->mu, as the next */
+	uint64_t failed_ns;
 };
 
 struct fetch_metrics {
@@ -94,6 +97,9 @@ struct storage {
 	struct blob_redis *redis; /* a tier of blobs, which owns it; NULL: none */
 	unsigned fetch_threads;
 	struct health *health;        /* may be NULL */
+	struct pool *prober;          /* const after open, as the next */
+	struct cancel *closing;       /* of what the prober waits for */
+	bool probing;                 /* guarded by mu */
 	struct lock mu;               /* LOCK_RANK_STORAGE */
 	struct list lanes;            /* guarded by mu; only grows */
 	struct lane *stray;           /* const after open */
@@ -109,6 +115,13 @@ struct storage {
 	struct fetch_metrics m[FETCH_KIND_COUNT];
 	struct counter *crawls, own_crawls; /* readers found to read in order */
 };
+
+/* storage_health.c: what an origin answered to a fetch (`why`: for people, or NULL), and to the
+ * question for a revision. */
+void storage_origin_said(struct storage *st, struct origin *o, int r, const char *why);
+void storage_origin_resolved(struct storage *st, struct origin *o, int r, const struct err *e);
+int health_probe_start(struct storage *st);
+void health_probe_stop(struct storage *st); /* after fetch_stop; waits */
 
 /* storage_lookup.c; both block */
 /* A view of a directory, fetched if need be. */

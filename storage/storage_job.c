@@ -20,7 +20,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define STRIKES           3
 #define PREFETCH_LIMIT_NS (60 * NS_PER_S)
 
 /* The results that callers are promised; see storage.h. */
@@ -36,28 +35,10 @@ static int fetch_result(int r)
 	return -EIO;
 }
 
-/* What the origin answered, for the health of the node. One damaged object is no broken origin,
- * three failures in a row are. A call that was given up says nothing. */
+/* What the origin answered, told to the health of the node. */
 static int origin_said(struct fetch *f, int r)
 {
-	static const char advice[] = "look at the origin and the way to it; what is cached can be "
-				     "read, the rest fails until it answers";
-	char component[64];
-	unsigned strikes;
-
-	if (r == -ECANCELED || r == -ENOMEM || !f->st->health)
-		return r;
-	(void)snprintf(component, sizeof(component), "origin %s", origin_name(f->origin));
-	lock_acquire(&f->st->mu);
-	strikes = f->lane->strikes = r == 0 ? 0 : f->lane->strikes + 1;
-	lock_release(&f->st->mu);
-	if (r == 0)
-		health_good(f->st->health, component);
-	else if (r == -EBADMSG)
-		health_bad(f->st->health, component,
-			"sends what does not have the hash that it should", advice);
-	else if (r == -EHOSTUNREACH || r == -ETIMEDOUT || strikes >= STRIKES)
-		health_bad(f->st->health, component, strerrordesc_np(-r), advice);
+	storage_origin_said(f->st, f->origin, r, NULL);
 	return r;
 }
 

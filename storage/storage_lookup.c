@@ -21,8 +21,10 @@ int storage_resolve(struct storage *st, struct origin *o, const char *revision,
 {
 	struct tree_commit commit;
 	struct origin_revision rev;
-	int r = origin_resolve(o, revision, deadline_ns, &rev, e);
+	struct err why = {0};
+	int r = origin_resolve(o, revision, deadline_ns, &rev, e ? e : &why);
 
+	storage_origin_resolved(st, o, r, e ? e : &why);
 	if (r < 0)
 		return r;
 	commit = (struct tree_commit){.root = rev.root, .time_s = rev.time_s};

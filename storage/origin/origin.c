@@ -220,6 +220,24 @@ int origin_resolve(struct origin *o, const char *revision, uint64_t deadline_ns,
 	return finish(o, OP_RESOLVE, start_ns, r);
 }
 
+void origin_refresh(struct origin *o)
+{
+	if (o->ops->refresh)
+		o->ops->refresh(o->impl);
+}
+
+int origin_probe(struct origin *o, const struct cancel *cancel, uint64_t deadline_ns)
+{
+	struct origin_revision found;
+	int r = cancel_check(cancel, deadline_ns);
+
+	if (r == 0 && o->ops->probe)
+		return o->ops->probe(o->impl, cancel, deadline_ns);
+	if (r == 0)
+		r = o->ops->resolve(o->impl, "", deadline_ns, &found, NULL);
+	return r == -ENOENT ? 0 : r; /* empty, it says */
+}
+
 int origin_read_tree(struct origin *o, const struct oid *tree, struct tree_builder *builder,
 	const struct cancel *cancel, uint64_t deadline_ns)
 {

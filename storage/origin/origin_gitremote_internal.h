@@ -45,9 +45,10 @@ struct gitremote {
 	struct counter *requests[BATCH_COUNT], *objects[BATCH_COUNT], *received; /* or NULL */
 	/* guarded by lock */
 	struct lock lock;
-	bool partial;        /* mode; may fall back to mirror */
-	uint64_t all_ns;     /* mode mirror: when everything was fetched; 0: not yet */
-	uint64_t history_ns; /* when the history of all refs was fetched; 0: not yet */
+	bool partial;          /* mode; may fall back to mirror */
+	uint64_t all_ns;       /* mode mirror: when everything was fetched; 0: not yet */
+	uint64_t history_ns;   /* when the history of all refs was fetched; 0: not yet */
+	uint64_t refreshed_ns; /* answers from before are not used any more */
 	struct gitahead ahead;
 	struct gitorder order;
 	struct gitremote_name names[GITREMOTE_NAMES];
@@ -68,6 +69,8 @@ int gitremote_fetch_history(struct gitremote *r, const struct oid *tips, size_t 
 
 int gitremote_resolve(void *impl, const char *revision, uint64_t deadline_ns,
 	struct origin_revision *ret, struct err *e);
+void gitremote_refresh(void *impl);
+int gitremote_probe(void *impl, const struct cancel *cancel, uint64_t deadline_ns);
 int gitremote_read_tree(void *impl, const struct oid *tree, struct tree_builder *builder,
 	const struct cancel *cancel, uint64_t deadline_ns);
 int gitremote_read_blob(void *impl, const struct oid *blob, struct blob_sink *sink,

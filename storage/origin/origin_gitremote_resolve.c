@@ -63,14 +63,19 @@ static int ask_ref(void *arg, const struct gitwire *w)
 	return gitwire_refs(w, prefixes, q->count, note_ref, q);
 }
 
+/* Whether what the server said at `asked_ns` may still be used. */
+static bool fresh_locked(const struct gitremote *r, uint64_t asked_ns, uint64_t age_ns)
+{
+	return asked_ns > r->refreshed_ns && clock_mono_ns(&clock_system) - asked_ns < age_ns;
+}
+
 static bool remembered(struct gitremote *r, const char *name, struct gitremote_name *ret)
 {
-	uint64_t now_ns = clock_mono_ns(&clock_system);
 	LOCK_GUARD(&r->lock);
 
 	for (unsigned i = 0; i < GITREMOTE_NAMES; i++)
 		if (strcmp(r->names[i].name, name) == 0 &&
-			now_ns - r->names[i].asked_ns < r->refresh_ns) {
+			fresh_locked(r, r->names[i].asked_ns, r->refresh_ns)) {
 			*ret = r->names[i];
 			return true;
 		}
@@ -230,7 +235,7 @@ static int need_history(struct gitremote *r, const struct gitrepo_wait *wait, st
 	int err;
 
 	lock_acquire(&r->lock);
-	fresh = r->history_ns && now_ns - r->history_ns < r->refresh_ns;
+	fresh = fresh_locked(r, r->history_ns, r->refresh_ns);
 	lock_release(&r->lock);
 	if (fresh)
 		return 0;
@@ -310,21 +315,25 @@ static int resolve_partial(struct gitremote *r, const char *revision,
 	return err;
 }
 
+static bool all_is_fresh(struct gitremote *r, uint64_t age_ns)
+{
+	LOCK_GUARD(&r->lock);
+	return fresh_locked(r, r->all_ns, age_ns);
+}
+
 /* Everything is here, no older than `refresh`; or a little older than that is good enough. */
 static int need_all(struct gitremote *r, const char *revision, uint64_t age_ns,
 	const struct gitrepo_wait *wait, struct err *e)
 {
 	static const struct oid everything = {.len = GIT_OID_RAWSZ};
-	uint64_t now_ns = clock_mono_ns(&clock_system);
-	bool fresh;
 	int err;
 
-	lock_acquire(&r->lock);
-	fresh = r->all_ns && now_ns - r->all_ns < age_ns;
-	lock_release(&r->lock);
-	if (fresh)
+	if (all_is_fresh(r, age_ns))
 		return 0;
 	err = gitremote_get(r, BATCH_ALL, &everything, 1, wait);
+	/* one that was under way may have begun before a refresh */
+	if (err == 0 && !all_is_fresh(r, NS_NEVER))
+		err = gitremote_get(r, BATCH_ALL, &everything, 1, wait);
 	return err < 0 ? explain(r, err, revision, e) : 0;
 }
 
@@ -363,6 +372,24 @@ static int choose(struct gitremote *r, const struct gitrepo_wait *wait, struct e
 		gitremote_fall_back(r, "the server does not allow filters "
 				       "(uploadpack.allowFilter)");
 	return err;
+}
+
+void gitremote_refresh(void *impl)
+{
+	struct gitremote *r = impl;
+	LOCK_GUARD(&r->lock);
+
+	r->refreshed_ns = clock_mono_ns(&clock_system);
+}
+
+int gitremote_probe(void *impl, const struct cancel *cancel, uint64_t deadline_ns)
+{
+	const struct gitrun_wait wait = {.cancel = cancel, .deadline_ns = deadline_ns};
+	struct question q = {.names = {"HEAD"}, .count = 1};
+	struct gitremote *r = impl;
+	int err = gitexchange_call(&r->x, ask_ref, &q, &wait, NULL);
+
+	return err == -EPROTONOSUPPORT ? 0 : err; /* it answers, in its own way */
 }
 
 int gitremote_resolve(void *impl, const char *revision, uint64_t deadline_ns,

@@ -165,6 +165,31 @@ class GitFaults(unittest.TestCase):
             self.server.show('repo.git')
             self.assert_recovers(node, root)
 
+    def status(self, node):
+        """Of the origin: ('' or what is wrong with it, the components that are degraded)."""
+        answer = node.client.GetNode()
+        origin = next(o for o in answer.origins if o.name == 'demo')
+        self.assertEqual(origin.available, not origin.error)
+        return origin.error, [d.component for d in answer.degraded]
+
+    def test_node_tells_that_it_is_down_and_finds_out_itself_that_it_is_back(self):
+        with Node({'demo': self.origin()}) as node:
+            node.mount('job')
+            self.assertEqual(self.status(node), ('', []))
+            self.proxy.set(refuse=True)
+            self.proxy.cut()
+            self.assertEqual(self.assert_mount_fails(node).code, 'UNAVAILABLE')
+            error, degraded = self.status(node)
+            self.assertTrue(error)
+            self.assertEqual(degraded, ['origin demo'])
+            self.proxy.set(refuse=False)
+            wait_until(lambda: self.status(node) == ('', []), 30, 'nobody asks, and still it is known to be back', pause=0.3)
+            self.server.hide('repo.git')
+            self.assert_mount_fails(node)
+            self.assertIn('no such repository', self.status(node)[0])
+            self.server.show('repo.git')
+            wait_until(lambda: self.status(node) == ('', []), 30, 'the repository is back', pause=0.3)
+
     def test_crash_in_mid_fetch(self):
         for mode in ('partial', 'mirror'):
             with self.subTest(mode=mode), Node({'demo': self.origin(mode=mode, timeout='20s')}) as node:

@@ -97,6 +97,11 @@ unsigned origin_caps(const struct origin *o);
  * (ranges, paths, malformed). */
 int origin_resolve(struct origin *o, const char *revision, uint64_t deadline_ns,
 	struct origin_revision *ret_revision, struct err *e);
+/* What names of revisions meant is forgotten: who resolves one next is told what the server says
+ * then. Nothing changes for what is mounted. Never blocks. */
+void origin_refresh(struct origin *o);
+/* Whether it answers now, by a question that costs little. 0, or why it does not. Blocks. */
+int origin_probe(struct origin *o, const struct cancel *cancel, uint64_t deadline_ns);
 /* All entries of one tree into the builder, sizes included if ORIGIN_CAP_SIZES. On failure the
  * builder holds a part: drop it. -ESTALE: the origin does not know where this tree is; see
  * origin_learn_tree. */

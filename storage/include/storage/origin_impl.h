@@ -14,6 +14,10 @@ struct origin_ops {
 	void (*close)(void *impl);
 	int (*resolve)(void *impl, const char *revision, uint64_t deadline_ns,
 		struct origin_revision *ret, struct err *e);
+	/* See origin_refresh; NULL: nothing is remembered. Must not block. */
+	void (*refresh)(void *impl);
+	/* See origin_probe; NULL: resolving the default branch costs little. */
+	int (*probe)(void *impl, const struct cancel *cancel, uint64_t deadline_ns);
 	int (*read_tree)(void *impl, const struct oid *tree, struct tree_builder *builder,
 		const struct cancel *cancel, uint64_t deadline_ns);
 	/* See origin_read_raw; NULL: cannot. */
