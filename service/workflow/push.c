@@ -170,6 +170,7 @@ static int push_to(
 	struct wf_remote *r, const struct wf_push_request *rq, struct wf_push_result *result)
 {
 	struct wf *w = r->thin->w;
+	bool leased = rq->force_with_lease && rq->force_with_lease[0];
 	struct oid old;
 	int err = wf_remote_look(r, result->ref, &old);
 
@@ -186,7 +187,8 @@ static int push_to(
 	if (err == 0)
 		err = wf_thin_fill(r->thin, &w->state.head);
 	if (err == 0)
-		err = wf_remote_push(r, &w->state.head, result->ref, &old);
+		err = wf_remote_push(
+			r, &w->state.head, result->ref, &old, result->created || leased);
 	return err == -ECONNRESET ? find_out(r, result->ref, &old) : err;
 }
 

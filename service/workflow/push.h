@@ -16,6 +16,7 @@ struct wf_thin {
 	struct wf *w;
 	char *dir; /* absolute; NULL: not made */
 	struct wf_odb *odb;
+	uint64_t base_bytes; /* of the blobs in it that are there for deltas */
 };
 int wf_thin_init(struct wf_thin *t, struct wf *w);
 void wf_thin_fini(struct wf_thin *t); /* removes it */
@@ -45,8 +46,10 @@ int wf_remote_init(struct wf_remote *r);
 /* What `ref` is on the server; none. Errors as of an origin. */
 int wf_remote_look(struct wf_remote *r, const char *ref, struct oid *ret_oid);
 /* `commit` to `ref`, which must be `expected` (none: not there). 0: the server said yes. -EBUSY
- * reason NON_FAST_FORWARD or PUSH_REFUSED; -ECONNRESET: it is not known whether it was done. */
-int wf_remote_push(
-	struct wf_remote *r, const struct oid *commit, const char *ref, const struct oid *expected);
+ * reason NON_FAST_FORWARD or PUSH_REFUSED; -ECONNRESET: it is not known whether it was done.
+ * `negotiate`: the server is asked which commits it has; needed unless `expected` is one of the
+ * workspace's, because the base may be behind all that the server names by itself. */
+int wf_remote_push(struct wf_remote *r, const struct oid *commit, const char *ref,
+	const struct oid *expected, bool negotiate);
 /* Of a line of progress: true if it is one. Pure. */
 bool wf_push_parse_progress(const char *line, struct wf_push_progress *ret_progress);

@@ -340,12 +340,19 @@ static int refused(const struct wf_remote *r, const char *ref)
 	if (stale)
 		return err_set(r->thin->w->e, -EBUSY, "NON_FAST_FORWARD",
 			"%.128s has moved on the server meanwhile: %.200s", ref, r->summary);
+	if (strstr(r->said, "push negotiation failed"))
+		return err_set(r->thin->w->e, -EBUSY, "PUSH_REFUSED",
+			"no reference of the server is a commit that the workspace knows, and the "
+			"server cannot be asked what it has (that needs version 2 of Git's "
+			"protocol); push to the branch that was mounted, or mount its newest "
+			"commit: %.200s",
+			r->said);
 	return err_set(r->thin->w->e, -EBUSY, "PUSH_REFUSED",
 		"the server refused %.128s: %.128s (%.200s)", ref, r->summary, r->said);
 }
 
-int wf_remote_push(
-	struct wf_remote *r, const struct oid *commit, const char *ref, const struct oid *expected)
+int wf_remote_push(struct wf_remote *r, const struct oid *commit, const char *ref,
+	const struct oid *expected, bool negotiate)
 {
 	_cleanup_free_ char *lease = NULL;
 	_cleanup_free_ char *spec = NULL;
@@ -363,9 +370,10 @@ int wf_remote_push(
 		spec = NULL;
 		return -ENOMEM;
 	}
-	const char *const argv[] = {"git", "push", "--porcelain", "--progress", "--no-thin",
-		"--no-verify", "--no-signed", "--recurse-submodules=no", lease, "--", r->url, spec,
-		NULL};
+	const char *const argv[] = {"git", "-c",
+		negotiate ? "push.negotiate=true" : "push.negotiate=false", "push", "--porcelain",
+		"--progress", "--thin", "--no-verify", "--no-signed", "--recurse-submodules=no",
+		lease, "--", r->url, spec, NULL};
 
 	status = run(r, argv, &l);
 	if (status < 0)

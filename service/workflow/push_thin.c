@@ -4,7 +4,7 @@
  * behind it, because the base is in the file `shallow`; in the base's trees it finds that
  * everything else is there already, because the directories on the way to a change are here, and
  * name the rest by id. So its cost is that of the changes, and nothing of the base's contents is
- * needed.
+ * needed; what is there of the files that changed is put in for deltas.
  */
 #include "mount/mounts_internal.h"
 #include "workflow/commits.h"
@@ -26,6 +26,11 @@
 
 #define TREE_MAX    (256u << 20)
 #define COMMITS_MAX 100000u
+/* What may be sent as a difference: below, there is nothing to save; above, git does not try
+ * (core.bigFileThreshold is lower here), and all together must not fill the disk. */
+#define DELTA_MIN     1024u
+#define DELTA_MAX     (16u << 20)
+#define DELTA_ALL_MAX (256u << 20)
 
 int wf_thin_write(struct wf_thin *t, const char *name, const char *text)
 {
@@ -167,11 +172,38 @@ struct collect {
 	int result;
 };
 
+/* The content that a changed file had, if it is on this machine, so that `git` can send the
+ * difference only. Without it the file is sent whole. */
+static int put_base_blob(struct wf_thin *t, const struct wf_node *node)
+{
+	_cleanup_free_ char *data = NULL;
+	size_t at = 0, size = (size_t)node->size;
+
+	if (!node->size_known || node->size < DELTA_MIN || node->size > DELTA_MAX ||
+		t->base_bytes + node->size > DELTA_ALL_MAX)
+		return 0;
+	data = malloc(size);
+	if (!data)
+		return -ENOMEM;
+	while (at < size) {
+		ssize_t n = storage_blob_read(t->w->storage, &node->oid, data + at, size - at, at);
+
+		if (n <= 0)
+			return 0; /* not here, or not whole: it is not fetched for this */
+		at += (size_t)n;
+	}
+	t->base_bytes += size;
+	return wf_odb_put(t->odb, WF_BLOB, data, size);
+}
+
 static int visit(void *arg, struct wf_item *item)
 {
 	const struct collect *c = arg;
 
-	(void)item;
+	if (c->result == 0 && (item->head.mode & S_IFMT) == S_IFREG &&
+		(item->index.mode & S_IFMT) == S_IFREG &&
+		!oid_equal(&item->head.oid, &item->index.oid))
+		return put_base_blob(c->t, &item->head);
 	return c->result;
 }
 

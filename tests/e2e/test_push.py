@@ -40,6 +40,9 @@ class Push(unittest.TestCase):
         for i in range(400):
             repo.add(f'd{i % 20}/e{i % 7}/file{i}'.encode(), b'%d\n' % i)
         repo.submodule(b'd0/module', b'1' * 40)
+        repo.add(b'large.txt', b''.join(b'%064x\n' % (i * 0x9e3779b97f4a7c15 ** 4 % 2 ** 256) for i in range(10000)))
+        for i in range(3000):
+            repo.add(b'many/file%d' % i, b'%d\n' % i)
         cls.base = repo.finish()
         # a history behind the base, which a push must not need
         tree = git(cls.repository, 'rev-parse', 'main^{tree}').decode().strip()
@@ -160,6 +163,39 @@ origins:
         self.assertEqual(self.at('busy'), other)
         result, _ = self.push('slow', ref='busy', force_with_lease=other)
         self.assertEqual((result.old, self.at('busy')), (other, result.new))
+
+    def test_a_small_change_of_a_large_file_is_sent_as_such(self):
+        root = self.node.mount('delta', origin='demo').root
+        with open(root + '/large.txt', 'r+b') as f:
+            f.seek(100000)
+            f.write(b'a few bytes')
+        for i in range(3):  # and of a large directory
+            with open(f'{root}/many/new{i}', 'wb') as f:
+                f.write(b'%d' % i)
+        self.node.cli('add', 'delta', '-A')
+        self.node.cli('commit', 'delta', '-m', 'x', '--author', 'a <b>')
+        _, progress = self.push('delta', ref='delta')
+        sent = max(p.bytes for p in progress if p.phase == 3)
+        self.assertLess(sent, 20000)
+        self.assertEqual(git(self.repository, 'fsck', '--strict', '--no-dangling'), b'')
+
+    def test_the_server_has_moved_on(self):
+        """No reference of the server is the commit that was mounted: it is behind all of them, as it is a day later."""
+        for origin in ('demo', 'far'):
+            with self.subTest(origin=origin):
+                self.node.mount('later-' + origin, origin=origin, revision=self.base)
+                commit = self.commit('later-' + origin, 'd1/e1/later', origin)
+                git(self.repository, 'update-ref', 'refs/heads/main', git(
+                    self.repository, 'commit-tree', f'{self.base}^{{tree}}', '-p', self.base, '-m', 'later').decode().strip())
+                self.addCleanup(git, self.repository, 'update-ref', 'refs/heads/main', self.base)
+                for ref in git(self.repository, 'for-each-ref', '--format=%(refname)', '--points-at', self.base).decode().split():
+                    git(self.repository, 'update-ref', '-d', ref)
+                result, progress = self.push('later-' + origin, ref='later-' + origin)
+                self.assertEqual((result.new, self.at('later-' + origin)), (commit, commit))
+                self.assertEqual(git(self.repository, 'fsck', '--strict', '--no-dangling'), b'')
+                written = [p for p in progress if p.phase == 3]  # the commit, its root, d1, e1 and the file
+                self.assertEqual(written[-1].total, 5)
+                git(self.repository, 'update-ref', '-d', 'refs/heads/later-' + origin)
 
     def test_a_hook_refuses(self):
         for origin in ('demo', 'far'):
