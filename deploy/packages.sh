@@ -20,7 +20,7 @@ COPPICE_RUN_PACKAGES="
 COPPICE_TEST_PACKAGES="
 	libcmocka-dev git fuse3 python3 python3-grpcio python3-protobuf attr acl procps util-linux
 	rsync ccache clang-format shellcheck sqlite3 fuse-overlayfs
-	redis-server lighttpd lighttpd-mod-openssl openssl zstd openssh-server openssh-client
+	redis-server lighttpd lighttpd-mod-openssl openssl zstd openssh-server openssh-client stress-ng fio dbench
 "
 
 # coppice_missing PACKAGE...: those that are not installed, one per line.

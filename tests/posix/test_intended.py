@@ -19,6 +19,7 @@ _libc = ctypes.CDLL(None, use_errno=True)
 AT_FDCWD, RENAME_WHITEOUT = -100, 4
 FALLOC_COLLAPSE, FALLOC_INSERT = 8, 32
 FS_IOC_GETFLAGS = 0x80086601
+FS_IOC_FIEMAP = 0xc020660b
 
 
 def errno_of(call, *args, **options):
@@ -85,6 +86,7 @@ class Intended(unittest.TestCase):
             self.assertIn(errno_of(os.getxattr, path, name), (errno.ENODATA, errno.EOPNOTSUPP))
         with open(path, 'rb') as f:
             self.assertIn(errno_of(fcntl.ioctl, f, FS_IOC_GETFLAGS, b'\0' * 8), (errno.ENOTTY, errno.ENOSYS, errno.EOPNOTSUPP))
+            self.assertEqual(errno_of(fcntl.ioctl, f, FS_IOC_FIEMAP, b'\0' * 32), errno.EOPNOTSUPP)
 
     def test_facts_about_content_are_read_only_attributes(self):
         for name in ('user.coppice.oid', 'user.sha256'):
