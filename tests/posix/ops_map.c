@@ -7,9 +7,11 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/falloc.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/xattr.h>
 #include <unistd.h>
 
 #define MAP_MAX (64 << 10)
@@ -148,11 +150,88 @@ static long op_look(struct side *side, const struct step *step)
 	return pages;
 }
 
+/* Anything but the times: the pages are written back later here, which moves them (docs/posix.md).
+ */
+static long change_otherwise(struct side *side, const struct step *step)
+{
+	static uint8_t data[9000];
+	int fd = side->slots[step->s];
+	off_t at = (off_t)(step->n[1] >> 8) % MAP_MAX;
+	loff_t from = (loff_t)(step->n[2] >> 8) % MAP_MAX, to = at;
+
+	switch (step->n[0] % 16) {
+	case 0:
+	case 1:
+		return result_of(ftruncate(fd, at));
+	case 2:
+		return result_of(ftruncate(fd, at + MAP_MAX));
+	case 3:
+		return result_of(
+			fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, at, 20000));
+	case 4:
+		return result_of(fallocate(fd, FALLOC_FL_ZERO_RANGE, at, 20000));
+	case 5:
+	case 6:
+		fill_bytes(step, data, sizeof(data));
+		return result_of(pwrite(fd, data, sizeof(data), at));
+	case 7:
+		return result_of(copy_file_range(fd, &from, side->slots[step->t], &to, 9000, 0));
+	case 8:
+		return result_of(copy_file_range(side->slots[step->t], &from, fd, &to, 9000, 0));
+	case 9:
+		return result_of(unlink(step->a));
+	case 10:
+		return result_of(rename(step->a, step->b));
+	case 11:
+		return result_of(linkat(fd, "", AT_FDCWD, step->b, AT_EMPTY_PATH));
+	case 12:
+		return result_of(fchmod(fd, step->n[2] & 1 ? 0644 : 0755));
+	case 13:
+		return -posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED);
+	case 14:
+		return result_of(fsetxattr(fd, "user.a", "mapped", 6, 0));
+	default:
+		return result_of(fdatasync(fd));
+	}
+}
+
+/* What is in the file, mapped or not, as a hash. */
+static void put_content(struct side *side, int fd)
+{
+	static uint8_t data[2 * MAP_MAX];
+	ssize_t n = pread(fd, data, sizeof(data), 0);
+
+	(void)fprintf(side->out, " %zd %llx", n,
+		(unsigned long long)hash_bytes(HASH_START, data, n < 0 ? 0 : (size_t)n));
+}
+
+/* Pages that were changed and nobody has written back yet, while the file is changed by other
+ * means: each counts in its turn. */
+static long op_change_under(struct side *side, const struct step *step)
+{
+	int fd = side->slots[step->s];
+	uint8_t *map;
+	size_t len;
+	long r = map_slot(side, step, PROT_READ | PROT_WRITE, MAP_SHARED, &map, &len);
+
+	if (r < 0)
+		return r;
+	for (size_t i = 0; i < 5; i++)
+		map[step->n[3] % 1000003 * (i + 1) % len] = (uint8_t)(step->n[3] >> 8 * i);
+	r = change_otherwise(side, step);
+	put_content(side, fd);
+	(void)fprintf(side->out, " sync %ld", result_of(msync(map, len, MS_SYNC)));
+	(void)munmap(map, len);
+	put_content(side, fd);
+	return r;
+}
+
 static const struct op ops[] = {
 	{"map_read", 8, USES_S, op_read},
 	{"map_write", 20, USES_S, op_write},
 	{"map_truncate", 5, USES_S, op_truncate},
 	{"map_cut_private", 5, USES_S, op_cut_private},
+	{"map_change_under", 40, USES_A | USES_B | USES_S | USES_T, op_change_under},
 	{"map_hold", 8, USES_S, op_hold},
 	{"map_look", 12, 0, op_look},
 };

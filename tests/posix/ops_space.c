@@ -156,6 +156,27 @@ static long op_sendfile(struct side *side, const struct step *step)
 		(size_t)(step->n[1] >> 8) % (16 << 10)));
 }
 
+/* Through a pipe, which is how some programs write. */
+static long op_splice(struct side *side, const struct step *step)
+{
+	uint8_t data[8000];
+	size_t len = 1 + (size_t)(step->n[0] % sizeof(data));
+	loff_t to = (loff_t)(step->n[1] >> 8) % (64 << 10);
+	int ends[2];
+	long r;
+
+	if (pipe2(ends, O_CLOEXEC | O_NONBLOCK) < 0)
+		return -errno;
+	fill_bytes(step, data, len);
+	r = result_of(write(ends[1], data, len));
+	if (r > 0)
+		r = result_of(splice(ends[0], NULL, side->slots[step->s],
+			step->n[2] & 1 ? &to : NULL, len, SPLICE_F_NONBLOCK));
+	(void)close(ends[0]);
+	(void)close(ends[1]);
+	return r;
+}
+
 static long op_fsync(struct side *side, const struct step *step)
 {
 	int fd = side->slots[step->s];
@@ -216,6 +237,7 @@ static const struct op ops[] = {
 	{"seek_fresh", 10, USES_A, op_seek_fresh},
 	{"copy_range", 20, USES_S | USES_T, op_copy_range},
 	{"sendfile", 8, USES_S | USES_T, op_sendfile},
+	{"splice", 8, USES_S, op_splice},
 	{"fsync", 2, USES_S, op_fsync},
 	{"limited", 12, USES_S, op_limited},
 };

@@ -138,6 +138,18 @@ class Intended(unittest.TestCase):
         flags = os.ST_RDONLY | os.ST_NOSUID | os.ST_NODEV
         self.assertEqual(os.statvfs(path).f_flag & flags, flags)
 
+    def test_a_mapped_store_moves_mtime_when_it_is_written_back(self):
+        fd = os.open(self.write('made', b'x' * 4096), os.O_RDWR)
+        try:
+            os.utime(fd, (1, 1))
+            with mmap.mmap(fd, 4096) as mapped:
+                mapped[:1] = b'y'
+                self.assertEqual(os.fstat(fd).st_mtime, 1)
+                mapped.flush()
+                self.assertGreater(os.fstat(fd).st_mtime, TIME)
+        finally:
+            os.close(fd)
+
     def test_a_removed_directory_has_no_attributes(self):
         os.mkdir(self.path('made'))
         os.setxattr(self.path('made'), 'user.a', b'x')
