@@ -46,7 +46,7 @@ static ssize_t lower_tree_read(
 	ssize_t n = storage_blob_read(of(l)->storage, &key, buf, len, offset);
 
 	if (n >= 0 && offset == 0)
-		readahead_read(of(l)->readahead);
+		readahead_read(of(l)->readahead, &key);
 	return n;
 }
 

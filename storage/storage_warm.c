@@ -80,19 +80,50 @@ static void note_found(struct warm *w, uint64_t dirs, uint64_t blobs, uint64_t b
 	w->progress.bytes_found += bytes;
 }
 
+static bool charge(struct warm *w, uint64_t size)
+{
+	const struct warm_plan *plan = w->plan;
+
+	if ((plan->bytes_max &&
+		    (size > plan->bytes_max || w->asked_bytes > plan->bytes_max - size)) ||
+		(plan->blobs_max && w->asked_blobs >= plan->blobs_max))
+		return false;
+	w->asked_bytes += size;
+	w->asked_blobs++;
+	return true;
+}
+
+static void take_content(struct warm *w, const struct warm_dir *dir, const struct warm_blob *blob)
+{
+	bool local = blob_is_local(w->st->blobs, &blob->oid);
+
+	/* what came along with a directory that was asked for counts like what is asked for */
+	if ((!local || dir->asked) && !charge(w, blob->size)) {
+		w->stop = true;
+		return;
+	}
+	w->reached = dir->depth ? dir->top : dir->next;
+	if (w->plan->passed)
+		w->plan->passed(w->plan->arg, &blob->oid);
+	if (local)
+		warm_note_had(w, blob->size);
+	else
+		w->batch[w->batch_count++] = *blob;
+}
+
+/* w->stop: a limit is reached, this one is not taken. */
 static void take_file(
 	struct warm *w, const struct warm_dir *dir, const struct tree_entry *entry, uint8_t oid_len)
 {
 	uint64_t size = entry->size_known ? entry->size : 0;
-	struct oid blob = oid_from_bytes(entry->oid, oid_len);
+	struct oid oid = oid_from_bytes(entry->oid, oid_len);
 	bool lfs = origin_caps(w->plan->origin) & ORIGIN_CAP_LFS;
+	struct warm_blob blob = {storage_blob_key(w->st, &oid, lfs), size};
 
-	note_found(w, 0, 1, size);
 	if (w->contents)
-		w->batch[w->batch_count++] =
-			(struct warm_blob){.oid = storage_blob_key(w->st, &blob, lfs),
-				.size = size,
-				.top = dir->depth ? dir->top : dir->next};
+		take_content(w, dir, &blob);
+	if (!w->stop)
+		note_found(w, 0, 1, size);
 }
 
 /* NULL in *ret_child: it is not entered. */
@@ -123,17 +154,17 @@ static int list_dir(struct warm *w, struct warm_dir *dir, struct tree_view *view
 	struct warm_dir *child = NULL;
 	int r = 0;
 
-	for (; r == 0 && !child && dir->next < view->count && w->batch_count < WARM_BATCH;
-		dir->next++) {
+	while (r == 0 && !child && dir->next < view->count && w->batch_count < WARM_BATCH) {
 		struct tree_entry entry;
 
 		tree_view_entry(view, dir->next, &entry);
-		if (!entry.oid)
-			continue;
-		if (S_ISDIR(entry.mode))
+		if (entry.oid && S_ISDIR(entry.mode))
 			r = enter(w, dir, &entry, view->oid_len, &child);
-		else if (file_wanted(w, dir, &entry))
+		else if (entry.oid && file_wanted(w, dir, &entry))
 			take_file(w, dir, &entry, view->oid_len);
+		if (w->stop)
+			break;
+		dir->next++;
 	}
 	if (dir->next < view->count) {
 		push(w, dir);
@@ -165,6 +196,12 @@ static int visit(struct warm *w, struct warm_dir *dir)
 		free(dir);
 		return 0;
 	}
+	if (w->plan->directories_max && w->asked_dirs >= w->plan->directories_max) {
+		w->stop = true;
+		push(w, dir);
+		return 0;
+	}
+	w->asked_dirs++;
 	dir->asked = true;
 	r = warm_ask(w, STORAGE_TREE, &dir->tree, &item);
 	if (r < 0)
@@ -219,7 +256,27 @@ static int walk(struct warm *w, bool contents)
 			r = cancel_check(w->cancel, w->deadline_ns);
 		warm_report(w);
 	}
+	if (r == 0 && w->batch_count)
+		r = warm_flush(w);
 	return r == 0 ? warm_drain(w) : r;
+}
+
+/* What was on its way when the walk stopped comes first. */
+static void take_rest(struct warm *w, struct warm_rest *ret_rest)
+{
+	struct list *lists[] = {&w->arrived, &w->stack};
+
+	LOCK_GUARD(&w->mu);
+	ret_rest->count = 0;
+	for (unsigned i = 0; i < 2; i++)
+		list_for_each (it, lists[i]) {
+			const struct warm_dir *dir = list_entry(it, struct warm_dir, node);
+
+			if (ret_rest->count == READAHEAD_DEPTH)
+				return;
+			ret_rest->place[ret_rest->count++] =
+				(struct readahead_place){dir->tree, dir->next};
+		}
 }
 
 static struct warm *warm_new(struct storage *st, const struct warm_plan *plan)
@@ -262,11 +319,16 @@ int storage_warm(struct storage *st, const struct warm_plan *plan, const struct 
 	}
 	if (r == 0 && plan->contents)
 		r = walk(w, true);
+	if (plan->ret_rest)
+		take_rest(w, plan->ret_rest);
 	warm_drop_dirs(&w->stack);
 	free(w->batch);
 	lock_acquire(&w->mu);
 	w->progress.stopped = w->stop;
 	w->progress.reached = w->reached;
+	w->progress.directories_asked = w->asked_dirs;
+	w->progress.blobs_asked = w->asked_blobs;
+	w->progress.bytes_asked = w->asked_bytes;
 	if (r == 0 && w->progress.failed)
 		r = w->last_error;
 	*ret_progress = w->progress;

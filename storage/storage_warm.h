@@ -22,14 +22,13 @@ struct warm_dir {
 struct warm_blob {
 	struct oid oid;
 	uint64_t size;
-	uint32_t top;
 };
 
 struct warm {
 	struct storage *st;
 	const struct warm_plan *plan; /* of the walk's thread only, as is all until `mu` */
 	const struct cancel *cancel;
-	uint64_t deadline_ns, report_ns, asked_bytes, asked_blobs;
+	uint64_t deadline_ns, report_ns, asked_bytes, asked_blobs, asked_dirs;
 	struct list stack;
 	size_t stacked;
 	uint32_t reached;
@@ -55,6 +54,8 @@ struct warm_item {
 void warm_unref_locked(struct warm *w);
 /* Something was had, or not. */
 void warm_note_locked(struct warm *w, int result);
+/* A content is local. */
+void warm_note_had(struct warm *w, uint64_t size);
 /* A step of waiting: for `changed`, or a moment. */
 int warm_wait_step(struct warm *w);
 void warm_report(struct warm *w);

@@ -189,63 +189,27 @@ static int prepare_batch(struct warm *w)
 	return r;
 }
 
-/* False: a limit is reached. */
-static bool charge(struct warm *w, uint64_t size)
+void warm_note_had(struct warm *w, uint64_t size)
 {
-	const struct warm_plan *plan = w->plan;
-
-	if ((plan->bytes_max &&
-		    (size > plan->bytes_max || w->asked_bytes > plan->bytes_max - size)) ||
-		(plan->blobs_max && w->asked_blobs >= plan->blobs_max))
-		return false;
-	w->asked_bytes += size;
-	w->asked_blobs++;
-	return true;
+	LOCK_GUARD(&w->mu);
+	w->progress.blobs++;
+	w->progress.bytes += size;
 }
 
-static int ask_blob(struct warm *w, const struct warm_blob *entry)
+static int ask_blob(struct warm *w, const struct warm_blob *blob)
 {
-	const struct warm_item item = {.w = w, .size = entry->size};
+	const struct warm_item item = {.w = w, .size = blob->size};
 
-	if (entry->top > w->reached)
-		w->reached = entry->top;
-	if (blob_is_local(w->st->blobs, &entry->oid)) {
-		lock_acquire(&w->mu);
-		w->progress.blobs++;
-		w->progress.bytes += entry->size;
-		lock_release(&w->mu);
-		return 0;
-	}
-	if (!charge(w, entry->size)) {
-		w->stop = true;
-		return 0;
-	}
-	return warm_ask(w, STORAGE_BLOB, &entry->oid, &item);
-}
-
-/* What is beyond the limits must not be brought either, so they come before the one request. */
-static void cut_batch(struct warm *w)
-{
-	uint64_t bytes = w->asked_bytes, blobs = w->asked_blobs;
-
-	for (unsigned i = 0; i < w->batch_count; i++) {
-		if (blob_is_local(w->st->blobs, &w->batch[i].oid))
-			continue;
-		if (!charge(w, w->batch[i].size)) {
-			w->batch_count = i;
-			w->stop = true;
-		}
-	}
-	w->asked_bytes = bytes;
-	w->asked_blobs = blobs;
+	if (!blob_is_local(w->st->blobs, &blob->oid))
+		return warm_ask(w, STORAGE_BLOB, &blob->oid, &item);
+	warm_note_had(w, blob->size);
+	return 0;
 }
 
 int warm_flush(struct warm *w)
 {
-	int r;
+	int r = prepare_batch(w);
 
-	cut_batch(w);
-	r = prepare_batch(w);
 	for (unsigned i = 0; r == 0 && i < w->batch_count; i++)
 		r = ask_blob(w, &w->batch[i]);
 	w->batch_count = 0;

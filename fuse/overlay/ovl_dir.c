@@ -104,6 +104,8 @@ static int load_locked(struct ovl_node *node, struct ovl_req *rq)
 
 	if (dir->has_lower) { /* first: it may have to be fetched */
 		r = ovl_tree_view(node->ws, rq, &dir->lower_tree, &view);
+		if (r == -EAGAIN)
+			ovl_tell_missed(node->ws, node->id);
 		if (r)
 			return r;
 		dir->block_count = view.count;

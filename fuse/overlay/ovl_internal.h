@@ -255,6 +255,9 @@ uint32_t ovl_refs_get(struct ovl_ws *ws, uint64_t local);
  * [ovl_ws.c] */
 int ovl_need_set(
 	struct ovl_req *rq, struct ovl_ws *ws, enum lower_need_kind kind, const struct oid *oid);
+/* So that what a crawl will want next can be fetched ahead: tells the lower which entry is missing,
+ * and where its directory stands, up to the root. [ovl_read.c] */
+void ovl_tell_missed(struct ovl_ws *ws, uint64_t id);
 /* lower->ops->tree, with -EAGAIN turned into a need. */
 int ovl_tree_view(
 	struct ovl_ws *ws, struct ovl_req *rq, const struct oid *tree, struct tree_view *ret_view);

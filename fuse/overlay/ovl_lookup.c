@@ -75,6 +75,8 @@ static int lower_entry(struct ovl_node *dir, struct ovl_req *rq, const struct ov
 		if (subdirs == OVL_SUBDIRS_UNKNOWN) { /* its listing will be asked next anyway */
 			r = ovl_count_later(ws, rq, &found->lower_oid);
 			if (r)
+				ovl_tell_missed(ws, id);
+			if (r)
 				return r;
 		}
 	}

@@ -64,13 +64,9 @@ static int source_get(struct overlay *o, struct ovl_req *rq, uint64_t id, struct
 	return r;
 }
 
-/* So that what a crawl will want next can be fetched ahead: which entry it is, and where its
- * directory stands, up to the root. */
-static void tell_missed(const struct source *s)
+void ovl_tell_missed(struct ovl_ws *ws, uint64_t id)
 {
 	struct readahead_place places[READAHEAD_DEPTH];
-	struct ovl_ws *ws = s->obj.ws;
-	uint64_t id = s->obj.id;
 	struct ovl_block block;
 	unsigned count = 0;
 
@@ -97,7 +93,7 @@ static ssize_t read_blob(
 	if (n != -EAGAIN)
 		return n;
 	if (offset == 0)
-		tell_missed(s);
+		ovl_tell_missed(s->obj.ws, s->obj.id);
 	return ovl_need_set(rq, s->obj.ws, LOWER_NEED_BLOB, &s->file.oid);
 }
 

@@ -102,6 +102,7 @@ int blob_redis_new(
 	l3_queue_init(&r->queue, r->config.queue_bytes);
 	l3_breaker_init(&r->refusals, &clock_system);
 	l3_missed_init(&r->missed);
+	l3_unpackers_init(&r->unpackers);
 	l3_metrics_setup(r, config->metrics);
 	err = connect_later(r, config, e);
 	l3_leases_init(&r->leases, r->client, &r->queue);
@@ -137,6 +138,7 @@ struct blob_redis *blob_redis_free(struct blob_redis *r)
 	l3_client_free(r->client);
 	l3_tls_free(r->tls);
 	l3_packer_free(r->packer);
+	l3_unpackers_fini(&r->unpackers);
 	free(r->password_file);
 	explicit_bzero(r->secret, sizeof(r->secret));
 	free(r);

@@ -139,8 +139,44 @@ int l3_value_open(const void *data, size_t len, const struct oid *oid, struct l3
 	return 0;
 }
 
-int l3_value_unpack(const struct l3_value *value, void *buf)
+void l3_unpackers_init(struct l3_unpackers *u)
 {
+	*u = (struct l3_unpackers){.count = 0};
+	lock_init(&u->mu, LOCK_RANK_LEAF);
+}
+
+void l3_unpackers_fini(struct l3_unpackers *u)
+{
+	for (unsigned i = 0; i < u->count; i++)
+		(void)ZSTD_freeDCtx(u->idle[i]); /* always 0 */
+	lock_fini(&u->mu);
+}
+
+static ZSTD_DCtx *borrow(struct l3_unpackers *u)
+{
+	ZSTD_DCtx *zstd = NULL;
+
+	lock_acquire(&u->mu);
+	if (u->count)
+		zstd = u->idle[--u->count];
+	lock_release(&u->mu);
+	return zstd ? zstd : ZSTD_createDCtx();
+}
+
+static void give_back(struct l3_unpackers *u, ZSTD_DCtx *zstd)
+{
+	lock_acquire(&u->mu);
+	if (u->count < L3_UNPACKERS_KEPT) {
+		u->idle[u->count++] = zstd;
+		zstd = NULL;
+	}
+	lock_release(&u->mu);
+	(void)ZSTD_freeDCtx(zstd); /* always 0; takes NULL */
+}
+
+int l3_value_unpack(struct l3_unpackers *u, const struct l3_value *value, void *buf)
+{
+	ZSTD_DCtx *zstd;
 	size_t got;
 
 	if (!value->packed) {
@@ -148,7 +184,11 @@ int l3_value_unpack(const struct l3_value *value, void *buf)
 			memcpy(buf, value->payload, value->plain_len);
 		return 0;
 	}
-	got = ZSTD_decompress(buf, value->plain_len, value->payload, value->payload_len);
+	zstd = borrow(u);
+	if (!zstd)
+		return -ENOMEM;
+	got = ZSTD_decompressDCtx(zstd, buf, value->plain_len, value->payload, value->payload_len);
+	give_back(u, zstd);
 	return !ZSTD_isError(got) && got == value->plain_len ? 0 : -EBADMSG;
 }
 

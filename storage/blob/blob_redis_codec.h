@@ -26,6 +26,7 @@
  * oid to say. Nothing here is trusted. Pure functions over memory.
  */
 #pragma once
+#include "base/lock.h"
 #include "storage/digest.h"
 
 #include <stdbool.h>
@@ -66,11 +67,22 @@ struct l3_packer *l3_packer_free(struct l3_packer *p);
 int l3_pack(struct l3_packer *p, const struct oid *oid, const struct l3_value *value,
 	const void *plain, size_t len, void **ret_data, size_t *ret_len);
 
+/* zstd's memory for unpacking, lent to one call at a time and kept for the next: to make it anew
+ * costs as much as to unpack a small file. Any thread. */
+#define L3_UNPACKERS_KEPT 8u
+struct l3_unpackers {
+	struct lock mu; /* LOCK_RANK_LEAF */
+	void *idle[L3_UNPACKERS_KEPT];
+	unsigned count; /* guarded by mu, as idle is */
+};
+void l3_unpackers_init(struct l3_unpackers *u);
+void l3_unpackers_fini(struct l3_unpackers *u);
+
 /* Looks at a value that was found under the key of `oid`. -EBADMSG: it is none of ours, or not of
  * this oid. `ret_value` points into it. */
 int l3_value_open(const void *data, size_t len, const struct oid *oid, struct l3_value *ret_value);
-/* The plain bytes: `buf` of value->plain_len. -EBADMSG: they are not there. */
-int l3_value_unpack(const struct l3_value *value, void *buf);
+/* The plain bytes: `buf` of value->plain_len. -EBADMSG: they are not there; -ENOMEM. */
+int l3_value_unpack(struct l3_unpackers *u, const struct l3_value *value, void *buf);
 /* Of an unpacked manifest. -EBADMSG: its numbers do not fit together, or are beyond the limits. */
 int l3_manifest_open(const void *plain, size_t len, struct l3_manifest *ret_manifest);
 void l3_manifest_make(uint64_t size, uint8_t ret_plain[L3_MANIFEST_BYTES]);

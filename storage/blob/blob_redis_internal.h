@@ -5,6 +5,7 @@
 #include "base/metrics.h"
 #include "blob/blob_internal.h"
 #include "blob/blob_redis_client.h"
+#include "blob/blob_redis_codec.h"
 #include "blob/blob_redis_lease.h"
 #include "blob/blob_redis_missed.h"
 #include "blob/blob_redis_queue.h"
@@ -38,6 +39,7 @@ struct blob_redis {
 	struct l3_missed missed;
 	struct l3_breaker refusals; /* of writes alone: full, read-only */
 	struct l3_packer *packer;   /* the writer's */
+	struct l3_unpackers unpackers;
 	bool writer_started;
 	pthread_t writer;
 	struct blob_counters counters;

@@ -73,10 +73,10 @@ static int ask(struct blob_redis *r, const struct l3_key *key, uint64_t deadline
 	return -EAGAIN;
 }
 
-static int unpack(const struct l3_value *value, void **ret_plain)
+static int unpack(struct blob_redis *r, const struct l3_value *value, void **ret_plain)
 {
 	void *plain = malloc(value->plain_len ? value->plain_len : 1);
-	int err = plain ? l3_value_unpack(value, plain) : -ENOMEM;
+	int err = plain ? l3_value_unpack(&r->unpackers, value, plain) : -ENOMEM;
 
 	if (err < 0) {
 		free(plain);
@@ -104,7 +104,7 @@ static int take_chunk(struct chunk_run *run, const redisReply *reply, uint32_t i
 	err = l3_value_open(reply->str, reply->len, run->oid, &value);
 	if (err < 0 || value.kind != L3_CHUNK || value.index != index ||
 		value.plain_len != l3_chunk_len(run->manifest, index) ||
-		l3_value_unpack(&value, run->plain) < 0) {
+		l3_value_unpack(&run->r->unpackers, &value, run->plain) < 0) {
 		counter_add(run->r->m.rejected, 1);
 		return -EBADMSG;
 	}
@@ -145,7 +145,8 @@ static int load_large(struct blob_redis *r, const struct oid *oid, const struct 
 	uint8_t plain[L3_MANIFEST_BYTES];
 	struct l3_manifest m;
 	struct chunk_run run = {r, oid, &m, sink, NULL};
-	int err = value->plain_len == sizeof(plain) ? l3_value_unpack(value, plain) : -EBADMSG;
+	int err = value->plain_len == sizeof(plain) ? l3_value_unpack(&r->unpackers, value, plain)
+						    : -EBADMSG;
 
 	if (err == 0)
 		err = l3_manifest_open(plain, sizeof(plain), &m);
@@ -169,10 +170,10 @@ static int load_large(struct blob_redis *r, const struct oid *oid, const struct 
 	return err;
 }
 
-static int load_small(const struct l3_value *value, struct blob_sink *sink)
+static int load_small(struct blob_redis *r, const struct l3_value *value, struct blob_sink *sink)
 {
 	void *plain = NULL;
-	int err = unpack(value, &plain);
+	int err = unpack(r, value, &plain);
 
 	if (err == 0)
 		err = sink->begin(sink, value->plain_len);
@@ -202,7 +203,7 @@ int l3_load(void *impl, const struct oid *oid, struct blob_sink *sink, const str
 	if (err == 0 && value.kind == L3_MANIFEST)
 		err = load_large(r, oid, &value, sink, cancel, deadline_ns);
 	else if (err == 0 && value.kind == L3_BLOB)
-		err = load_small(&value, sink);
+		err = load_small(r, &value, sink);
 	else
 		err = -EBADMSG;
 	if (err == 0 && value.kind == L3_BLOB)
@@ -227,7 +228,7 @@ int l3_get(struct blob_redis *r, const struct oid *oid, enum l3_item_kind kind,
 	err = l3_value_open(reply->str, reply->len, oid, &value);
 	if (err == 0)
 		err = value.kind == (kind == L3_ITEM_TREE ? L3_TREE : L3_BLOB)
-			      ? unpack(&value, ret_plain)
+			      ? unpack(r, &value, ret_plain)
 			      : -EBADMSG;
 	if (err == 0) {
 		*ret_len = value.plain_len;
@@ -267,7 +268,7 @@ static void take_one(struct many *m, unsigned idx, const redisReply *reply)
 	if (err == 0 && value.kind == L3_MANIFEST)
 		return; /* comes when it is asked for by itself */
 	if (err == 0)
-		err = value.kind == L3_BLOB ? unpack(&value, &plain) : -EBADMSG;
+		err = value.kind == L3_BLOB ? unpack(r, &value, &plain) : -EBADMSG;
 	if (err == -EBADMSG) {
 		key = l3_key_value(oid);
 		reject(r, &key);

@@ -6,6 +6,9 @@
 
 The server is lighttpd with git-http-backend on loopback, the distance a delaying TCP proxy. Everything is cold in every round: a new
 daemon with an empty data directory, a new clone. Requests are those of the proxy's `turns` (round trips waited for) and of the access log.
+
+Then a second node: its own data directory, the same server, and the Redis that a first node has filled. It reads all files cold, then once more
+after a restart from its disk (L2): what Redis costs is the ratio of the two. With and without a secret of the farm (docs/adr/0010).
 """
 import argparse
 import json
@@ -20,7 +23,8 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(
 import repo_maker  # noqa: E402
 from delay_proxy import DelayProxy  # noqa: E402
 from git_server import HttpServer  # noqa: E402
-from node import Node  # noqa: E402
+from node import Node, wait_until  # noqa: E402
+from redis_server import RedisServer  # noqa: E402
 
 SCORPIO_REQUESTS = 2743  # what ScorpioFS documents for a cold listing, one after the other
 
@@ -56,7 +60,7 @@ def read_all(root, paths):
 
 class Bench:
     def __init__(self, folder, repository, lists):
-        self.folder, self.repository, self.lists, self.samples = folder, repository, lists, {}
+        self.folder, self.repository, self.lists, self.samples, self.second = folder, repository, lists, {}, {}
 
     def sample(self, name, rtt, work, object_info=False):
         with HttpServer(self.folder, {'repo.git': self.repository}, object_info=object_info) as server, \
@@ -90,6 +94,38 @@ class Bench:
                 self.sample(f'read {share} % of the bytes, {what}', rtt,
                             lambda url, paths=paths: self.mounted(url, lambda root: read_all(root, paths)), object_info)
 
+    def second_node(self, paths, secret):
+        """One sample: seconds from Redis and from L2, and where the contents came from."""
+        key_file = f', key_file: {secret}' if secret else ''
+        with RedisServer() as redis, HttpServer(self.folder, {'repo.git': self.repository}) as server:
+            origins = {'demo': f'http://127.0.0.1:{server.port}/git/repo.git'}
+            extra = f'cache: {{redis: {{url: "{redis.url}"{key_file}}}}}'
+            with Node(origins, extra=extra, limit=600) as first:
+                read_all(first.mount('job').root, paths)
+                wait_until(lambda: not [k for k in redis.keys() if k.endswith(b':l')], 60, 'the first node has written all')
+            with Node(origins, extra=extra, limit=600) as second:
+                one = {'redis_seconds': self.timed(second, 'cold', paths)}
+                stats = second.client.GetCacheStats()
+                one['from_redis'] = next(t.hits for t in stats.tiers if t.name == 'redis')
+                one['from_origin'] = stats.fetches
+                second.stop()
+                second.start()
+                one['l2_seconds'] = self.timed(second, 'warm', paths)
+        one['ratio'] = one['redis_seconds'] / one['l2_seconds']
+        self.second.setdefault('with a secret' if secret else 'without a secret', []).append(one)
+        print(f'second node, {"with" if secret else "without"} a secret: {one}', file=sys.stderr)
+
+    @staticmethod
+    def timed(node, job, paths):
+        root = node.mount(job).root
+        begin = time.monotonic()
+        read_all(root, paths)
+        return time.monotonic() - begin
+
+    def second_rows(self):
+        for name, all_of in self.second.items():
+            yield dict(sorted(all_of, key=lambda one: one['ratio'])[len(all_of) // 2], name=f'second node, {name}')  # the median
+
     def rows(self):
         for (name, rtt), all_of in self.samples.items():
             best = min(all_of, key=lambda one: one['seconds'])
@@ -109,12 +145,19 @@ def markdown(rows, files):
     return '\n'.join(lines) + '\n'
 
 
+def second_markdown(rows, files):
+    lines = [f'| a second node reads {files} files | seconds, from Redis | from L2 | ratio | contents from Redis | from the origin |', '|---|--:|--:|--:|--:|--:|']
+    lines += [f'| {r["name"]} | {r["redis_seconds"]:.2f} | {r["l2_seconds"]:.2f} | {r["ratio"]:.2f} | {r["from_redis"]} | {r["from_origin"]} |' for r in rows]
+    return '\n'.join(lines) + '\n'
+
+
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument('--files', type=int, default=20000)
     p.add_argument('--rtt', type=int, nargs='+', default=[0, 20], help='milliseconds')
     p.add_argument('--read', type=int, nargs='+', default=[10, 30], help='per cent of the bytes')
     p.add_argument('--rounds', type=int, default=3)
+    p.add_argument('--only-second', action='store_true', help='the second node only')
     p.add_argument('--json')
     p.add_argument('--markdown')
     a = p.parse_args()
@@ -124,18 +167,23 @@ def main():
         repo_maker.make(repository, files=a.files, odd=False, large_mb=0, c_project=0, seed=1, pack=True)
         run('git', 'clone', '-q', repository, tree)
         bench = Bench(folder, repository, {share: files_below(tree, share / 100) for share in a.read})
+        everything, secret = files_below(tree, 1), os.path.join(folder, 'farm.key')
         shutil.rmtree(tree)
+        with open(secret, 'w', encoding='ascii') as f:
+            f.write('a secret of the farm, and of it alone')
         for _ in range(a.rounds):
-            for rtt in a.rtt:
+            for rtt in () if a.only_second else a.rtt:
                 bench.round(rtt)
-        rows = list(bench.rows())
+            for key in (None, secret):
+                bench.second_node(everything, key)
+        rows, second = list(bench.rows()), list(bench.second_rows())
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-    table = markdown(rows, a.files)
+    table = second_markdown(second, len(everything)) if a.only_second else markdown(rows, a.files) + '\n' + second_markdown(second, len(everything))
     print(table)
     if a.json:
         with open(a.json, 'w', encoding='utf-8') as f:
-            json.dump(rows, f, indent=1)
+            json.dump(rows + second, f, indent=1)
     if a.markdown:
         with open(a.markdown, 'w', encoding='utf-8') as f:
             f.write(table)

@@ -39,15 +39,18 @@ static void check_manifest(const void *plain, size_t len)
 
 static void check_value(const uint8_t *data, size_t size)
 {
+	struct l3_unpackers unpackers;
 	struct l3_value v;
 	uint8_t *plain;
 
 	if (l3_value_open(data, size, &name, &v) < 0)
 		return;
+	l3_unpackers_init(&unpackers);
 	expect(v.plain_len <= L3_PLAIN_MAX && v.payload + v.payload_len == data + size);
 	plain = malloc(v.plain_len ? v.plain_len : 1); /* exactly: the sanitizers watch */
-	if (plain && l3_value_unpack(&v, plain) == 0 && v.kind == L3_MANIFEST)
+	if (plain && l3_value_unpack(&unpackers, &v, plain) == 0 && v.kind == L3_MANIFEST)
 		check_manifest(plain, v.plain_len);
+	l3_unpackers_fini(&unpackers);
 	free(plain);
 }
 

@@ -37,8 +37,8 @@ struct lower_ops {
 		uint64_t deadline_ns, lower_done fn, void *arg);
 	/* Hint: this directory will be listed soon. Never blocks, may do nothing. */
 	void (*prefetch)(struct lower *l, const struct oid *tree);
-	/* Hint: a reader waits for the content of entry places[0]; see readahead_missed. Never
-	 * blocks. NULL: nobody is interested. */
+	/* Hint: a reader waits for the content of entry places[0], or for the directory that it
+	 * is; see readahead_missed. Never blocks. NULL: nobody is interested. */
 	void (*missed)(struct lower *l, const struct readahead_place *places, unsigned count);
 	/* Digests of a blob's bytes if known without reading it. -EAGAIN. */
 	int (*digests)(struct lower *l, const struct oid *blob, struct content_digests *ret);

@@ -22,6 +22,8 @@ struct packed {
 	size_t len;
 };
 
+static struct l3_unpackers unpackers;
+
 static struct packed pack(const struct l3_value *v, const void *plain, size_t len)
 {
 	struct l3_packer *p = l3_packer_new();
@@ -64,7 +66,7 @@ static void test_what_is_packed_comes_back(void **state)
 		assert_int_equal(v.written_min, 99);
 		assert_int_equal(v.plain_len, len);
 		assert_int_equal(v.packed, len >= 4096 && i % 2 == 0 ? true : v.packed);
-		assert_int_equal(l3_value_unpack(&v, back), 0);
+		assert_int_equal(l3_value_unpack(&unpackers, &v, back), 0);
 		assert_memory_equal(plain, back, len);
 		free(p.data);
 		free(plain);
@@ -107,7 +109,7 @@ static void test_a_changed_header_is_noticed(void **state)
 		bytes[at] ^= 0x41;
 		r = l3_value_open(p.data, p.len, &name, &v);
 		if (r == 0)
-			r = l3_value_unpack(&v, back);
+			r = l3_value_unpack(&unpackers, &v, back);
 		if ((r == 0) != harmless)
 			fail_msg("byte %u: %d", at, r);
 		bytes[at] ^= 0x41;
@@ -135,7 +137,7 @@ static void test_truncated_and_foreign_values_are_refused(void **state)
 		memcpy(cut, p.data, len);
 		r = l3_value_open(cut, len, &name, &v);
 		if (r == 0)
-			r = l3_value_unpack(&v, back);
+			r = l3_value_unpack(&unpackers, &v, back);
 		assert_int_equal(r, -EBADMSG);
 		free(cut);
 	}
@@ -178,6 +180,20 @@ static void test_a_manifest_must_add_up(void **state)
 	assert_int_equal(l3_manifest_open(plain, sizeof(plain) - 1, &m), -EBADMSG);
 }
 
+static int setup_group(void **state)
+{
+	(void)state;
+	l3_unpackers_init(&unpackers);
+	return 0;
+}
+
+static int teardown_group(void **state)
+{
+	(void)state;
+	l3_unpackers_fini(&unpackers);
+	return 0;
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -188,5 +204,5 @@ int main(void)
 		cmocka_unit_test(test_a_manifest_must_add_up),
 	};
 
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	return cmocka_run_group_tests(tests, setup_group, teardown_group);
 }

@@ -155,6 +155,45 @@ static void test_limits(void **state)
 	assert_int_equal(p.blobs, 4);
 }
 
+/* A walk that was stopped goes on from where it says, and comes to each content once. */
+static void count_passed(void *arg, const struct oid *blob)
+{
+	(void)blob;
+	++*(unsigned *)arg;
+}
+
+static void test_it_goes_on_where_it_was_stopped(void **state)
+{
+	struct world *w = *state;
+	struct warm_plan plan = plan_of(w);
+	struct warm_progress p = {.stopped = true};
+	struct warm_rest rest, next;
+	unsigned passed = 0, walks = 0;
+
+	plan.hurry = true;
+	plan.blobs_max = 1;
+	plan.directories_max = 1;
+	plan.passed = count_passed;
+	plan.arg = &passed;
+	plan.ret_rest = &next;
+	rest = (struct warm_rest){.place[0] = {plan.root, 0}, .count = 1};
+	for (unsigned i = 0; i < rest.count && walks < 30; walks++) {
+		plan.root = rest.place[i].dir;
+		plan.first = rest.place[i].idx;
+		assert_int_equal(storage_warm(w->st, &plan, NULL, in_ms(10000), &p), 0);
+		assert_true(p.blobs_asked <= 1 && p.directories_asked <= 1);
+		i++;
+		while (i < rest.count)
+			next.place[next.count++] = rest.place[i++];
+		rest = next;
+		i = 0;
+	}
+	assert_int_equal(passed, 5);
+	assert_int_equal(rest.count, 0);
+	assert_true(is_local(w, "main:src/deep/er/file.c"));
+	assert_in_range(walks, 5, 29);
+}
+
 static void test_from_an_entry_on(void **state)
 {
 	struct world *w = *state;
@@ -233,6 +272,7 @@ int main(void)
 		T(test_directories_only),
 		T(test_only_what_is_wanted),
 		T(test_limits),
+		T(test_it_goes_on_where_it_was_stopped),
 		T(test_from_an_entry_on),
 		T(test_failures_are_counted),
 		T(test_time_and_cancellation),
