@@ -35,8 +35,9 @@
 #define SCORE_MAX      64
 #define SCORE_USURPED  8
 #define SCORE_ENTER    32
-#define SCORE_STRANGER 16 /* taken off for a request of somebody else */
-#define LOOK_EVERY     64u
+#define SCORE_STRANGER 16    /* taken off for a request of somebody else */
+#define LOOK_EVERY     1024u /* requests */
+#define LOOK_MISSED    8u    /* ... when one was not there as soon as the last was answered */
 #define PATIENCE_MS    20
 
 static int set_class(pid_t tid, int policy)
@@ -82,6 +83,7 @@ static bool go_after(struct follow *f, struct sess_thread *t)
 	cpu_set_t cpu;
 
 	me->looked = 0;
+	me->missed = false;
 	/* With several threads, the process' CPU time would not tell whether this one gets on. */
 	if (task_place(me->pid, &place) < 0 || place.threads != 1 || place.cpu >= CPU_SETSIZE ||
 		!CPU_ISSET(place.cpu, &f->cpus))
@@ -129,7 +131,7 @@ static bool go_on(struct follow *f, struct sess_thread *t)
 	/* relaxed: a count that one thread writes and the guard compares */
 	atomic_store_explicit(&f->served, ++me->served, memory_order_relaxed);
 	counter_add(f->farm->m.followed_requests, 1);
-	if (++me->looked < LOOK_EVERY)
+	if (++me->looked < (me->missed ? LOOK_MISSED : LOOK_EVERY))
 		return true;
 	/* relaxed: the guard took us off; when we notice does not matter */
 	return atomic_load_explicit(&f->who, memory_order_relaxed) == t && go_after(f, t);
@@ -174,6 +176,7 @@ bool follow_note(struct sess_thread *t, uint64_t key, uint32_t pid)
 
 void follow_keeps(struct sess_thread *t, bool keeps)
 {
+	t->follower.missed |= !keeps;
 	/* relaxed: compared by the guard, milliseconds apart */
 	if (t->follower.on)
 		atomic_store_explicit(&t->farm->follow->keeps, keeps, memory_order_relaxed);

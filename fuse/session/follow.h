@@ -19,6 +19,7 @@ struct follower {
 	int cpu;         /* while following: where the worker is pinned */
 	unsigned looked; /* requests since the client's CPU was looked up */
 	uint64_t served;
+	bool missed; /* since then a request was not there at once: the client may be elsewhere */
 	bool on;
 };
 
@@ -31,7 +32,7 @@ struct follow *follow_free(struct follow *f);
 /* A request of thread `pid` (0: nobody's) to session `key` was read. True: the worker follows that
  * session's client, and may keep the session to itself. */
 bool follow_note(struct sess_thread *t, uint64_t key, uint32_t pid);
-/* The worker begins or ends to keep the session from the others. */
+/* The worker begins or ends to keep the session from the others; ends: nothing more was there. */
 void follow_keeps(struct sess_thread *t, bool keeps);
 /* Some worker follows. Any thread. */
 bool follow_taken(const struct sess_farm *farm);

@@ -23,6 +23,7 @@
 
 #include <base/clock.h>
 #include <errno.h>
+#include <poll.h>
 #include <sched.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
@@ -35,7 +36,7 @@
 #define SPIN_MISS       8
 #define SPIN_PROBE_MASK 63u /* every 64th time it is tried although it did not pay */
 #define KEY_STOP        UINT64_MAX
-#define FOLLOW_BUDGET   64u /* requests of a followed client before other sessions are looked at */
+#define FOLLOW_BUDGET   64u /* requests of a followed client before others are thought of */
 #define EVENTS          (EPOLLIN | EPOLLONESHOT)
 
 /* Only one at a time, only while it pays, only on a machine with room. */
@@ -149,17 +150,42 @@ static bool serve_one(struct sess_thread *t, struct session *s, bool *armed)
 	return true;
 }
 
-static void serve(struct sess_thread *t, struct session *s)
+/* Another session has requests, or it is time to stop. */
+static bool others_wait(const struct sess_farm *farm)
+{
+	struct pollfd set = {.fd = farm->epoll_fd, .events = POLLIN};
+
+	return poll(&set, 1, 0) != 0;
+}
+
+/* What the session has: one request, or, while the worker keeps the session, up to a budget.
+ * True: there may be more. */
+static bool serve_some(struct sess_thread *t, struct session *s, bool *armed, unsigned *served)
 {
 	uint64_t start = clock_mono_ns(t->farm->clock);
-	bool armed = false;
-	unsigned served = 0;
+	unsigned n = 0;
+	bool more;
 
 	/* relaxed, here and below: the watchdog only compares it with the time */
 	atomic_store_explicit(&t->busy_since_ns, start, memory_order_relaxed);
-	while (serve_one(t, s, &armed) && ++served < FOLLOW_BUDGET && !armed)
+	while ((more = serve_one(t, s, armed)) && ++n < FOLLOW_BUDGET && !*armed)
 		;
 	atomic_store_explicit(&t->busy_since_ns, 0, memory_order_relaxed);
+	sess_count(&s->busy_ns, clock_mono_ns(t->farm->clock) - start);
+	*served += n;
+	return more;
+}
+
+/* A worker that keeps the session does so until nothing is there or others wait: armed while the
+ * client's next request is there, it would wake another worker, which would have to find out first
+ * whom to follow. */
+static void serve(struct sess_thread *t, struct session *s)
+{
+	bool armed = false;
+	unsigned served = 0;
+
+	while (serve_some(t, s, &armed, &served) && !armed && !others_wait(t->farm))
+		;
 	if (!armed)
 		arm(s);
 	follow_keeps(t, false);
@@ -168,7 +194,6 @@ static void serve(struct sess_thread *t, struct session *s)
 		sess_count(&s->spurious, 1);
 		counter_add(t->farm->m.spurious, 1);
 	}
-	sess_count(&s->busy_ns, clock_mono_ns(t->farm->clock) - start);
 }
 
 static void *worker_main(void *arg)
