@@ -13,6 +13,7 @@
  *	PUT {name}, descriptor		{result}: a copy of the descriptor is kept
  *	GET {name}			{result}, and the descriptor; -ENOENT
  *	DROP {name}			{result}
+ *	STOPPING {seconds}		{result}: it may take so long before it is killed
  *
  * One question at a time; the keeper never speaks first. What was mounted for a dead predecessor
  * stays until the successor's HELLO: with KEEPER_ADOPT it may TAKE what it goes on with, until
@@ -41,12 +42,13 @@ enum keeper_type {
 	KEEPER_SETTLE,
 	KEEPER_PUT,
 	KEEPER_GET,
-	KEEPER_DROP
+	KEEPER_DROP,
+	KEEPER_STOPPING
 };
 
 struct keeper_msg {
 	uint32_t magic, version, type;
-	uint32_t flags;        /* of HELLO; the index of LIST */
+	uint32_t flags;        /* of HELLO; the index of LIST; seconds of STOPPING */
 	int32_t result;        /* in answers: 0 or a negative errno */
 	char tenant[64];       /* or the name of what is kept */
 	char mountpoint[1024]; /* both NUL-terminated */

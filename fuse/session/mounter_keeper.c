@@ -185,6 +185,15 @@ static int keeper_settle(struct sess_mounter *m)
 	return ask(k, &msg, &none);
 }
 
+static int keeper_stopping(struct sess_mounter *m, unsigned seconds)
+{
+	struct keeper *k = container_of(m, struct keeper, mounter);
+	struct keeper_msg msg = {.type = KEEPER_STOPPING, .flags = seconds};
+	_cleanup_close_ int none = -1;
+
+	return ask(k, &msg, &none);
+}
+
 /* ---- the store ---- */
 
 static int store_put(struct fd_store *store, const char *name, int fd)
@@ -260,6 +269,7 @@ struct sess_mounter *sess_mounter_keeper_new(int socket_fd)
 		.unmount = keeper_unmount,
 		.adopt = keeper_adopt,
 		.settle = keeper_settle,
+		.stopping = keeper_stopping,
 		.free = keeper_free,
 		.name = "keeper"};
 	return &k->mounter;

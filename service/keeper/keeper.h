@@ -59,6 +59,7 @@ struct child {
 	pid_t pid;  /* 0: none */
 	int socket; /* our end; -1: none, or closed by the other side */
 	bool said_hello, settled;
+	uint64_t stop_ms; /* it has said that it may take so long to stop; 0: nothing new */
 	uint64_t started_ms;
 };
 
@@ -78,8 +79,8 @@ void child_clear(struct child *c);
 
 /* ---- serve.c: questions of the child ---- */
 
-/* The socket is readable: answer one question. Sets said_hello, settled; closes the socket at its
- * end. */
+/* The socket is readable: answer one question. Sets said_hello, settled, stop_ms; closes the
+ * socket at its end. */
 void serve(struct held *h, struct held_other *other, struct child *c);
 
 /* Milliseconds of CLOCK_MONOTONIC. */

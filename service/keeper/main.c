@@ -9,12 +9,13 @@
  *	    └────────────┴───────────────────┘
  *
  * A child that dies is followed at once; one whose predecessors died young too waits a little
- * longer each time. One that did not get as far as serving is followed by the very program that
- * last did, whatever its name means by now: a bad upgrade goes back by itself. What a dead child
- *left mounted waits for its successor's HELLO, at most ORPHAN_MS, and for a SETTLE, at most
- *SETTLE_MS, however many successors try. The keeper ends with the child's status when it was told
- *to stop (TERM, INT), when the child ends by itself with 0, and when the child fails before it ever
- *said HELLO: a bad configuration does not get better by restarting.
+ * longer each time, but is always followed. One that did not get as far as serving is followed by
+ * the very program that last did, whatever its name means by now: a bad upgrade goes back by
+ * itself. What a dead child left mounted waits for a successor that SETTLEs, however many try: its
+ * users stand still, and go on when somebody has repaired what was wrong. After --patience they get
+ * errors. The keeper ends with the child's status when it was told to stop (TERM, INT), when the
+ * child ends by itself with 0, and when the child fails before it ever said HELLO: a bad
+ * configuration does not get better by restarting.
  *
  * One thread. It never waits for the child: everything is an event in one poll. SIGCHLD comes
  * through the signal descriptor, and reaps strangers too, because in a container this may be
@@ -42,11 +43,12 @@
 #define BACKOFF_MAX_MS 10000u
 #define CALM_MS        1000u /* a child that lived so long was fine: its successor starts at once */
 #define QUICK_MAX      3u    /* so many that died younger in a row are followed at once too */
-#define ORPHAN_MS      10000u  /* how long mounts wait for a successor */
-#define SETTLE_MS      60000u  /* how long until one has taken them */
-#define LOOK_MS        200u    /* between two looks at whether the child could die */
-#define DYING_MS       10000u  /* how long a killed child may take to end */
-#define STOP_MS        120000u /* how long a child may take to stop before it is killed */
+#define PATIENCE_S     600u  /* how long mounts wait for a successor that serves them */
+#define PATIENCE_MAX_S 86400u
+#define LOOK_MS        200u   /* between two looks at whether the child could die */
+#define DYING_MS       10000u /* how long a killed child may take to end */
+#define STOP_MS \
+	120000u /* how long a child may take to stop before it is killed, if it does not say */
 
 struct keeper {
 	struct program program;
@@ -57,8 +59,9 @@ struct keeper {
 	struct held_other other;
 	bool stopping, hello_ever, done;
 	int exit_code;
-	uint64_t restart_ms, orphan_ms, settle_ms, kill_ms; /* when; NEVER */
-	uint64_t look_ms;                                   /* when the child is looked at next */
+	uint64_t patience_ms;                     /* NEVER: without end */
+	uint64_t restart_ms, give_up_ms, kill_ms; /* when; NEVER */
+	uint64_t look_ms;                         /* when the child is looked at next */
 	uint64_t dying_ms; /* since when it is seen half dead; 0: it is not */
 	pid_t undead;      /* a child that was given up before it had ended; 0: none */
 	bool use_good;     /* the last child did not get as far as serving */
@@ -140,12 +143,8 @@ static void schedule_restart(struct keeper *k, uint64_t lived_ms)
 		k->backoff_ms =
 			k->backoff_ms * 2 < BACKOFF_MAX_MS ? k->backoff_ms * 2 : BACKOFF_MAX_MS;
 	}
-	if (k->held.count == 0)
-		return;
-	if (k->orphan_ms == NEVER)
-		k->orphan_ms = now + ORPHAN_MS;
-	if (k->settle_ms == NEVER)
-		k->settle_ms = now + SETTLE_MS;
+	if (k->held.count > 0 && k->give_up_ms == NEVER && k->patience_ms != NEVER)
+		k->give_up_ms = now + k->patience_ms;
 }
 
 static void child_ended(struct keeper *k, int status)
@@ -163,10 +162,10 @@ static void child_ended(struct keeper *k, int status)
 		finish(k, handed_over ? 0 : code_of(status));
 		return;
 	}
-	keeper_log("%s status=%d lived_ms=%llu mounts=%u",
-		handed_over ? "child_handed_over" : "child_died", code_of(status),
-		(unsigned long long)lived_ms, k->held.count);
 	schedule_restart(k, handed_over ? CALM_MS : lived_ms);
+	keeper_log("%s status=%d lived_ms=%llu mounts=%u quick_deaths=%u",
+		handed_over ? "child_handed_over" : "child_died", code_of(status),
+		(unsigned long long)lived_ms, k->held.count, k->quick_deaths);
 }
 
 static void reap(struct keeper *k)
@@ -260,14 +259,9 @@ static void on_time(struct keeper *k)
 		keeper_log("child_does_not_stop");
 		pass_on(k, SIGKILL);
 	}
-	if (now >= k->orphan_ms) {
-		k->orphan_ms = NEVER;
+	if (now >= k->give_up_ms) {
+		k->give_up_ms = NEVER;
 		keeper_log("no_successor mounts=%u", k->held.count);
-		held_unmount_all(&k->held);
-	}
-	if (now >= k->settle_ms) {
-		k->settle_ms = NEVER;
-		keeper_log("not_settled mounts=%u", k->held.count);
 		held_unmount_untaken(&k->held);
 	}
 	if (now >= k->restart_ms && k->child.pid == 0)
@@ -278,10 +272,8 @@ static int next_timeout(const struct keeper *k)
 {
 	uint64_t now = keeper_now_ms(), at = k->restart_ms;
 
-	if (k->orphan_ms < at)
-		at = k->orphan_ms;
-	if (k->settle_ms < at)
-		at = k->settle_ms;
+	if (k->give_up_ms < at)
+		at = k->give_up_ms;
 	if (k->kill_ms < at)
 		at = k->kill_ms;
 	if (k->child.pid > 0 && k->look_ms < at)
@@ -296,13 +288,14 @@ static void serve_child(struct keeper *k)
 	bool was_settled = k->child.settled;
 
 	serve(&k->held, &k->other, &k->child);
-	if (k->child.said_hello) {
-		k->hello_ever = true;
-		k->orphan_ms = NEVER;
-	}
+	k->hello_ever = k->hello_ever || k->child.said_hello;
 	if (k->child.settled && !was_settled) {
-		k->settle_ms = NEVER;
+		k->give_up_ms = NEVER;
 		child_praise(&k->child, &k->program);
+	}
+	if (k->child.stop_ms) { /* it knows better than we how long */
+		k->kill_ms = keeper_now_ms() + k->child.stop_ms;
+		k->child.stop_ms = 0;
 	}
 }
 
@@ -344,24 +337,45 @@ static int open_signals(void)
 	return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 }
 
+/* Seconds; 0: without end. */
+static bool parse_patience(const char *text, uint64_t *ret_ms)
+{
+	unsigned long seconds;
+	char *end;
+
+	errno = 0;
+	seconds = strtoul(text, &end, 10);
+	if (errno || end == text || *end || text[0] == '-' || seconds > PATIENCE_MAX_S)
+		return false;
+	*ret_ms = seconds ? seconds * 1000 : NEVER;
+	return true;
+}
+
 int main(int argc, char **argv)
 {
+	uint64_t patience_ms = PATIENCE_S * 1000;
 	struct keeper *k;
-	int code;
+	int code, first = 1;
 
-	if (argc < 2 || argv[1][0] == '-') {
+	if (argc > 2 && strcmp(argv[1], "--patience") == 0)
+		first = parse_patience(argv[2], &patience_ms) ? 3 : argc;
+	if (argc <= first || argv[first][0] == '-') {
 		(void)fprintf(stderr,
-			"usage: coppice-keeper PROGRAM [ARGS]\n"
-			"Runs PROGRAM, mounts for it and holds its FUSE connections.\n");
+			"usage: coppice-keeper [--patience SECONDS] PROGRAM [ARGS]\n"
+			"Runs PROGRAM, mounts for it and holds its FUSE connections.\n"
+			"  --patience  how long mounts wait for a PROGRAM that serves them (600; "
+			"0: "
+			"without end)\n");
 		return argc == 2 && strcmp(argv[1], "--help") == 0 ? 0 : 2;
 	}
 	k = calloc(1, sizeof(*k));
 	if (!k)
 		return 1;
-	k->program.argv = argv + 1;
+	k->program.argv = argv + first;
 	k->program.good_fd = -1;
 	k->child.socket = -1;
-	k->restart_ms = k->orphan_ms = k->settle_ms = k->kill_ms = NEVER;
+	k->patience_ms = patience_ms;
+	k->restart_ms = k->give_up_ms = k->kill_ms = NEVER;
 	k->backoff_ms = BACKOFF_MIN_MS;
 	k->signal_fd = open_signals();
 	if (k->signal_fd < 0) {

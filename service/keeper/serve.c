@@ -82,6 +82,9 @@ static int act(
 		return keep(other, msg, &q->given);
 	case KEEPER_GET:
 		return held_get(other, msg->tenant, ret_fd);
+	case KEEPER_STOPPING:
+		c->stop_ms = (uint64_t)msg->flags * 1000;
+		return 0;
 	case KEEPER_DROP:
 		held_drop(other, msg->tenant);
 		return 0;

@@ -4,7 +4,7 @@
  * worker never waits for a remote: a request that must fetch is parked. Mounting, unmounting and
  * stat of our own mounts happen only on the control thread, invalidations only on the notify
  * thread. The /dev/fuse descriptor is opened and mounted by a `sess_mounter`: in this process, or
- * in the keeper, which outlives it.
+ * in the keeper, which outlives it, or here with a copy in a store that outlives it.
  */
 #pragma once
 #include "fuse/overlay.h"
@@ -21,7 +21,7 @@ struct sess_farm; /* the epoll set, workers, park table, control and notify thre
 struct session;
 
 /* Who opens /dev/fuse and mounts. Implementations: sess_mounter_local (this process),
- * sess_mounter_keeper (over a socket). */
+ * sess_mounter_keeper (over a socket), sess_mounter_store (this process, and a copy elsewhere). */
 struct sess_mounter {
 	/* Before the first mount or adopt of this process; from here on it counts as one that has
 	 * started. The farm does it if nobody did before. May be NULL. */
@@ -37,15 +37,19 @@ struct sess_mounter {
 		struct sess_mounter *m, const char *tenant, const char *mountpoint, int *ret_fd);
 	/* What was not adopted may go. May be NULL. */
 	int (*settle)(struct sess_mounter *m);
+	/* The process is told to stop and takes so much longer. May be NULL. */
+	int (*stopping)(struct sess_mounter *m, unsigned seconds);
 	void (*free)(struct sess_mounter *m);
 	/* Keeps other descriptors as long; NULL: nothing outlives this process. The mounter's. */
 	struct fd_store *store;
-	const char *name; /* "local", "keeper": shown by GetNode */
+	const char *name; /* "local", "keeper", "systemd": shown by GetNode */
 };
 struct sess_mounter *sess_mounter_local_new(void);
 /* Takes the descriptor, also on failure. NULL: no memory. `begin` says hello; -EPROTO, -ETIMEDOUT:
  * no keeper of our version at the other end. */
 struct sess_mounter *sess_mounter_keeper_new(int socket_fd);
+/* This process mounts, and the store, which outlives the mounter, keeps a copy. NULL: no memory. */
+struct sess_mounter *sess_mounter_store_new(struct fd_store *store, const char *name);
 struct sess_mounter *sess_mounter_free(struct sess_mounter *m);
 
 struct sess_farm_config {

@@ -25,13 +25,15 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#define PATIENCE "3" /* seconds */
+
 /* ---- the daemon ---- */
 
 /* Serves <dir>/mnt/a, writes its pid to <dir>/ready, ends in order on SIGTERM. */
 static int daemon_main(const char *dir)
 {
 	const char *fd = getenv(KEEPER_ENV);
-	char mountpoint[512], state[512], pid[32], refuse[512];
+	char mountpoint[512], state[512], pid[32], refuse[512], hang[512];
 	struct sess_mounter *m;
 	struct sess_farm *farm;
 	struct overlay *o;
@@ -67,6 +69,9 @@ static int daemon_main(const char *dir)
 	(void)close(dir_fd); /* a directory */
 	if (sigwait(&term, &sig) != 0)
 		return 8;
+	(void)snprintf(hang, sizeof(hang), "%s/hang", dir); /* fits */
+	if (access(hang, F_OK) == 0 && m->stopping(m, 1) == 0)
+		(void)pause();
 	s = sess_close(s);
 	farm = sess_farm_free(farm);
 	o = mini_overlay_free(o);
@@ -97,7 +102,8 @@ static int setup(void **state)
 {
 	struct kept *k = calloc(1, sizeof(*k));
 	char self[] = "/proc/self/exe", mode[] = "--daemon", program[512];
-	char *argv[] = {(char *)"coppice-keeper", program, mode, NULL, NULL};
+	char *argv[] = {(char *)"coppice-keeper", (char *)"--patience", (char *)PATIENCE, program,
+		mode, NULL, NULL};
 	ssize_t n;
 
 	assert_non_null(k);
@@ -105,7 +111,7 @@ static int setup(void **state)
 	n = readlink(self, program, sizeof(program) - 1);
 	assert_true(n > 0);
 	program[n] = '\0';
-	argv[3] = k->dir.path;
+	argv[5] = k->dir.path;
 	k->keeper = start_keeper(argv);
 	*state = k;
 	return 0;
@@ -210,8 +216,45 @@ static void test_without_a_successor_everything_is_unmounted(void **state)
 	assert_int_equal(close(fd), 0);
 	assert_int_equal(kill(daemon, SIGKILL), 0);
 	for (int i = 0; i < 20000 && count_mounts(k->dir.path) > 0; i++)
-		(void)usleep(1000); /* the keeper gives a successor ten seconds */
+		(void)usleep(1000); /* until its patience ends */
 	assert_int_equal(count_mounts(k->dir.path), 0);
+}
+
+/* However many die young: what is held waits, and the one that can serve is started. */
+static void test_it_goes_on_trying_while_mounts_are_held(void **state)
+{
+	struct kept *k = *state;
+	pid_t daemon = ready_daemon(k, 0);
+	char path[512];
+	int fd;
+
+	(void)snprintf(path, sizeof(path), "%s/refuse", k->dir.path); /* fits */
+	fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+	assert_true(fd >= 0);
+	assert_int_equal(close(fd), 0);
+	assert_int_equal(kill(daemon, SIGKILL), 0);
+	(void)usleep(600000); /* six have died young */
+	assert_int_equal(count_mounts(k->dir.path), 1);
+	assert_int_equal(unlink(path), 0);
+	(void)ready_daemon(k, daemon);
+	assert_served(k);
+}
+
+static void test_a_stop_that_takes_longer_than_announced_is_ended(void **state)
+{
+	struct kept *k = *state;
+	pid_t daemon = ready_daemon(k, 0);
+	char path[512];
+	int fd;
+
+	(void)snprintf(path, sizeof(path), "%s/hang", k->dir.path); /* fits */
+	fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+	assert_true(fd >= 0);
+	assert_int_equal(close(fd), 0);
+	assert_int_equal(kill(k->keeper, SIGTERM), 0);
+	assert_int_equal(end_of_keeper(k), 128 + SIGKILL); /* not after two minutes */
+	assert_int_equal(count_mounts(k->dir.path), 0);
+	assert_int_not_equal(daemon, 0);
 }
 
 static void test_failure_before_hello_is_the_keepers_too(void **state)
@@ -238,6 +281,10 @@ int main(int argc, char **argv)
 		cmocka_unit_test_setup_teardown(test_killed_daemon_is_replaced, setup, teardown),
 		cmocka_unit_test_setup_teardown(
 			test_without_a_successor_everything_is_unmounted, setup, teardown),
+		cmocka_unit_test_setup_teardown(
+			test_it_goes_on_trying_while_mounts_are_held, setup, teardown),
+		cmocka_unit_test_setup_teardown(
+			test_a_stop_that_takes_longer_than_announced_is_ended, setup, teardown),
 		cmocka_unit_test(test_failure_before_hello_is_the_keepers_too),
 	};
 
