@@ -185,6 +185,18 @@ static void check_shared_cache(struct doctor *d)
 		coppice__v1__cache_stats__free_unpacked(s, NULL);
 }
 
+/* What becomes of running programs when the daemon dies or is upgraded. */
+static void say_holder(struct doctor *d, const char *holder)
+{
+	if (strcmp(holder, "local") == 0)
+		say(d, WARN, "sessions",
+			"end with the daemon: run it under coppice-keeper, or by systemd with "
+			"FileDescriptorStoreMax, and programs outlive its restarts");
+	else
+		say(d, OK, "sessions", "held by %s: programs outlive a restart of the daemon",
+			holder);
+}
+
 static void check_service(struct doctor *d)
 {
 	Coppice__V1__GetNodeRequest m = COPPICE__V1__GET_NODE_REQUEST__INIT;
@@ -210,6 +222,7 @@ static void check_service(struct doctor *d)
 	say(d, n->draining ? WARN : OK, "service", "coppiced %s answers, %llu mounts ready%s",
 		n->version, (unsigned long long)n->mounts,
 		n->draining ? ", draining: no new mounts" : "");
+	say_holder(d, n->device_holder);
 	if (n->index_set_aside)
 		say(d, WARN, "index",
 			"was damaged and set aside at the last start; it is rebuilt on use");

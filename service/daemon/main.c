@@ -25,6 +25,7 @@
 #include <unistd.h>
 
 #define OVERRIDES_MAX 64
+#define PULSES        4 /* in the time after which the service manager takes us for dead */
 
 enum { EXIT_RUNTIME = 1, EXIT_USAGE = 2, EXIT_HANDED_OVER = 85 /* see the keeper */ };
 
@@ -51,7 +52,8 @@ static const char usage[] =
 	"  --help            print this and exit\n\n"
 	"Signals: TERM and INT stop (twice: without drain.timeout), HUP reads token files and the "
 	"log level again,\n"
-	"USR2 hands over to the program that now has this name, under coppice-keeper.\n"
+	"USR2 hands over to the program that now has this name, under coppice-keeper "
+	"or systemd.\n"
 	"Exit status: 0 stopped as asked, 1 could not start or run, 2 usage or configuration.\n";
 
 static int wrong_usage(const char *what, const char *argument)
@@ -216,6 +218,21 @@ static int self_check(const struct cfg *cfg)
 	return EXIT_RUNTIME;
 }
 
+/* As signals_wait; meanwhile the service manager hears that we live, as long as we do. */
+static int wait_for_signal(struct daemon *d, int signals)
+{
+	uint64_t watchdog_ns = sd_watchdog_ns();
+	int r;
+
+	if (!watchdog_ns)
+		return signals_wait(signals);
+	while ((r = signals_wait_for(signals, watchdog_ns / PULSES)) == 0) {
+		daemon_feel_pulse(d);
+		sd_tell_alive();
+	}
+	return r;
+}
+
 static int run(const struct arguments *args, const struct cfg *cfg)
 {
 	_cleanup_close_ int signals = -1;
@@ -234,7 +251,7 @@ static int run(const struct arguments *args, const struct cfg *cfg)
 	}
 	log_ready(cfg);
 	sd_tell_ready();
-	while ((err = signals_wait(signals)) == SIGNAL_RELOAD || err == SIGNAL_UPGRADE) {
+	while ((err = wait_for_signal(d, signals)) == SIGNAL_RELOAD || err == SIGNAL_UPGRADE) {
 		if (err == SIGNAL_RELOAD)
 			reload(d, args);
 		else

@@ -4,8 +4,8 @@
  *daemon_stop takes them down in reverse: first nobody may ask for more, then what runs ends, then
  *what it stood on goes.
  *
- *	keeper's socket → locks → metrics → tenants → storage, origins → farm → mounts (recovery) →
- *	gRPC and HTTP
+ *	keeper's socket or systemd's store → locks → metrics → tenants → storage, origins → farm →
+ *mounts (recovery) → gRPC and HTTP
  *
  * Main thread only.
  */
@@ -13,6 +13,7 @@
 
 #include "drain.h"
 #include "instance_lock.h"
+#include "sd.h"
 #include "upgrade.h"
 
 #include <api/server.h>
@@ -44,7 +45,9 @@
 #define KEEPER_FD_VARIABLE "COPPICE_KEEPER_FD"
 #define LOCK_DATA          "lock.data"
 #define LOCK_RUN           "lock.run"
-#define HAND_OVER_NS       (5 * NS_PER_S) /* for what is under way */
+#define HAND_OVER_NS       (5 * NS_PER_S)   /* for what is under way */
+#define STOP_NS            (120 * NS_PER_S) /* for a stop, when nobody is waited for any more */
+#define PATIENCE_MAX_NS    (7 * 86400 * NS_PER_S)
 
 struct daemon {
 	const struct cfg *cfg;
@@ -53,6 +56,7 @@ struct daemon {
 	int data_lock_fd, run_lock_fd;
 	bool git_ready;
 	struct sess_mounter *mounter;
+	struct fd_store *manager; /* the service manager's store; NULL: not used */
 	struct api_server *api;
 	struct node node; /* owns what its pointers name, but for cfg and clock */
 };
@@ -178,22 +182,33 @@ static int start_storage(struct daemon *d, struct err *e)
 	return 0;
 }
 
-/* The keeper, if it started us, holds the /dev/fuse descriptors; else this process does. */
-static int choose_mounter(struct daemon *d, struct err *e)
+static int speak_to_keeper(struct daemon *d, const char *fd, struct err *e)
 {
-	const char *fd = getenv(KEEPER_FD_VARIABLE);
 	char *end;
 	long number;
 
-	if (!fd) {
-		d->mounter = sess_mounter_local_new();
-	} else {
-		errno = 0;
-		number = strtol(fd, &end, 10);
-		if (errno || end == fd || *end || number < 3 || number > 65535)
-			return err_set(e, -EINVAL, "", "%s=%.20s is not a descriptor",
-				KEEPER_FD_VARIABLE, fd);
-		d->mounter = sess_mounter_keeper_new((int)number);
+	errno = 0;
+	number = strtol(fd, &end, 10);
+	if (errno || end == fd || *end || number < 3 || number > 65535)
+		return err_set(
+			e, -EINVAL, "", "%s=%.20s is not a descriptor", KEEPER_FD_VARIABLE, fd);
+	d->mounter = sess_mounter_keeper_new((int)number);
+	return 0;
+}
+
+/* The keeper, if it started us, holds the /dev/fuse descriptors; or the service manager has copies
+ * of them; or they end with this process. */
+static int choose_mounter(struct daemon *d, struct err *e)
+{
+	const char *keeper = getenv(KEEPER_FD_VARIABLE);
+	int err = keeper ? speak_to_keeper(d, keeper, e) : 0;
+
+	if (err)
+		return err;
+	if (!keeper) {
+		d->manager = sd_store_new();
+		d->mounter = d->manager ? sess_mounter_store_new(d->manager, "systemd")
+					: sess_mounter_local_new();
 	}
 	if (!d->mounter)
 		return err_set(e, -ENOMEM, "", "no memory");
@@ -309,8 +324,8 @@ int daemon_check_successor(struct daemon *d, struct err *e)
 {
 	if (!may_hand_over(d))
 		return err_set(e, -EOPNOTSUPP, "NOT_KEPT",
-			"nobody holds the sessions meanwhile: run the daemon under coppice-keeper, "
-			"or restart it");
+			"nobody holds the sessions meanwhile: run the daemon under coppice-keeper "
+			"or as a service with FileDescriptorStoreMax, or restart it");
 	if (atomic_load(&d->node.stopping))
 		return err_set(e, -EBUSY, "STOPPING", "the service is stopping");
 	return upgrade_check(d->argv, e);
@@ -356,8 +371,24 @@ int daemon_start(
 	return 0;
 }
 
+/* Who would kill us if we took too long waits for the mounts too. */
+static void ask_patience(struct daemon *d)
+{
+	uint64_t wait_ns = d->cfg->drain_timeout_ns < PATIENCE_MAX_NS ? d->cfg->drain_timeout_ns
+								      : PATIENCE_MAX_NS;
+	int err = 0;
+
+	wait_ns += STOP_NS;
+	sd_tell_patience(wait_ns);
+	if (d->mounter->stopping)
+		err = d->mounter->stopping(d->mounter, (unsigned)(wait_ns / NS_PER_S));
+	if (err)
+		log_warn("keeper_not_told", LOG_E(err)); /* an older one */
+}
+
 int daemon_drain(struct daemon *d, int signals)
 {
+	ask_patience(d);
 	atomic_store(&d->node.stopping, true);
 	atomic_store(&d->node.draining, true);
 	mounts_drain(d->node.mounts, true);
@@ -381,6 +412,7 @@ struct daemon *daemon_stop(struct daemon *d)
 	unlock(d, d->run_lock_fd, LOCK_RUN); /* last: another daemon may start now */
 	unlock(d, d->data_lock_fd, LOCK_DATA);
 	d->mounter = sess_mounter_free(d->mounter);
+	d->manager = sd_store_free(d->manager);
 	free(d);
 	return NULL;
 }
@@ -396,6 +428,11 @@ void daemon_hand_over(struct daemon *d)
 	err = sess_hand_over(d->node.farm, clock_after(&clock_system, HAND_OVER_NS));
 	if (err)
 		log_warn("handed_over_unfinished", LOG_E(err));
+}
+
+void daemon_feel_pulse(struct daemon *d)
+{
+	(void)mounts_live_count(d->node.mounts); /* takes the lock that everything needs */
 }
 
 int daemon_reload(struct daemon *d, struct err *e)

@@ -21,6 +21,8 @@ void daemon_hand_over(struct daemon *d);
 /* No new mounts; waits as configured until those that are there have ended, or another signal to
  * stop comes. 0, or a negative errno of the signals. */
 int daemon_drain(struct daemon *d, int signals);
+/* Comes back if the service is alive, and not if it has locked itself up. */
+void daemon_feel_pulse(struct daemon *d);
 /* Tears down in reverse order. NULL is fine. */
 struct daemon *daemon_stop(struct daemon *d);
 /* Read the token files again. */

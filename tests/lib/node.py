@@ -118,13 +118,19 @@ class Node:
         before = [program('coppice-keeper')] if self.keeper else []
         return [*before, program('coppiced'), '--config', self.config, *args]
 
+    def spawn(self, command, **options):
+        """A process of the service: its words go to the log, and it ends with this one."""
+        with open(self.log, 'ab') as log:
+            return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
+                                    preexec_fn=lambda: _libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL), **options)
+
+    def launch(self, *args):
+        return self.spawn(self.command(*args))
+
     def start(self, *args):
         """Starts the daemon and waits until it answers."""
         self.write_config()
-        with open(self.log, 'ab') as log:
-            self.process = subprocess.Popen(
-                self.command(*args), stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
-                preexec_fn=lambda: _libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL))
+        self.process = self.launch(*args)
         if not self.client:
             self.client = Client(self.address)
         end = time.monotonic() + 30 * SLOW

@@ -3,7 +3,7 @@
  * service manager. A vtable; who implements it is chosen at start. */
 #pragma once
 
-#define FD_STORE_NAME_MAX 63 /* letters, digits, '.', '-', '_' */
+#define FD_STORE_NAME_MAX 127 /* letters, digits, '.', '-', '_' */
 
 struct fd_store {
 	/* Keep a copy of `fd` under this name, instead of what it had. The descriptor stays the
@@ -14,4 +14,7 @@ struct fd_store {
 	int (*take)(struct fd_store *s, const char *name, int *ret_fd);
 	/* Forget it; 0 also if there is nothing. */
 	int (*drop)(struct fd_store *s, const char *name);
+	/* Forget what a dead process put there under names that begin so, and nobody took. NULL:
+	 * the store does that by itself. */
+	void (*drop_untaken)(struct fd_store *s, const char *prefix);
 };

@@ -26,7 +26,7 @@ struct node {
 	struct mounts *mounts;
 	char node_id[40];
 	uint64_t started_wall_ns;
-	const char *device_holder; /* "local" or "keeper" */
+	const char *device_holder; /* "local", "keeper" or "systemd" */
 	unsigned workers;
 	/* Look at the program that would follow, and begin to hand over to it. NULL: cannot.
 	 * Blocks. -EOPNOTSUPP reason NOT_KEPT, -ENOEXEC reason SELF_CHECK_FAILED. */
