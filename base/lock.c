@@ -33,6 +33,8 @@ static const char *rank_name(enum lock_rank rank)
 		return "SESSION";
 	case LOCK_RANK_PARK:
 		return "PARK";
+	case LOCK_RANK_OVL_GATE:
+		return "OVL_GATE";
 	case LOCK_RANK_OVL:
 		return "OVL";
 	case LOCK_RANK_OVL_WS:

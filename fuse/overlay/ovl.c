@@ -18,6 +18,7 @@
 #include "base/path.h"
 #include "overlay/ovl_internal.h"
 #include "overlay/ovl_state.h"
+#include "overlay/ovl_switch.h"
 
 #define FDS_MAX_DEFAULT 2048u
 #define FDS_MAX_LEAST \
@@ -39,6 +40,7 @@ int ovl_new(struct overlay **ret_overlay, const struct ovl_config *config)
 	o->clock = config->clock;
 	o->metrics = config->metrics;
 	o->root_time = clock_timespec(clock_wall_ns(o->clock));
+	ovl_gate_init(&o->gate);
 	rwlock_init(&o->lock, LOCK_RANK_OVL);
 	hashmap_init(&o->by_serial);
 	list_init(&o->workspaces);
@@ -59,6 +61,7 @@ struct overlay *ovl_free(struct overlay *o)
 	hashmap_fini(&o->by_serial);
 	lock_fini(&o->fds.lock);
 	rwlock_fini(&o->lock);
+	ovl_gate_fini(&o->gate);
 	free(o);
 	return NULL;
 }

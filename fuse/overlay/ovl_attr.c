@@ -13,7 +13,9 @@
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 
+#include "base/clock.h"
 #include "overlay/ovl_internal.h"
+#include "overlay/ovl_map.h"
 #include "overlay/ovl_state.h"
 
 #define BLOCK_BYTES 4096u
@@ -43,10 +45,27 @@ int ovl_count_later(struct ovl_ws *ws, struct ovl_req *rq, const struct oid *tre
 	return r;
 }
 
+/* What a switch has changed has the time of the switch, whatever its commit says: make and its
+ * likes compare with what they built before. */
+static struct timespec lower_time(const struct ovl_ws *ws, uint64_t id, bool is_dir)
+{
+	const struct ovl_map *map = is_dir && ws->generation ? ovl_map_newest(ws, id) : NULL;
+	struct ovl_block block;
+
+	if (!ws->generation)
+		return ws->lower_time;
+	if (map)
+		return clock_timespec(map->time_ns);
+	if (ovl_block_of(ws, id & OVL_LOCAL_MASK, &block) && block.time_ns)
+		return clock_timespec(block.time_ns);
+	return ws->first_time;
+}
+
 void ovl_lower_attr(const struct ovl_ws *ws, uint64_t id, uint32_t mode, uint64_t size,
 	uint32_t subdirs, struct stat *ret_attr)
 {
 	bool is_dir = S_ISDIR(mode);
+	struct timespec time = lower_time(ws, id, is_dir);
 	uint64_t blocks;
 
 	if (is_dir)
@@ -66,9 +85,9 @@ void ovl_lower_attr(const struct ovl_ws *ws, uint64_t id, uint32_t mode, uint64_
 		.st_size = (off_t)size,
 		.st_blksize = BLOCK_BYTES,
 		.st_blocks = (blkcnt_t)(blocks * (BLOCK_BYTES / 512)),
-		.st_atim = ws->lower_time,
-		.st_mtim = ws->lower_time,
-		.st_ctim = ws->lower_time,
+		.st_atim = time,
+		.st_mtim = time,
+		.st_ctim = time,
 	};
 }
 
@@ -221,11 +240,27 @@ int ovl_obj_entry(struct ovl_obj *obj, struct ovl_req *rq, struct ovl_lower_file
 	return r;
 }
 
+/* Has the directory's tree another entry under the name by now? A directory that stayed has
+ * perhaps another content. */
+static int is_switched_away(struct ovl_node *dir, struct ovl_req *rq, const struct ovl_obj *obj,
+	struct ovl_lower_file *file, bool *ret_away)
+{
+	struct ovl_found now;
+	int r = ovl_find_locked(dir, rq, file->name, file->name_len, &now);
+
+	if (r)
+		return r;
+	*ret_away = now.where != OVL_IN_LOWER || ovl_entry_id(dir, now.lower_idx) != obj->id;
+	if (!*ret_away)
+		file->oid = now.lower_oid;
+	return 0;
+}
+
 /* Whether a lower entry can still be seen under its name. Removing one makes no node, so its place
  * is where to look: any name of the upper there hides it (an object that was copied up has a node).
  */
 static int is_hidden(struct overlay *o, struct ovl_req *rq, const struct ovl_obj *obj,
-	const struct ovl_lower_file *file, bool *ret_hidden)
+	struct ovl_lower_file *file, bool *ret_hidden)
 {
 	_cleanup_node_ struct ovl_node *dir = NULL;
 	int r = ovl_dir_get(o, rq, obj->dir_id, &dir);
@@ -238,8 +273,10 @@ static int is_hidden(struct overlay *o, struct ovl_req *rq, const struct ovl_obj
 		return r;
 	lock_acquire(&dir->dir->lock);
 	*ret_hidden = ovl_names_find(&dir->dir->names, file->name, file->name_len) != NULL;
+	if (!*ret_hidden && dir->dir->map)
+		r = is_switched_away(dir, rq, obj, file, ret_hidden);
 	lock_release(&dir->dir->lock);
-	return 0;
+	return r;
 }
 
 static int untouched_attr(
@@ -250,7 +287,7 @@ static int untouched_attr(
 	bool hidden = false;
 	int r = ovl_obj_entry(obj, rq, &file);
 
-	if (!r && !S_ISDIR(file.mode))
+	if (!r && (!S_ISDIR(file.mode) || obj->ws->generation))
 		r = is_hidden(o, rq, obj, &file, &hidden);
 	if (r)
 		return r;

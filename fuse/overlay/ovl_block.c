@@ -12,6 +12,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "base/clock.h"
 #include "overlay/ovl_internal.h"
 #include "overlay/ovl_state.h"
 
@@ -66,7 +67,7 @@ static struct ovl_block *block_at(const struct ovl_blocks *b, uint32_t idx)
 	return &b->segment[segment][at];
 }
 
-bool ovl_block_of(struct ovl_ws *ws, uint64_t local, struct ovl_block *ret_block)
+bool ovl_block_of(const struct ovl_ws *ws, uint64_t local, struct ovl_block *ret_block)
 {
 	const struct ovl_blocks *b = ws->blocks;
 	/* acquire: pairs with the release in append, the blocks below the count are complete */
@@ -104,9 +105,11 @@ static int append_locked(struct ovl_blocks *b, const struct ovl_block *block)
 	if (!b->segment[segment])
 		return -ENOMEM;
 	b->segment[segment][at] = *block;
-	hashmap_remove(&b->by_dir, block->dir_id); /* a directory that got another tree */
-	if (hashmap_insert(&b->by_dir, block->dir_id, &b->segment[segment][at]) < 0)
-		return -ENOMEM;
+	if (!block->part) {
+		hashmap_remove(&b->by_dir, block->dir_id); /* it got another tree */
+		if (hashmap_insert(&b->by_dir, block->dir_id, &b->segment[segment][at]) < 0)
+			return -ENOMEM;
+	}
 	/* release: see ovl_block_of */
 	atomic_store_explicit(&b->count, count + 1, memory_order_release);
 	return 0;
@@ -116,7 +119,10 @@ int ovl_block_get(struct ovl_ws *ws, uint64_t dir_id, const struct oid *tree, ui
 	uint64_t *ret_base)
 {
 	struct ovl_blocks *b = ws->blocks;
-	struct ovl_block block = {.count = count, .tree = *tree, .dir_id = dir_id};
+	struct ovl_block block = {.count = count,
+		.tree = *tree,
+		.dir_id = dir_id,
+		.time_ns = ws->generation ? clock_from_timespec(&ws->lower_time) : 0};
 	const struct ovl_block *old;
 	int r;
 
@@ -135,6 +141,26 @@ int ovl_block_get(struct ovl_ws *ws, uint64_t dir_id, const struct oid *tree, ui
 	if (!r)
 		*ret_base = block.base;
 	return r;
+}
+
+int ovl_block_add_part(struct ovl_ws *ws, const struct ovl_block *block)
+{
+	int r;
+
+	LOCK_GUARD(&ws->blocks->lock);
+	r = ovl_journal_block(ws, block);
+	return r ? r : append_locked(ws->blocks, block);
+}
+
+bool ovl_block_newest(struct ovl_ws *ws, uint64_t dir_id, struct ovl_block *ret_block)
+{
+	const struct ovl_block *found;
+
+	LOCK_GUARD(&ws->blocks->lock);
+	found = hashmap_find(&ws->blocks->by_dir, dir_id);
+	if (found)
+		*ret_block = *found;
+	return found != NULL;
 }
 
 int ovl_blocks_restore(struct ovl_ws *ws, const struct ovl_block *block)

@@ -181,5 +181,8 @@ int ovl_linked_lost_name_locked(struct ovl_node *n);
 /* A node whose last name went (its object is in work/orphan, or gone if OVL_UPPER was cleared):
  * st_nlink 0, no place, dead if it is a directory. Caller holds the directory's lock. */
 void ovl_node_gone_locked(struct ovl_node *n);
+/* The upper's file or symlink under the name goes, without a whiteout if found.lower_exists is not
+ * set. No intent is written. Caller holds the directory's lock. */
+int ovl_place_take_locked(struct ovl_place *p, struct ovl_req *rq);
 /* The name in the table of names: a whiteout or nothing. */
 void ovl_place_clear_locked(struct ovl_place *p, bool whiteout);

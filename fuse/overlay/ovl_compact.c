@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Which records of a journal still hold, and a new journal of just those: the blocks, the latest
- * NODE of what was not dropped, the intents without an end, and the last DONEs (a request may be
- * sent again after a takeover). The new file is complete before it takes the place of the old one
- * by rename. It is written from the records alone, so that no lock but the journal's is needed.
+ * NODE of what was not dropped, the intents without an end, what switches have made, and the last
+ * DONEs (a request may be sent again after a takeover). The new file is complete before it takes
+ * the place of the old one by rename. It is written from the records alone, so that no lock but the
+ * journal's is needed.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -20,6 +21,36 @@ static int replace(struct hashmap *m, uint64_t key, const void *record)
 {
 	(void)hashmap_remove(m, key);
 	return hashmap_insert(m, key, (void *)(uintptr_t)record);
+}
+
+/* Attempts are large numbers; 0 has been known to hold before. */
+#define HELD ((void *)UINTPTR_MAX)
+
+static int note_run(struct ovl_scan *s, const struct ovl_record *rec)
+{
+	if (!rec->attempt)
+		return replace(&s->runs, rec->parent, HELD);
+	if (rec->attempt != s->attempt) { /* the one before did not come to its end */
+		hashmap_fini(&s->pending);
+		hashmap_init(&s->pending);
+		s->attempt = rec->attempt;
+	}
+	return replace(&s->pending, rec->parent, (void *)(uintptr_t)rec->attempt);
+}
+
+static int note_switch(struct ovl_scan *s, const struct ovl_record *rec, const void *bytes)
+{
+	int r = 0;
+
+	s->last_switch = bytes;
+	if (rec->attempt != s->attempt)
+		return 0;
+	for (struct hashmap_cursor it = {0}; !r && hashmap_next(&s->pending, &it);)
+		r = replace(&s->runs, it.key, it.value);
+	hashmap_fini(&s->pending);
+	hashmap_init(&s->pending);
+	s->attempt = 0;
+	return r;
 }
 
 static int note(struct ovl_scan *s, const struct ovl_record *rec, const void *bytes)
@@ -40,9 +71,21 @@ static int note(struct ovl_scan *s, const struct ovl_record *rec, const void *by
 		(void)hashmap_remove(&s->intents, rec->unique);
 		return 0;
 	case OVL_REC_BLOCK:
+	case OVL_REC_PART:
 		return 0;
+	case OVL_REC_RUN:
+		return note_run(s, rec);
+	case OVL_REC_SWITCH:
+		return note_switch(s, rec, bytes);
 	}
 	return 0;
+}
+
+/* Of interest to every later process, not only to one that takes over. */
+static bool is_for_good(enum ovl_record_type type)
+{
+	return type == OVL_REC_BLOCK || type == OVL_REC_PART || type == OVL_REC_RUN ||
+	       type == OVL_REC_SWITCH;
 }
 
 size_t ovl_journal_start(const uint8_t *base)
@@ -62,11 +105,13 @@ int ovl_scan_init(struct ovl_scan *s, const uint8_t *base, size_t len)
 	*s = (struct ovl_scan){.end = JOURNAL_HEADER_BYTES};
 	hashmap_init(&s->nodes);
 	hashmap_init(&s->intents);
+	hashmap_init(&s->runs);
+	hashmap_init(&s->pending);
 	while (!r && s->end < len) {
 		size = ovl_record_decode(base + s->end, len - s->end, &rec);
 		if (!size)
 			break;
-		if (s->end >= start)
+		if (s->end >= start || is_for_good(rec.type))
 			r = note(s, &rec, base + s->end);
 		s->end += size;
 	}
@@ -77,6 +122,16 @@ void ovl_scan_fini(struct ovl_scan *s)
 {
 	hashmap_fini(&s->nodes);
 	hashmap_fini(&s->intents);
+	hashmap_fini(&s->runs);
+	hashmap_fini(&s->pending);
+}
+
+/* Of the last switch that its directory took part in. */
+static bool run_holds(const struct ovl_scan *s, const struct ovl_record *rec)
+{
+	const void *attempt = hashmap_find(&s->runs, rec->parent);
+
+	return attempt && attempt == (rec->attempt ? (void *)(uintptr_t)rec->attempt : HELD);
 }
 
 /* Whether the record at `bytes` still holds. `done_seen` counts the DONEs passed. */
@@ -85,7 +140,12 @@ static bool holds(const struct ovl_scan *s, const struct ovl_record *rec, const 
 {
 	switch (rec->type) {
 	case OVL_REC_BLOCK:
+	case OVL_REC_PART:
 		return true;
+	case OVL_REC_RUN:
+		return run_holds(s, rec) || (rec->attempt && rec->attempt == s->attempt);
+	case OVL_REC_SWITCH:
+		return s->last_switch == bytes;
 	case OVL_REC_NODE:
 		return hashmap_find(&s->nodes, rec->id) == bytes;
 	case OVL_REC_INTENT:
@@ -99,6 +159,18 @@ static bool holds(const struct ovl_scan *s, const struct ovl_record *rec, const 
 	return false;
 }
 
+/* A run that holds does so without the SWITCH from now on: it may be of an older one. */
+static void copy_record(const struct ovl_scan *s, struct ovl_record *rec, const uint8_t *bytes,
+	size_t size, uint8_t *out)
+{
+	if (rec->type == OVL_REC_RUN && run_holds(s, rec)) {
+		rec->attempt = 0;
+		ovl_record_encode(rec, out);
+	} else {
+		memcpy(out, bytes, size);
+	}
+}
+
 /* Copies what holds to `out` (NULL: only measures). Returns the bytes. */
 static size_t copy_live(
 	const struct ovl_journal *j, const struct ovl_scan *s, bool blocks_only, uint8_t *out)
@@ -109,11 +181,11 @@ static size_t copy_live(
 
 	for (size_t at = JOURNAL_HEADER_BYTES; at < s->end; at += size) {
 		size = ovl_record_decode(j->map.base + at, s->end - at, &rec);
-		if (blocks_only || at < start ? rec.type != OVL_REC_BLOCK
-					      : !holds(s, &rec, j->map.base + at, &done_seen))
+		if (((blocks_only || at < start) && !is_for_good(rec.type)) ||
+			!holds(s, &rec, j->map.base + at, &done_seen))
 			continue;
 		if (out)
-			memcpy(out + live, j->map.base + at, size);
+			copy_record(s, &rec, j->map.base + at, size, out + live);
 		live += size;
 	}
 	return live;

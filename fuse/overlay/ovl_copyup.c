@@ -71,6 +71,7 @@ static int read_entry(struct copyup *c, const struct ovl_obj *obj)
 	c->entry = (struct ovl_found){.where = OVL_IN_LOWER,
 		.lower_exists = true,
 		.lower_idx = obj->idx,
+		.lower_id = obj->id,
 		.lower_mode = e.mode,
 		.lower_size = e.size,
 		.lower_size_known = e.size_known};
@@ -112,7 +113,8 @@ static int still_named_locked(struct copyup *c, bool *ret_named)
 	}
 	r = ovl_find_locked(c->dir, c->rq, c->name, c->len, &now);
 	if (r == 0)
-		*ret_named = now.where == OVL_IN_LOWER && now.lower_idx == c->entry.lower_idx;
+		*ret_named = now.where == OVL_IN_LOWER &&
+			     ovl_entry_id(c->dir, now.lower_idx) == c->entry.lower_id;
 	return r;
 }
 

@@ -15,7 +15,9 @@
 
 #include "base/cleanup.h"
 #include "overlay/ovl_internal.h"
+#include "overlay/ovl_map.h"
 #include "overlay/ovl_state.h"
+#include "overlay/ovl_switch.h"
 
 #define GETDENTS_BYTES 16384
 
@@ -79,7 +81,7 @@ static int load_names(struct ovl_node *dir)
 }
 
 /* Sub-directories of the lower that no name of the upper hides or stands for. */
-static uint32_t visible_lower_subdirs(const struct ovl_names *names, const struct tree_view *view)
+uint32_t ovl_visible_lower_subdirs(const struct ovl_names *names, const struct tree_view *view)
 {
 	uint32_t count = view->subdirs, idx;
 	struct tree_entry entry;
@@ -93,6 +95,27 @@ static uint32_t visible_lower_subdirs(const struct ovl_names *names, const struc
 			count--;
 	}
 	return count;
+}
+
+/* Those of a switch, if there was one, else a block. */
+static int load_ids(struct ovl_node *node)
+{
+	struct ovl_dir *dir = node->dir;
+
+	dir->map = ovl_map_of(node->ws, node->id, &dir->lower_tree);
+	if (dir->map && dir->map->count == dir->block_count)
+		return 0;
+	dir->map = NULL;
+	return ovl_block_get(
+		node->ws, node->id, &dir->lower_tree, dir->block_count, &dir->block_base);
+}
+
+uint64_t ovl_entry_id(const struct ovl_node *dir, uint32_t idx)
+{
+	const struct ovl_dir *d = dir->dir;
+
+	return (dir->id & ~OVL_LOCAL_MASK) |
+	       (d->map ? ovl_map_id(d->map, idx) : d->block_base + idx);
 }
 
 static int load_locked(struct ovl_node *node, struct ovl_req *rq)
@@ -113,12 +136,11 @@ static int load_locked(struct ovl_node *node, struct ovl_req *rq)
 	}
 	r = load_names(node);
 	if (!r && dir->block_count)
-		r = ovl_block_get(
-			node->ws, node->id, &dir->lower_tree, dir->block_count, &dir->block_base);
+		r = load_ids(node);
 	if (!r && dir->block_count) {
 		r = ovl_tree_view(node->ws, rq, &dir->lower_tree, &view);
 		if (!r) {
-			subdirs = visible_lower_subdirs(&dir->names, &view);
+			subdirs = ovl_visible_lower_subdirs(&dir->names, &view);
 			tree_view_end(&view);
 		}
 	}
@@ -153,7 +175,11 @@ static int entry_name(struct ovl_ws *ws, struct ovl_req *rq, const struct ovl_bl
 
 	if (r)
 		return r;
-	tree_view_entry(&view, (uint32_t)((id & OVL_LOCAL_MASK) - block->base), &entry);
+	if (ovl_block_idx(block, id) >= view.count) {
+		tree_view_end(&view);
+		return -EIO; /* the record is not the one that the block was made for */
+	}
+	tree_view_entry(&view, ovl_block_idx(block, id), &entry);
 	memcpy(ret_name, entry.name, entry.name_len);
 	ret_name[entry.name_len] = 0;
 	*ret_len = entry.name_len;

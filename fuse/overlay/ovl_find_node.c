@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * From a name that was found to its node. A lower entry's id is its place in the block. An upper
- * object's is, in this order: that of the node the name points to; the lower entry's, for a
- * directory that still stands at its own place over it; its mark; a new one.
+ * object's is, in this order: that of the node the name points to; its mark; the lower entry's, for
+ * a directory that still stands at its own place over it; a new one.
  *
  * What shows through an upper directory: a redirect names its tree; else nothing if it is opaque;
  * else the lower directory of that name, if there is one.
@@ -32,7 +32,7 @@ static int lower_node(struct ovl_node *dir, struct ovl_req *rq, const char *name
 {
 	bool is_dir = S_ISDIR(found->lower_mode), made;
 	struct ovl_node_init init = {
-		.id = full_id(dir->ws, dir->dir->block_base + found->lower_idx),
+		.id = found->lower_id ? found->lower_id : ovl_entry_id(dir, found->lower_idx),
 		.type = found->lower_mode,
 		.parent = dir,
 		.name = name,
@@ -71,8 +71,12 @@ static int look_at_dir(struct ovl_node *dir, int dirfd, const char *name,
 	if (r || redirected || opaque || !found->lower_exists || !S_ISDIR(found->lower_mode))
 		return r;
 	l->lower = found->lower_oid;
-	l->local = dir->dir->block_base + found->lower_idx;
-	return 0;
+	/* A switch may have put a lower one below a directory that had its own id before. */
+	r = ovl_mark_get(dirfd, name, &l->local);
+	l->marked = r == 0 && ovl_ids_known(dir->ws, l->local);
+	if (!l->marked)
+		l->local = ovl_entry_id(dir, found->lower_idx) & OVL_LOCAL_MASK;
+	return r;
 }
 
 static int look(

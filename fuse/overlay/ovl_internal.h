@@ -48,7 +48,7 @@
  * and restart. */
 struct ovl_child {
 	struct ovl_child *next; /* in the bucket, ascending */
-	uint64_t hash;          /* 62 bits, never 0: ovl_name_hash */
+	uint64_t hash;          /* 50 bits, never 0: ovl_name_hash */
 	/* The node whose own place (parent, name) this is, if it is in the table. Not pinned by
 	 * this pointer; cleared by eviction. Other names of a hard-linked node have NULL here: they
 	 * are found by their mark. */
@@ -138,13 +138,16 @@ struct ovl_node {
 };
 
 struct ovl_dir {
-	struct lock lock;      /* LOCK_RANK_OVL_DIR */
-	bool has_lower;        /* lower_tree shows through; false when opaque; const */
-	struct oid lower_tree; /* const */
-	/* Set once by ovl_dir_load, under lock, before names_loaded is published; const after. */
-	uint64_t block_base; /* local id of entry 0 of lower_tree; 0 = it has no lower or an empty
-				one */
-	uint32_t block_count;
+	struct lock lock; /* LOCK_RANK_OVL_DIR */
+	bool has_lower;   /* lower_tree shows through; false when opaque */
+	struct oid lower_tree;
+	/* Set by ovl_dir_load, under lock, before names_loaded is published. These and the two
+	 * above change after that only while no call runs (ovl_switch.c). */
+	uint64_t block_base;  /* local id of entry 0 of lower_tree; 0 = it has no lower or an empty
+				 one */
+	uint32_t block_count; /* entries of lower_tree */
+	const struct ovl_map *map; /* ids of the entries, instead of block_base; NULL: it was never
+				      switched */
 	_Atomic bool names_loaded; /* block and names (the complete content of the upper directory)
 				      are there */
 	struct ovl_names names;    /* empty and loaded if the directory has no upper */
@@ -155,8 +158,11 @@ struct ovl_dir {
 struct ovl_block {
 	uint64_t base; /* local */
 	uint32_t count;
-	struct oid tree; /* names and contents of this range */
-	uint64_t dir_id; /* whose children they are */
+	uint32_t first;   /* entry of the tree that has the id `base` */
+	bool part;        /* of a tree, made by a switch: the directory has a map */
+	struct oid tree;  /* names and contents of this range */
+	uint64_t dir_id;  /* whose children they are */
+	uint64_t time_ns; /* of the entries; 0: from before the first switch */
 };
 
 /* A thing that a call works on. Get with ovl_obj_get, release with ovl_obj_put. */
@@ -164,7 +170,7 @@ struct ovl_obj {
 	struct ovl_ws *ws;     /* referenced */
 	struct ovl_node *node; /* pinned; NULL for an untouched lower entry */
 	uint64_t id;
-	/* for an untouched lower entry */
+	/* for an untouched lower entry, as it was when the id was made */
 	uint64_t dir_id; /* full id */
 	struct oid tree; /* the block's tree */
 	uint32_t idx;
@@ -186,6 +192,15 @@ struct ovl_shard {
 struct ovl_journal;
 struct ovl_refs;
 struct ovl_blocks;
+struct ovl_maps;
+
+/* Keeps calls out for the moment of a switch (ovl_gate.c). */
+struct ovl_gate {
+	_Atomic uint32_t inside; /* calls */
+	_Atomic bool closed;     /* written under lock */
+	struct lock lock;        /* LOCK_RANK_OVL_GATE */
+	struct cond opened;
+};
 
 struct ovl_ws {
 	struct overlay *overlay;
@@ -196,8 +211,11 @@ struct ovl_ws {
 	char *name;
 	uint64_t serial;
 	struct lower *lower;
-	struct oid root_tree;
-	struct timespec lower_time;
+	struct oid root_tree;       /* as lower_tree of a directory */
+	struct timespec lower_time; /* of what is entered from now on */
+	struct timespec first_time; /* of what was entered before the first switch */
+	uint32_t generation;        /* switches so far; changes while no call runs, as the next */
+	struct oid switched_to;     /* root of the last one; none before the first */
 	uid_t uid;
 	gid_t gid;
 	bool read_only;
@@ -217,6 +235,7 @@ struct ovl_ws {
 
 	struct ovl_shard shard[OVL_TABLE_SHARDS];
 	struct ovl_blocks *blocks;   /* ovl_block.c */
+	struct ovl_maps *maps;       /* ovl_map.c */
 	struct ovl_refs *refs;       /* ovl_refs.c */
 	struct ovl_journal *journal; /* ovl_journal.c */
 	struct ovl_node *root;       /* pinned for the life of the workspace */
@@ -229,6 +248,7 @@ struct overlay {
 	char tenant[64];
 	const struct clock *clock;
 	struct metrics *metrics;
+	struct ovl_gate gate;
 	struct rwlock lock; /* LOCK_RANK_OVL: the two tables */
 	struct hashmap by_serial;
 	struct list workspaces;
@@ -263,7 +283,14 @@ int ovl_tree_view(
 	struct ovl_ws *ws, struct ovl_req *rq, const struct oid *tree, struct tree_view *ret_view);
 
 /* Which lower directory an id belongs to. False: none. Lock-free. [ovl_block.c] */
-bool ovl_block_of(struct ovl_ws *ws, uint64_t local, struct ovl_block *ret_block);
+bool ovl_block_of(const struct ovl_ws *ws, uint64_t local, struct ovl_block *ret_block);
+/* Which entry of block->tree an id of the block is. */
+static inline uint32_t ovl_block_idx(const struct ovl_block *block, uint64_t id)
+{
+	return block->first + (uint32_t)((id & OVL_LOCAL_MASK) - block->base);
+}
+/* The id of entry `idx` of a loaded directory's lower tree. [ovl_dir.c] */
+uint64_t ovl_entry_id(const struct ovl_node *dir, uint32_t idx);
 /* The block of a directory, allocated (and journaled) on first need. `tree` has `count` > 0
  * entries. */
 int ovl_block_get(struct ovl_ws *ws, uint64_t dir_id, const struct oid *tree, uint32_t count,
@@ -304,6 +331,8 @@ struct ovl_found {
 	bool lower_exists; /* the lower tree has the name, hidden or not: removing the name needs a
 			      whiteout */
 	uint32_t lower_idx;
+	uint64_t lower_id; /* 0: that of entry lower_idx now; a copy-up gives the one it began with
+			    */
 	/* the lower entry, copied out, if lower_exists */
 	uint32_t lower_mode;
 	struct oid lower_oid;

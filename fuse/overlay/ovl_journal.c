@@ -14,7 +14,9 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "overlay/ovl_journal_internal.h"
+#include "overlay/ovl_map.h"
 #include "overlay/ovl_state.h"
 
 #define JOURNALED_FLAGS (OVL_ORPHAN | OVL_LINKED | OVL_NODE_XATTR)
@@ -111,11 +113,43 @@ void ovl_journal_drop(struct ovl_ws *ws, uint64_t id)
 int ovl_journal_block(struct ovl_ws *ws, const struct ovl_block *block)
 {
 	return ovl_journal_append(ws, &(struct ovl_record){
-					      .type = OVL_REC_BLOCK,
+					      .type = block->time_ns ? OVL_REC_PART : OVL_REC_BLOCK,
+					      .op = !block->part,
+					      .first = block->first,
+					      .time_ns = block->time_ns,
 					      .id = block->base,
 					      .parent = local_of(block->dir_id),
 					      .count = block->count,
 					      .tree = block->tree,
+				      });
+}
+
+int ovl_journal_run(struct ovl_ws *ws, uint64_t dir_id, uint64_t attempt, const struct ovl_map *map,
+	const struct ovl_run *run)
+{
+	return ovl_journal_append(ws, &(struct ovl_record){
+					      .type = OVL_REC_RUN,
+					      .id = run->base,
+					      .parent = local_of(dir_id),
+					      .first = run->at,
+					      .count = run->count,
+					      .attempt = attempt,
+					      .generation = map->generation,
+					      .time_ns = map->time_ns,
+					      .tree = map->tree,
+				      });
+}
+
+int ovl_journal_switch(
+	struct ovl_ws *ws, uint64_t attempt, const struct oid *root, uint64_t time_ns)
+{
+	return ovl_journal_append(ws, &(struct ovl_record){
+					      .type = OVL_REC_SWITCH,
+					      .attempt = attempt,
+					      .generation = ws->generation + 1,
+					      .time_ns = time_ns,
+					      .first_time_ns = clock_from_timespec(&ws->first_time),
+					      .tree = *root,
 				      });
 }
 
@@ -134,7 +168,9 @@ bool ovl_journal_was_done(struct ovl_ws *ws, uint64_t unique)
 		size = ovl_record_decode(j->map.base + at, j->tail - at, &rec);
 		if (!size)
 			break;
-		if (at >= start && rec.unique == unique && rec.type != OVL_REC_BLOCK)
+		if (at >= start && rec.unique == unique &&
+			(rec.type == OVL_REC_DONE || rec.type == OVL_REC_VOID ||
+				rec.type == OVL_REC_INTENT))
 			done = rec.type == OVL_REC_DONE;
 	}
 	return done;
@@ -155,13 +191,18 @@ static int restore_blocks(struct ovl_ws *ws)
 
 	for (; at < j->tail && r != -ENOMEM; at += size) {
 		size = ovl_record_decode(j->map.base + at, j->tail - at, &rec);
-		if (rec.type != OVL_REC_BLOCK)
+		if (rec.type == OVL_REC_RUN || rec.type == OVL_REC_SWITCH)
+			r = ovl_maps_restore(ws, &rec);
+		if (rec.type != OVL_REC_BLOCK && rec.type != OVL_REC_PART)
 			continue;
 		/* One that cannot be (a lying file) is left out: its directory gets a new one. */
 		r = ovl_blocks_restore(
 			ws, &(struct ovl_block){
 				    .base = rec.id,
 				    .count = rec.count,
+				    .first = rec.first,
+				    .part = rec.type == OVL_REC_PART && !rec.op,
+				    .time_ns = rec.time_ns,
 				    .tree = rec.tree,
 				    .dir_id = ws->serial << OVL_LOCAL_BITS | local_of(rec.parent),
 			    });

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Bytes of journal records; see ovl_journal_codec.h. Pure; any thread. */
 #include <endian.h>
+#include <stdbool.h>
 #include <string.h>
 
 #include "base/crc32c.h"
@@ -8,7 +9,7 @@
 
 #define HEAD_BYTES ((size_t)16)
 #define CRC_FROM   ((size_t)8)
-#define WORDS_MAX  5u
+#define WORDS_MAX  6u
 
 static const uint8_t words_of[] = {
 	[OVL_REC_BLOCK] = 3,
@@ -17,6 +18,9 @@ static const uint8_t words_of[] = {
 	[OVL_REC_INTENT] = 5,
 	[OVL_REC_DONE] = 1,
 	[OVL_REC_VOID] = 1,
+	[OVL_REC_PART] = 4,
+	[OVL_REC_RUN] = 6,
+	[OVL_REC_SWITCH] = 4,
 };
 
 static void record_to_words(const struct ovl_record *rec, uint64_t w[WORDS_MAX])
@@ -40,7 +44,26 @@ static void record_to_words(const struct ovl_record *rec, uint64_t w[WORDS_MAX])
 	case OVL_REC_VOID:
 		w[0] = rec->unique;
 		break;
+	case OVL_REC_PART:
+		w[0] = rec->id, w[1] = rec->parent;
+		w[2] = (uint64_t)rec->first << 32 | rec->count, w[3] = rec->time_ns;
+		break;
+	case OVL_REC_RUN:
+		w[0] = rec->id, w[1] = rec->parent;
+		w[2] = (uint64_t)rec->first << 32 | rec->count;
+		w[3] = rec->attempt, w[4] = rec->generation, w[5] = rec->time_ns;
+		break;
+	case OVL_REC_SWITCH:
+		w[0] = rec->attempt, w[1] = rec->generation;
+		w[2] = rec->time_ns, w[3] = rec->first_time_ns;
+		break;
 	}
+}
+
+static bool has_tree(enum ovl_record_type type)
+{
+	return type == OVL_REC_BLOCK || type == OVL_REC_PART || type == OVL_REC_RUN ||
+	       type == OVL_REC_SWITCH;
 }
 
 static void words_to_record(const uint64_t w[WORDS_MAX], struct ovl_record *rec)
@@ -64,6 +87,20 @@ static void words_to_record(const uint64_t w[WORDS_MAX], struct ovl_record *rec)
 	case OVL_REC_VOID:
 		rec->unique = w[0];
 		break;
+	case OVL_REC_PART:
+		rec->id = w[0], rec->parent = w[1];
+		rec->count = (uint32_t)w[2], rec->first = (uint32_t)(w[2] >> 32);
+		rec->time_ns = w[3];
+		break;
+	case OVL_REC_RUN:
+		rec->id = w[0], rec->parent = w[1];
+		rec->count = (uint32_t)w[2], rec->first = (uint32_t)(w[2] >> 32);
+		rec->attempt = w[3], rec->generation = (uint32_t)w[4], rec->time_ns = w[5];
+		break;
+	case OVL_REC_SWITCH:
+		rec->attempt = w[0], rec->generation = (uint32_t)w[1];
+		rec->time_ns = w[2], rec->first_time_ns = w[3];
+		break;
 	}
 }
 
@@ -71,7 +108,7 @@ size_t ovl_record_size(const struct ovl_record *rec)
 {
 	size_t size = HEAD_BYTES + 8u * words_of[rec->type] + rec->name_len + rec->new_name_len;
 
-	if (rec->type == OVL_REC_BLOCK)
+	if (has_tree(rec->type))
 		size += rec->tree.len;
 	return (size + 7) & ~(size_t)7;
 }
@@ -94,7 +131,7 @@ void ovl_record_encode(const struct ovl_record *rec, void *buf)
 		w[i] = htole64(w[i]);
 		memcpy(at, &w[i], 8);
 	}
-	if (rec->type == OVL_REC_BLOCK) {
+	if (has_tree(rec->type)) {
 		p[12] = rec->tree.len;
 		memcpy(at, rec->tree.bytes, rec->tree.len);
 		at += rec->tree.len;

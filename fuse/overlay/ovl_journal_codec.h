@@ -15,6 +15,13 @@
  *	        new parent, ino
  *	DONE    unique                        it succeeded
  *	VOID    unique                        it failed and changed nothing
+ *	PART    base, dir, first and count,   ids [base, base + count) are the entries of `dir` in
+ *	        time + tree oid               this tree from `first` on; op 1: all of them
+ *	RUN     base, dir, first and count,   from switch `attempt` on, the entries of `dir` from
+ *	        attempt, generation, time     `first` on have the ids from `base` on; the runs of a
+ *	        + tree oid                    directory follow each other. attempt 0: it holds
+ *	SWITCH  attempt, generation, time,    the workspace was switched to this root, and the RUNs
+ *	        first time + tree oid         of this attempt hold
  *
  * Ids are local ones. A file is records back to back; a zero length, or a record that does not
  * check, is the end.
@@ -31,21 +38,29 @@ enum ovl_record_type {
 	OVL_REC_DROP,
 	OVL_REC_INTENT,
 	OVL_REC_DONE,
-	OVL_REC_VOID
+	OVL_REC_VOID,
+	OVL_REC_PART,
+	OVL_REC_RUN,
+	OVL_REC_SWITCH
 };
 
 struct ovl_record {
 	enum ovl_record_type type;
 	uint8_t op;                  /* INTENT: enum ovl_intent_op */
 	uint64_t unique;             /* INTENT, DONE, VOID */
-	uint64_t id;                 /* NODE, DROP, INTENT; BLOCK: base */
-	uint64_t parent;             /* NODE, INTENT; BLOCK: the directory */
+	uint64_t id;                 /* NODE, DROP, INTENT; BLOCK, PART, RUN: base */
+	uint64_t parent;             /* NODE, INTENT; BLOCK, PART, RUN: the directory */
 	uint64_t new_parent;         /* INTENT */
 	uint64_t ino;                /* NODE, INTENT: of the upper object, 0 = not known */
 	uint32_t mode;               /* NODE */
 	uint32_t flags;              /* NODE: enum ovl_node_flag */
-	uint32_t count;              /* BLOCK */
-	struct oid tree;             /* BLOCK */
+	uint32_t count;              /* BLOCK, PART, RUN */
+	uint32_t first;              /* PART, RUN: index in the tree */
+	uint32_t generation;         /* RUN, SWITCH */
+	uint64_t attempt;            /* RUN, SWITCH */
+	uint64_t time_ns;            /* PART, RUN, SWITCH */
+	uint64_t first_time_ns;      /* SWITCH: of what was entered before the first one */
+	struct oid tree;             /* BLOCK, PART, RUN, SWITCH */
 	const char *name, *new_name; /* not NUL-terminated; NULL with length 0 */
 	size_t name_len, new_name_len;
 };

@@ -21,6 +21,10 @@ struct ovl_journal_head {
 struct ovl_scan {
 	struct hashmap nodes;   /* local id → latest NODE */
 	struct hashmap intents; /* unique → INTENT without DONE or VOID */
+	struct hashmap runs;    /* local id of a directory → attempt that its RUNs hold of */
+	struct hashmap pending; /* the same, of the attempt whose SWITCH was not seen yet */
+	uint64_t attempt;       /* that one; 0: none */
+	const void *last_switch;
 	uint64_t done_count;
 	size_t end; /* offset behind the last sound record */
 };

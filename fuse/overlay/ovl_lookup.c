@@ -64,7 +64,7 @@ static int lower_entry(struct ovl_node *dir, struct ovl_req *rq, const struct ov
 	struct ovl_entry *ret_entry)
 {
 	struct ovl_ws *ws = dir->ws;
-	uint64_t id = (ws->serial << OVL_LOCAL_BITS) | (dir->dir->block_base + found->lower_idx);
+	uint64_t id = ovl_entry_id(dir, found->lower_idx);
 	uint32_t subdirs = 0;
 	int r;
 

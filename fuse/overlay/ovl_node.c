@@ -205,7 +205,7 @@ static void fill_from_block(struct ovl_obj *obj, const struct ovl_block *block)
 {
 	obj->dir_id = block->dir_id;
 	obj->tree = block->tree;
-	obj->idx = (uint32_t)((obj->id & OVL_LOCAL_MASK) - block->base);
+	obj->idx = ovl_block_idx(block, obj->id);
 }
 
 int ovl_obj_get(struct overlay *o, uint64_t id, struct ovl_obj *ret_obj)

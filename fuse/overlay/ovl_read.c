@@ -74,7 +74,7 @@ void ovl_tell_missed(struct ovl_ws *ws, uint64_t id)
 		return;
 	for (; count < READAHEAD_DEPTH && ovl_block_of(ws, id & OVL_LOCAL_MASK, &block); count++) {
 		places[count].dir = block.tree;
-		places[count].idx = (uint32_t)((id & OVL_LOCAL_MASK) - block.base);
+		places[count].idx = ovl_block_idx(&block, id);
 		id = block.dir_id;
 	}
 	if (count)

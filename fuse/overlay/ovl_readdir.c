@@ -3,8 +3,12 @@
  * Listing. A position needs no handle and survives change and restart:
  *
  *	1 "."  2 ".."
- *	3 + i        entry i of the lower directory, as it is now
- *	2^62 | hash  names that only the upper has, by hash
+ *	g << 32 | 3 + i          entry i of the lower directory, as it is now
+ *	2^62 | g << 50 | hash    names that only the upper has, by hash
+ *
+ * g says which of its lower trees the directory had when the listing began (ovl_map.h): after a
+ * switch that listing goes on over the old tree, and is never a mixture. Its entries are bare then,
+ * so that the kernel looks up what there is now.
  *
  * A name that the lower has is reported at its place there, with the upper's attributes if it is
  * overridden; so nothing is seen twice or missed when it is copied up in the middle of a listing. A
@@ -17,12 +21,18 @@
 #include <sys/stat.h>
 
 #include "overlay/ovl_internal.h"
+#include "overlay/ovl_map.h"
 #include "overlay/ovl_state.h"
 
 #define POS_DOT    1ull
 #define POS_DOTDOT 2ull
 #define POS_LOWER  3ull
 #define POS_UPPER  (1ull << 62)
+#define GEN_MASK   0xfffull
+#define GEN_LOWER  32
+#define GEN_UPPER  50
+#define IDX_MASK   0xffffffffull
+#define HASH_MASK  ((1ull << GEN_UPPER) - 1)
 
 struct listing {
 	struct ovl_node *dir;
@@ -33,9 +43,44 @@ struct listing {
 	bool emitted; /* something was taken: an error now is for the next call */
 	ovl_fill fill;
 	void *arg;
-	struct tree_view view; /* open while view_open */
+	const struct oid *tree;    /* NULL: no lower, or nothing in it */
+	const struct ovl_map *old; /* the listing began before a switch: this is what is listed */
+	uint64_t generation;       /* as in positions */
+	struct tree_view view;     /* open while view_open */
 	bool view_open;
 };
+
+static uint64_t generation_of(const struct ovl_map *map)
+{
+	return map ? map->generation & GEN_MASK : 0;
+}
+
+static uint64_t generation_at(uint64_t pos)
+{
+	return pos >> (pos & POS_UPPER ? GEN_UPPER : GEN_LOWER) & GEN_MASK;
+}
+
+/* Which tree the listing is of. One that nobody remembers begins anew: rather twice than never. */
+static void choose_tree(struct listing *l, uint64_t *pos)
+{
+	const struct ovl_dir *dir = l->dir->dir;
+	const struct ovl_map *map = dir->map;
+
+	l->tree = dir->block_count ? &dir->lower_tree : NULL;
+	l->generation = dir->has_lower ? generation_of(map)
+				       : generation_of(ovl_map_newest(l->dir->ws, l->dir->id));
+	if (*pos <= POS_DOTDOT || generation_at(*pos) == l->generation)
+		return;
+	for (map = ovl_map_newest(l->dir->ws, l->dir->id); map; map = map->older)
+		if (generation_of(map) == generation_at(*pos)) {
+			l->old = map;
+			l->tree = &map->tree;
+			l->generation = generation_at(*pos);
+			l->plus = false;
+			return;
+		}
+	*pos = POS_DOTDOT;
+}
 
 static void close_view(struct listing *l)
 {
@@ -48,9 +93,9 @@ static int open_view(struct listing *l)
 {
 	int r;
 
-	if (l->view_open || !l->dir->dir->block_count)
+	if (l->view_open || !l->tree)
 		return 0;
-	r = ovl_tree_view(l->dir->ws, l->rq, &l->dir->dir->lower_tree, &l->view);
+	r = ovl_tree_view(l->dir->ws, l->rq, l->tree, &l->view);
 	l->view_open = r == 0;
 	return r;
 }
@@ -121,7 +166,8 @@ static int list_upper(struct listing *l, const char *name, size_t len,
 static int list_lower(struct listing *l, const char *name, struct ovl_found *found, uint64_t next)
 {
 	struct ovl_ws *ws = l->dir->ws;
-	uint64_t id = ws->serial << OVL_LOCAL_BITS | (l->dir->dir->block_base + found->lower_idx);
+	uint64_t id = l->old ? ws->serial << OVL_LOCAL_BITS | ovl_map_id(l->old, found->lower_idx)
+			     : ovl_entry_id(l->dir, found->lower_idx);
 	struct ovl_entry entry = {0};
 	uint32_t subdirs = 0;
 
@@ -138,8 +184,23 @@ static int list_lower(struct listing *l, const char *name, struct ovl_found *fou
 	return emit(l, name, &entry, next);
 }
 
+/* In an old listing a name that the upper has by now: what kind it is, and nothing that would make
+ * a node of what the tree of today does not have. */
+static int list_old_upper(
+	struct listing *l, const char *name, const struct ovl_found *found, uint64_t next)
+{
+	const struct ovl_node *node = found->child->node;
+	uint64_t ino =
+		node ? node->id
+		     : l->dir->ws->serial << OVL_LOCAL_BITS | ovl_map_id(l->old, found->lower_idx);
+
+	return emit_bare(l, name, ino, DTTOIF(found->child->type), next);
+}
+
 static int list_entry_at(struct listing *l, uint32_t idx)
 {
+	uint64_t next = l->generation << GEN_LOWER | (POS_LOWER + idx);
+
 	struct ovl_found found = {.lower_exists = true, .lower_idx = idx};
 	struct tree_entry entry;
 	char name[256];
@@ -157,25 +218,38 @@ static int list_entry_at(struct listing *l, uint32_t idx)
 	if (l->locked)
 		found.child = ovl_names_find(&l->dir->dir->names, name, entry.name_len);
 	if (!found.child)
-		return list_lower(l, name, &found, POS_LOWER + idx);
+		return list_lower(l, name, &found, next);
 	if (found.child->type == DT_WHT)
 		return 0;
+	if (l->old)
+		return list_old_upper(l, name, &found, next);
 	found.where = OVL_IN_UPPER;
 	close_view(l);
-	return list_upper(l, name, found.child->name_len, &found, POS_LOWER + idx);
+	return list_upper(l, name, found.child->name_len, &found, next);
 }
 
 static int list_lower_part(struct listing *l, uint64_t pos)
 {
+	uint64_t idx = pos <= POS_DOTDOT ? 0 : (pos & IDX_MASK) - POS_LOWER + 1;
+	uint64_t count = l->old ? l->old->count : l->dir->dir->block_count;
 	int r = 0;
 
-	for (uint64_t idx = pos < POS_LOWER ? 0 : pos - POS_LOWER + 1;
-		!r && idx < l->dir->dir->block_count; idx++) {
+	for (; !r && idx < count; idx++) {
 		r = open_view(l);
 		if (!r && idx < l->view.count)
 			r = list_entry_at(l, (uint32_t)idx);
 	}
 	return r;
+}
+
+/* What it is by the tree of today, whatever tree is listed. */
+static int find_now(struct listing *l, const struct ovl_child *c, struct ovl_found *ret_found)
+{
+	*ret_found = (struct ovl_found){.where = OVL_IN_UPPER};
+	if (l->old)
+		return ovl_find_locked(l->dir, l->rq, c->name, c->name_len, ret_found);
+	ret_found->child = (struct ovl_child *)(uintptr_t)c;
+	return 0;
 }
 
 static int list_upper_part(struct listing *l, uint64_t after)
@@ -186,7 +260,7 @@ static int list_upper_part(struct listing *l, uint64_t after)
 	int r = 0;
 
 	for (; c && !r; c = next) {
-		struct ovl_found found = {.where = OVL_IN_UPPER, .child = c};
+		struct ovl_found found;
 
 		next = ovl_names_next(names, c);
 		if (c->type == DT_WHT)
@@ -195,10 +269,14 @@ static int list_upper_part(struct listing *l, uint64_t after)
 		if (r || (l->view_open && tree_view_find(&l->view, c->name, c->name_len, &idx)))
 			continue; /* was reported at its place in the lower */
 		close_view(l);
+		r = find_now(l, c, &found);
+		if (r)
+			break;
 		/* Of names with one hash all but the last lead back before all of them: rather
 		 * twice than never. */
 		r = list_upper(l, c->name, c->name_len, &found,
-			POS_UPPER | (next && next->hash == c->hash ? c->hash - 1 : c->hash));
+			POS_UPPER | l->generation << GEN_UPPER |
+				(next && next->hash == c->hash ? c->hash - 1 : c->hash));
 	}
 	return r;
 }
@@ -207,12 +285,13 @@ static int list(struct listing *l, uint64_t pos)
 {
 	int r = 0;
 
+	choose_tree(l, &pos);
 	if (pos < POS_DOTDOT)
 		r = list_dots(l, &pos);
 	if (!r && pos < POS_UPPER)
 		r = list_lower_part(l, pos);
 	if (!r && l->locked)
-		r = list_upper_part(l, pos < POS_UPPER ? 0 : pos & ~POS_UPPER);
+		r = list_upper_part(l, pos < POS_UPPER ? 0 : pos & HASH_MASK);
 	close_view(l);
 	return r;
 }

@@ -178,6 +178,14 @@ static int unlink_upper(struct ovl_place *p, struct ovl_req *rq, struct ovl_node
 	return 0;
 }
 
+int ovl_place_take_locked(struct ovl_place *p, struct ovl_req *rq)
+{
+	_cleanup_node_ struct ovl_node *n = NULL;
+	int r = ovl_node_of_locked(p->dir, rq, p->name, p->len, &p->found, &n);
+
+	return r < 0 ? r : unlink_upper(p, rq, n);
+}
+
 static int unlink_lower(struct ovl_place *p)
 {
 	int r;

@@ -26,7 +26,7 @@
 
 static uint64_t entry_id(const struct ovl_place *p)
 {
-	return (p->dir->id & ~OVL_LOCAL_MASK) | (p->dir->dir->block_base + p->found.lower_idx);
+	return ovl_entry_id(p->dir, p->found.lower_idx);
 }
 
 /* ---- before the locks ---- */

@@ -122,7 +122,11 @@ static int place_in_lower(struct ovl_ws *ws, uint64_t local, uint64_t *ret_paren
 		ovl_need_drop(&rq.need);
 	if (r)
 		return r;
-	tree_view_entry(&view, (uint32_t)(local - block.base), &entry);
+	if (ovl_block_idx(&block, local) >= view.count) {
+		tree_view_end(&view);
+		return -EIO; /* the record is not the one that the block was made for */
+	}
+	tree_view_entry(&view, ovl_block_idx(&block, local), &entry);
 	*ret_name = strndup(entry.name, entry.name_len);
 	*ret_parent = block.dir_id & OVL_LOCAL_MASK;
 	tree_view_end(&view);

@@ -19,7 +19,7 @@
 
 static uint64_t id_below(const struct ovl_place *p)
 {
-	return (p->dir->id & ~OVL_LOCAL_MASK) | (p->dir->dir->block_base + p->found.lower_idx);
+	return ovl_entry_id(p->dir, p->found.lower_idx);
 }
 
 int ovl_below(struct overlay *o, struct ovl_req *rq, uint64_t parent, const char *name,

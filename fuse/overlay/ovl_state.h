@@ -17,6 +17,11 @@ int ovl_blocks_open(struct ovl_ws *ws);
 void ovl_blocks_close(struct ovl_ws *ws);
 /* A block of the last process. In order of ids; -EBADMSG if it cannot be one. */
 int ovl_blocks_restore(struct ovl_ws *ws, const struct ovl_block *block);
+/* A part of a directory's new tree, with ids that were allocated for it; journaled. [ovl_block.c]
+ */
+int ovl_block_add_part(struct ovl_ws *ws, const struct ovl_block *block);
+/* The newest block of a whole directory. False: there is none. */
+bool ovl_block_newest(struct ovl_ws *ws, uint64_t dir_id, struct ovl_block *ret_block);
 
 /* Reads what the last process left: blocks are restored, the rest is for ovl_recover to ask.
  * -EPROTO: not a journal. */

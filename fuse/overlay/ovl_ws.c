@@ -24,6 +24,7 @@
 #include "base/err.h"
 #include "base/io.h"
 #include "overlay/ovl_internal.h"
+#include "overlay/ovl_map.h"
 #include "overlay/ovl_state.h"
 
 #define TEXT_OF_(n) #n
@@ -198,6 +199,7 @@ static struct ovl_ws *ws_new(struct overlay *o, const struct ovl_ws_config *conf
 	ws->serial = config->serial;
 	ws->root_tree = config->root_tree;
 	ws->lower_time.tv_sec = config->lower_time_s;
+	ws->first_time = ws->lower_time;
 	ws->uid = config->uid;
 	ws->gid = config->gid;
 	ws->read_only = config->read_only;
@@ -224,14 +226,25 @@ static int make_root_node(struct ovl_ws *ws)
 	return ovl_node_add(ws, &init, &ws->root, &made);
 }
 
-static int open_state(struct ovl_ws *ws)
+/* The switch that the last process was at, if any, was made or it was not. */
+static void choose_root(struct ovl_ws *ws, const struct oid *switching_to)
+{
+	if (!oid_is_none(switching_to) && oid_equal(&ws->switched_to, switching_to))
+		ws->root_tree = *switching_to;
+}
+
+static int open_state(struct ovl_ws *ws, const struct oid *switching_to)
 {
 	int r = ovl_refs_open(ws);
 
 	if (!r)
 		r = ovl_blocks_open(ws);
 	if (!r)
+		r = ovl_maps_open(ws);
+	if (!r)
 		r = ovl_journal_open(ws);
+	if (!r)
+		choose_root(ws, switching_to);
 	if (!r)
 		r = make_root_node(ws);
 	if (!r)
@@ -253,7 +266,7 @@ int ovl_ws_open(struct overlay *o, const struct ovl_ws_config *config, struct ov
 	if (!r)
 		r = check_format(ws, e);
 	if (!r)
-		r = open_state(ws);
+		r = open_state(ws, &config->switching_to);
 	if (r) {
 		ws->lower = NULL; /* stays the caller's */
 		ovl_ws_close(ws, false);
@@ -268,6 +281,7 @@ void ovl_ws_close(struct ovl_ws *ws, bool clean)
 {
 	ovl_evict_all(ws, clean);
 	ovl_journal_close(ws);
+	ovl_maps_close(ws);
 	ovl_blocks_close(ws);
 	ovl_refs_close(ws, clean);
 	close_fd(&ws->upper_fd);

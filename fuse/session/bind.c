@@ -20,6 +20,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <fuse/switch.h>
 #include <linux/openat2.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -43,6 +44,15 @@ void sess_name_changed(struct session *s, uint64_t parent, const char *name)
 	/* as in forget_name */
 	(void)notify_entry(
 		s->farm->notify, s, parent, name, clock_after(&clock_system, NOTIFY_WAIT_NS));
+}
+
+int sess_tell(struct session *s, struct ovl_switched *done, uint64_t deadline_ns)
+{
+	struct ovl_notice *notices = TAKE_PTR(done->notices);
+	size_t count = done->notice_count;
+
+	done->notice_count = 0;
+	return count ? notify_all(s->farm->notify, s, notices, count, deadline_ns) : 0;
 }
 
 void sess_workspace_added(struct session *s, const char *name)

@@ -12,6 +12,7 @@
 #include "session/slots.h"
 
 #include <errno.h>
+#include <fuse/switch.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -20,10 +21,10 @@
 
 struct item {
 	struct list queued;
-	struct session *session; /* referenced through its slot */
-	uint64_t parent;
+	struct session *session;    /* referenced through its slot */
+	struct ovl_notice *notices; /* owned, as their names */
+	size_t count;
 	bool running, done, abandoned; /* guarded by the lock */
-	char name[];
 };
 
 struct notify {
@@ -35,6 +36,20 @@ struct notify {
 	unsigned count;
 	bool stop;
 };
+
+static void free_notices(struct ovl_notice *notices, size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+		free((char *)(uintptr_t)notices[i].name);
+	free(notices);
+}
+
+static struct item *item_free(struct item *item)
+{
+	free_notices(item->notices, item->count);
+	free(item);
+	return NULL;
+}
 
 static bool session_is_busy_locked(struct notify *n, const struct session *s)
 {
@@ -87,8 +102,21 @@ static void finish(struct notify *n, struct item *item)
 	cond_broadcast(&n->wake); /* the session's next may start */
 	lock_release(&n->lock);
 	if (abandoned)
-		free(item);
+		(void)item_free(item); /* returns NULL always */
 	slots_unref(s->farm->slots, key);
+}
+
+/* -ENOENT: the kernel does not know it, so there is nothing to forget. Nothing can be done about
+ * others: a name in use is forgotten all the same. */
+static void tell(struct fuse_session *se, const struct ovl_notice *n)
+{
+	if (!n->name)
+		(void)fuse_lowlevel_notify_inval_inode(se, n->parent, 0, 0);
+	else if (n->child) /* tells who watches it, too */
+		(void)fuse_lowlevel_notify_delete(
+			se, n->parent, n->child, n->name, strlen(n->name));
+	else
+		(void)fuse_lowlevel_notify_inval_entry(se, n->parent, n->name, strlen(n->name));
 }
 
 static void *notify_main(void *arg)
@@ -97,13 +125,8 @@ static void *notify_main(void *arg)
 	struct item *item;
 
 	while ((item = next_item(n))) {
-		struct fuse_session *se = item->session->se;
-
-		/* -ENOENT: the kernel does not know it, so there is nothing to forget. Nothing can
-		 * be done about others. */
-		(void)fuse_lowlevel_notify_inval_entry(
-			se, item->parent, item->name, strlen(item->name));
-		(void)fuse_lowlevel_notify_inval_inode(se, item->parent, 0, 0);
+		for (size_t i = 0; i < item->count; i++)
+			tell(item->session->se, &item->notices[i]);
 		finish(n, item);
 	}
 	return NULL;
@@ -180,20 +203,13 @@ static bool wait_done(struct notify *n, struct item *item, uint64_t deadline_ns)
 	return true;
 }
 
-int notify_entry(struct notify *n, struct session *s, uint64_t parent, const char *name,
-	uint64_t deadline_ns)
+static int run(struct notify *n, struct item *item, uint64_t deadline_ns)
 {
-	size_t len = strlen(name) + 1;
-	struct item *item = calloc(1, sizeof(*item) + len);
-	int r;
+	struct session *s = item->session;
+	int r = 0;
 
-	if (!item)
-		return -ENOMEM;
-	item->session = s;
-	item->parent = parent;
-	memcpy(item->name, name, len);
 	if (!slots_ref(s->farm->slots, s->key)) {
-		free(item);
+		(void)item_free(item); /* returns NULL always */
 		return -ESHUTDOWN;
 	}
 	r = enqueue(n, item);
@@ -201,6 +217,35 @@ int notify_entry(struct notify *n, struct session *s, uint64_t parent, const cha
 		slots_unref(s->farm->slots, s->key);
 	else if (!wait_done(n, item, deadline_ns))
 		return -ETIMEDOUT;
-	free(item);
+	(void)item_free(item); /* as above */
 	return r;
+}
+
+int notify_all(struct notify *n, struct session *s, struct ovl_notice *notices, size_t count,
+	uint64_t deadline_ns)
+{
+	struct item *item = malloc(sizeof(*item));
+
+	if (!item) {
+		free_notices(notices, count);
+		return -ENOMEM;
+	}
+	*item = (struct item){.session = s, .notices = notices, .count = count};
+	return run(n, item, deadline_ns);
+}
+
+int notify_entry(struct notify *n, struct session *s, uint64_t parent, const char *name,
+	uint64_t deadline_ns)
+{
+	struct ovl_notice *notices = calloc(2, sizeof(*notices));
+	char *copy = strdup(name);
+
+	if (!notices || !copy) {
+		free(notices);
+		free(copy);
+		return -ENOMEM;
+	}
+	notices[0] = (struct ovl_notice){.parent = parent, .name = copy};
+	notices[1] = (struct ovl_notice){.parent = parent};
+	return notify_all(n, s, notices, 2, deadline_ns);
 }

@@ -6,9 +6,11 @@
  */
 #pragma once
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 struct notify;
+struct ovl_notice;
 struct session;
 
 int notify_new(struct notify **ret_notify);
@@ -20,4 +22,8 @@ bool notify_wait_empty(struct notify *n, uint64_t deadline_ns);
  * Waits until it is done, at most until the deadline (-ETIMEDOUT: it will still be done). -ENOMEM,
  * -EAGAIN: too many waiting. Not from a worker. */
 int notify_entry(struct notify *n, struct session *s, uint64_t parent, const char *name,
+	uint64_t deadline_ns);
+/* All that a switch wants to be forgotten, in its order. Takes the array and its names, also on
+ * failure. Otherwise as above. */
+int notify_all(struct notify *n, struct session *s, struct ovl_notice *notices, size_t count,
 	uint64_t deadline_ns);

@@ -10,6 +10,7 @@
 #include "session/park.h"
 
 #include <errno.h>
+#include <fuse/switch.h>
 
 static const op_run_fn run_fn[OP_KINDS] = {
 	[OP_LOOKUP] = op_run_lookup,
@@ -60,11 +61,14 @@ struct op op_begin(fuse_req_t req, enum op_kind kind, uint64_t id)
 
 int op_run(struct op *op, struct sess_thread *t)
 {
+	struct overlay *overlay = op->s->overlay; /* the op may be gone after its reply */
 	int r;
 
-	if (op->resent && op_done_before(op, &r))
-		return r;
-	return run_fn[op->kind](op, t);
+	ovl_enter(overlay);
+	if (!op->resent || !op_done_before(op, &r))
+		r = run_fn[op->kind](op, t);
+	ovl_leave(overlay);
+	return r;
 }
 
 bool op_is_patient(enum op_kind kind)

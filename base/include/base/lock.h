@@ -22,6 +22,7 @@ enum lock_rank {
 	LOCK_RANK_SESSIONS = 50, /* fuse/session: the table of sessions, epoll slots */
 	LOCK_RANK_SESSION = 52,  /* fuse/session: one session */
 	LOCK_RANK_PARK = 54,     /* fuse/session: parked requests, deadline heap */
+	LOCK_RANK_OVL_GATE = 58, /* fuse/overlay: waiting for a switch; nothing is held before */
 	LOCK_RANK_OVL = 60,      /* fuse/overlay: an overlay's table of workspaces */
 	LOCK_RANK_OVL_WS = 61,   /* fuse/overlay: workspace wide: rename of directories, quiesce */
 	LOCK_RANK_OVL_DIR = 62,  /* fuse/overlay: one directory (pairs: ordered by node id, see

@@ -80,7 +80,10 @@ struct ovl_ws_config {
 				missing */
 	struct lower *lower; /* owned by the workspace once ovl_ws_add returns 0 */
 	struct oid root_tree;
-	int64_t lower_time_s; /* times of lower entries */
+	/* None, or what a process that was killed was switching to (fuse/switch.h): shown instead
+	 * if that switch was made. */
+	struct oid switching_to;
+	int64_t lower_time_s; /* times of lower entries, until the first switch */
 	uid_t uid;            /* owner of lower entries */
 	gid_t gid;
 	bool read_only;

@@ -17,6 +17,7 @@ struct clock;
 struct err;
 struct fd_store;
 struct metrics;
+struct ovl_switched;
 struct sess_farm; /* the epoll set, workers, park table, control and notify threads */
 struct session;
 
@@ -112,6 +113,11 @@ void sess_workspace_removed(struct session *s, const char *name);
 /* A name that the service itself changed in a directory of an overlay: the kernel forgets it, and
  * the directory's listing. Waits until done, at most a second. Not from a worker. */
 void sess_name_changed(struct session *s, uint64_t parent, const char *name);
+
+/* What a switch of a workspace's lower has made untrue (ovl_switch): taken out of `done`. Waits
+ * until the kernel knows, at most until the deadline; beyond that it goes on by itself, and the
+ * answer is -ETIMEDOUT. Not from a worker. */
+int sess_tell(struct session *s, struct ovl_switched *done, uint64_t deadline_ns);
 
 /* Bind the directory `<mountpoint>/<name>` to `target` (made if missing; must be an empty
  * directory), on the control thread. */

@@ -31,6 +31,7 @@ struct world {
 	struct tmpdir tmp;
 	struct fake_lower *fake;
 	struct oid root;
+	struct oid switched; /* where the last process was perhaps switching to */
 	struct quota quota;
 	struct overlay *o;
 	struct ovl_ws *ws;
@@ -59,6 +60,7 @@ WORLD_UNUSED static void world_open(struct world *w)
 		w->root = fake_lower_seal(w->fake);
 	ws.dir = tmpdir_path(&w->tmp, "ws", dir, sizeof(dir));
 	ws.root_tree = w->root;
+	ws.switching_to = w->switched;
 	ws.lower = fake_lower_open(w->fake);
 	ws.quota = &w->quota;
 	ws.adopt = w->adopt;
