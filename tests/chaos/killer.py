@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Kills the daemon under a keeper at random moments, and measures the pause that a job sees: the longest of many small writes around
-each kill. The workload runs elsewhere; the killer only waits for it between kills to say that it moved on."""
+each kill. The load runs elsewhere; the killer only waits for it between kills to say that it moved on."""
 import os
 import random
 import signal
@@ -8,14 +8,13 @@ import threading
 import time
 
 from coppice_client import CallError
-from node import SLOW
 
 
 def daemon_of(keeper):
-    """The pid of the daemon that runs now; 0 between two."""
+    """The pid of the daemon that runs now; 0 between two. The last one: one that cannot die may be before it."""
     with open(f'/proc/{keeper}/task/{keeper}/children', encoding='ascii') as f:
         pids = f.read().split()
-    return int(pids[0]) if pids else 0
+    return int(pids[-1]) if pids else 0
 
 
 def answers(node):
@@ -24,39 +23,6 @@ def answers(node):
         return node.client.GetNode(timeout=20, wait_for_ready=True) is not None
     except CallError:
         return False
-
-
-class Work:
-    """What runs in other threads until it is told to stop; its first error is the test's."""
-
-    def __init__(self):
-        self.stopping, self.error, self.threads, self.rounds = False, None, [], 0
-
-    def start(self, *bodies):
-        for body in bodies:
-            thread = threading.Thread(target=self.guard, args=(body,), daemon=True)
-            self.threads.append(thread)
-            thread.start()
-
-    def guard(self, body):
-        try:
-            while not self.stopping and not self.error:
-                body()
-                self.rounds += 1
-        except Exception as e:  # pylint: disable=broad-except  # raised by check
-            self.error = e
-
-    def check(self):
-        if self.error:
-            raise self.error
-
-    def stop(self):
-        self.stopping = True
-        for thread in self.threads:
-            thread.join(120 * SLOW)
-            if thread.is_alive():
-                raise AssertionError('a thread of the workload hangs')
-        self.check()
 
 
 class Probe(threading.Thread):
@@ -91,36 +57,47 @@ class Probe(threading.Thread):
             raise self.error
 
 
-class Killer:
-    def __init__(self, node, probe_path, kills, seed):
-        self.node, self.kills, self.random = node, kills, random.Random(seed)
+class Striker:
+    """Strikes again and again, and knows when; `strike` is what a subclass does, and says whether it did."""
+
+    def __init__(self, node, probe_path, strikes, seed):
+        self.node, self.strikes, self.random = node, strikes, random.Random(seed)
         self.probe = Probe(probe_path)
-        self.killed_at = []
+        self.struck_at = []
+
+    def wait(self):
+        time.sleep(self.random.uniform(0.02, 1.8))
+
+    def strike(self):
+        raise NotImplementedError
 
     def run(self, alive):
-        """Kills until enough; `alive()` raises when the workload has failed."""
+        """Strikes until enough; `alive()` raises when the load has failed."""
         self.probe.start()
-        while len(self.killed_at) < self.kills:
-            time.sleep(self.random.uniform(0.02, 1.8))
+        try:
+            while len(self.struck_at) < self.strikes:
+                self.wait()
+                alive()
+                at = time.monotonic()
+                if self.strike():
+                    self.struck_at.append(at)
+            time.sleep(1.5)
             alive()
-            pid = daemon_of(self.node.process.pid)
-            if not pid:
-                continue
-            self.killed_at.append(time.monotonic())
-            os.kill(pid, signal.SIGKILL)
-        time.sleep(1.5)
-        alive()
-        self.probe.stop()
+        finally:
+            self.probe.stop()
 
     def pauses_ms(self):
-        """For each kill the longest write that was under way or began in the second after it."""
+        """For each strike the longest write that was under way or began in the second after it."""
         pauses = []
-        for at in self.killed_at:
+        for at in self.struck_at:
             during = [end - begin for begin, end in self.probe.spans if end > at and begin < at + 1]
             pauses.append(1000 * max(during, default=0))
         return sorted(pauses)
 
-    def report(self, title):
-        pauses = self.pauses_ms()
-        text = f'{title}: {len(pauses)} kills, pause p50 {pauses[len(pauses) // 2]:.0f} ms, p99 {pauses[-1 - len(pauses) // 100]:.0f} ms'
-        print(text, flush=True)
+
+class Killer(Striker):
+    def strike(self):
+        pid = daemon_of(self.node.process.pid)
+        if pid:
+            os.kill(pid, signal.SIGKILL)
+        return pid != 0

@@ -1,0 +1,139 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The frame of every test here: a node under a keeper, a load on it, something that strikes the daemon, and a look at what is left.
+
+  under_fire(load, kills=8, seed='1')       # a Load of loads.py; raises at the first error of the load, and for anything that is left
+
+What must be as it was before the load: mounts, workspaces, the trash, processes, descriptors of keeper and daemon, the usage that the quota
+counts. While the load's files are still there, the usage that the daemon kept up over all strikes must be what its successor counts
+from the disk. COPPICE_CHAOS_REPORT names a file for one JSON line per run.
+"""
+import json
+import os
+import signal
+import time
+
+from killer import Killer, answers, daemon_of
+from node import SLOW, Node, mounts_below, wait_until
+
+DESCRIPTORS_MORE = 8  # connections of clients that come and go
+
+
+def arguments(pid):
+    try:
+        with open(f'/proc/{pid}/cmdline', 'rb') as f:
+            return f.read().split(b'\0')[:-1]
+    except (FileNotFoundError, ProcessLookupError):
+        return []
+
+
+def processes_of(node):
+    """Programs that work for this node: the keeper's descendants, and whoever has the node's folder among its arguments."""
+    mine, here = {os.getpid(), os.getppid()}, os.fsencode(node.base)
+    pids = [int(name) for name in os.listdir('/proc') if name.isdigit() and int(name) not in mine]
+    return sorted(os.path.basename(args[0]).decode() for args in map(arguments, pids) if any(here in arg for arg in args))
+
+
+def usage(node):
+    """[(mounts, bytes, inodes)] by tenant, as the quota has them."""
+    return [(t.tenant, t.mounts, t.bytes, t.inodes) for t in node.client.GetNode(timeout=30 * SLOW, wait_for_ready=True).tenants]
+
+
+def renew(node):
+    """Another daemon, which has done nothing yet but take over."""
+    pid = daemon_of(node.process.pid)
+    os.kill(pid, signal.SIGKILL)
+    wait_until(lambda: daemon_of(node.process.pid) not in (0, pid) and answers(node), 30, 'the next daemon answers')
+
+
+def descriptors(pid):
+    return len(os.listdir(f'/proc/{pid}/fd'))
+
+
+class Traces:
+    """What there is of a node that does nothing."""
+
+    def __init__(self, node):
+        self.exact = {
+            'mounts': sorted(mounts_below(node.base)),
+            'workspaces': sorted(os.listdir(node.data + '/workspaces')),
+            'trash': os.listdir(node.data + '/trash'),
+            'files of the service': sorted(os.listdir(node.data)),
+            'sessions': sorted(os.listdir(node.run + '/sessions')),
+            'processes': processes_of(node),
+            'usage': usage(node),
+            'descriptors of the keeper': descriptors(node.process.pid),
+        }
+        self.descriptors = descriptors(daemon_of(node.process.pid))
+
+    def left(self, before):
+        """What is there and was not, as text; '' if nothing."""
+        found = [f'{what}: {then} became {self.exact[what]}' for what, then in before.exact.items() if self.exact[what] != then]
+        if self.descriptors > before.descriptors + DESCRIPTORS_MORE:
+            found.append(f'descriptors of the daemon: {before.descriptors} became {self.descriptors}')
+        return '; '.join(found)
+
+
+def assert_nothing_left(node, before, seconds=30):
+    """Deletion goes on in the background, so there is patience."""
+    end = time.monotonic() + seconds * SLOW
+    while True:
+        left = Traces(node).left(before)
+        if not left:
+            return
+        if time.monotonic() > end:
+            raise AssertionError('left behind: ' + left)
+        time.sleep(0.1)
+
+
+def assert_usage_exact(node):
+    """What the quota has is what is on the disk: a daemon counts it anew when it takes over."""
+    kept = usage(node)
+    renew(node)
+    counted = usage(node)
+    if kept != counted:
+        raise AssertionError(f'the quota has {kept}, the disk {counted}')
+
+
+def assert_no_orphans(node):
+    """Removed files that nobody has open are gone; nothing half made is left."""
+    for mount_id in os.listdir(node.data + '/workspaces'):
+        work = os.path.join(node.data, 'workspaces', mount_id, 'work')
+        wait_until(lambda at=work: os.listdir(at + '/orphan') == [], 20, f'the orphans go: {os.listdir(work + "/orphan")}')
+        if os.listdir(work + '/tmp'):
+            raise AssertionError(f'half made: {os.listdir(work + "/tmp")}')
+
+
+def report(title, strikes, pauses_ms, **more):
+    """Pauses of the probe, one per strike."""
+    pauses = sorted(pauses_ms) or [0]
+    facts = {'test': title, 'strikes': strikes, 'p50_ms': round(pauses[len(pauses) // 2]), 'p99_ms': round(pauses[-1 - len(pauses) // 100]),
+             'longest_ms': round(pauses[-1]), **more}
+    print(', '.join(f'{k} {v}' for k, v in facts.items()), flush=True)
+    if os.environ.get('COPPICE_CHAOS_REPORT'):
+        with open(os.environ['COPPICE_CHAOS_REPORT'], 'a', encoding='utf-8') as f:
+            f.write(json.dumps(facts) + '\n')
+
+
+def under_fire(load, kills, seed, striker=Killer, node_class=Node):
+    """Strikes while the load runs, then looks for what is left."""
+    with load, node_class(load.origins, keeper=True, limit=240 + 4 * kills, extra=load.extra) as node:
+        kept = node.mount('kept')  # keeps the session, and has the probe
+        renew(node)
+        before = Traces(node)
+        strikes = striker(node, kept.root + '/.probe', kills, f'{load.title}/{seed}')
+        load.begin(node)
+        try:
+            strikes.run(load.check)
+        finally:
+            load.stop()
+        wait_until(lambda: answers(node), 30, 'a daemon answers')
+        if 'event=session_not_adopted' in node.log_text():
+            raise AssertionError('a session was given up')
+        assert_no_orphans(node)
+        assert_usage_exact(node)
+        load.leave(node)
+        os.unlink(kept.root + '/.probe')
+        renew(node)
+        assert_nothing_left(node, before)
+        report(load.title, len(strikes.struck_at), strikes.pauses_ms(), **load.done())
+        node.delete('kept')
