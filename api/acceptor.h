@@ -43,4 +43,7 @@ struct peers *peers_free(struct peers *p);
  * its other end. Takes `fd`. Returns the new number; -EMFILE if there is none left, or the error of
  * getsockopt or getpeername. */
 int peers_add(struct peers *p, int fd);
+/* End all connections, without closing them: that is for grpc to do. Nothing may be added any more.
+ */
+void peers_hang_up(struct peers *p);
 bool peers_find(struct peers *p, int fd, struct peer_cred *ret_cred);

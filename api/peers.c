@@ -138,6 +138,16 @@ int peers_add(struct peers *p, int fd)
 	return copy;
 }
 
+void peers_hang_up(struct peers *p)
+{
+	LOCK_GUARD(&p->mu);
+	for (int i = 0; i < p->count; i++)
+		if (p->entries[i].known)
+			/* grpc may have closed it: then the number is nobody's, for none is given
+			 * out any more */
+			(void)shutdown(p->base + i, SHUT_RDWR);
+}
+
 bool peers_find(struct peers *p, int fd, struct peer_cred *ret_cred)
 {
 	if (fd < p->base || fd >= p->base + p->count)

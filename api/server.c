@@ -33,7 +33,6 @@
 
 #define TICK_MS                1000
 #define GRACE_DEFAULT          (10 * NS_PER_S)
-#define IDLE_GRACE             (100 * NS_PER_MS) /* for connections without a call */
 #define GRPC_MEMORY            ((size_t)256 << 20)
 #define METADATA_MAX           16384
 #define STREAMS_PER_CONNECTION 1024
@@ -272,48 +271,47 @@ static void shut_down(struct rpc_tag *tag, bool ok)
 	cond_broadcast(&s->changed);
 }
 
-/* When to stop being patient: calls in flight have the grace time. Without any, a connection is
- * only idle, and a peer that does not answer our GOAWAY must not hold up the stop. */
-static uint64_t patience_ns(const struct api_server *s, uint64_t start_ns)
-{
-	return start_ns + (s->call_count || s->grace_ns < IDLE_GRACE ? s->grace_ns : IDLE_GRACE);
-}
-
-/* Until grpc has let go of every call and connection. When patience is over it is told to; then it
- * is a matter of moments. */
+/* Calls in flight have the grace time. */
 static void wait_calls(struct api_server *s)
 {
-	uint64_t start_ns = clock_mono_ns(&clock_system);
-	bool forced = false;
+	uint64_t end_ns = clock_after(&clock_system, s->grace_ns);
 
 	LOCK_GUARD(&s->mu);
-	while (!s->shut_down || s->call_count) {
-		uint64_t end_ns = forced ? start_ns + GRACE_DEFAULT : patience_ns(s, start_ns);
-
-		if (cond_wait_until(&s->changed, &s->mu, end_ns))
-			continue;
-		if (s->call_count)
-			log_warn("api_stop_waits", LOG_U("calls", s->call_count),
-				LOG_B("cancelled", forced));
-		if (!forced) {
-			forced = true;
-			lock_release(&s->mu);
-			grpc_server_cancel_all_calls(s->grpc);
-			lock_acquire(&s->mu);
+	while (s->call_count)
+		if (!cond_wait_until(&s->changed, &s->mu, end_ns) && s->call_count) {
+			log_warn("api_stop_waits", LOG_U("calls", s->call_count));
+			return;
 		}
-		start_ns = clock_mono_ns(&clock_system);
-	}
 }
 
+/* Until grpc has let go of every call and connection: a matter of moments, once it was told to. */
+static void wait_shutdown(struct api_server *s)
+{
+	LOCK_GUARD(&s->mu);
+	while (!s->shut_down || s->call_count)
+		if (!cond_wait_until(
+			    &s->changed, &s->mu, clock_after(&clock_system, GRACE_DEFAULT)) &&
+			s->call_count)
+			log_warn("api_stop_waits", LOG_U("calls", s->call_count),
+				LOG_B("cancelled", true));
+}
+
+/* grpc ends a call that comes after its shutdown has begun with CANCELLED, which nobody repeats. So
+ * first the calls, those that still come being told UNAVAILABLE; then the connections: what is on
+ * its way in them ends with UNAVAILABLE too; and only then grpc. */
 static void stop_calls(struct api_server *s)
 {
 	lock_acquire(&s->mu);
 	s->stopping = true;
 	lock_release(&s->mu);
-	rpc_tag_give(&s->on_shutdown, shut_down);
-	grpc_server_shutdown_and_notify(s->grpc, s->queues[0].cq, &s->on_shutdown);
 	sweep_end_streams(s);
 	wait_calls(s);
+	if (s->acceptor)
+		peers_hang_up(acceptor_peers(s->acceptor));
+	rpc_tag_give(&s->on_shutdown, shut_down);
+	grpc_server_shutdown_and_notify(s->grpc, s->queues[0].cq, &s->on_shutdown);
+	grpc_server_cancel_all_calls(s->grpc);
+	wait_shutdown(s);
 }
 
 /* A queue must have run empty before it is destroyed; without a thread of its own this one does it.

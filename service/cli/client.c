@@ -320,6 +320,21 @@ static bool refused(struct client *c)
 	       GRPC_CHANNEL_TRANSIENT_FAILURE;
 }
 
+/* A refused connection is final for a person at a terminal; a service that answered "not now", or
+ * whose connection broke because it is replaced, is asked again, after a pause. */
+static bool ask_again(
+	struct client *c, const struct client_status *st, uint64_t deadline_ns, uint64_t *wait_ns)
+{
+	struct timespec pause = clock_timespec(*wait_ns);
+
+	if (st->code != GRPC_STATUS_UNAVAILABLE || (!*st->reason && refused(c)) ||
+		clock_after(&clock_system, *wait_ns) >= deadline_ns)
+		return false;
+	(void)nanosleep(&pause, NULL); /* a signal only shortens the wait */
+	*wait_ns = *wait_ns * 2 > RETRY_MAX_NS ? RETRY_MAX_NS : *wait_ns * 2;
+	return true;
+}
+
 ProtobufCMessage *client_call(struct client *c, const char *method, const ProtobufCMessage *request,
 	const ProtobufCMessageDescriptor *answer, bool idempotent, struct client_status *st)
 {
@@ -330,23 +345,17 @@ ProtobufCMessage *client_call(struct client *c, const char *method, const Protob
 		ProtobufCMessage *message = call_once(c, method, request, answer,
 			deadline_ns > now_ns ? deadline_ns - now_ns : 0, st);
 
-		now_ns = clock_mono_ns(&clock_system);
-		/* A refused connection is final for a person at a terminal; a service that answered
-		 * "not now", or whose connection broke because it is replaced, is asked again. */
-		if (message || !idempotent || st->code != GRPC_STATUS_UNAVAILABLE ||
-			(!*st->reason && refused(c)) || now_ns + wait_ns >= deadline_ns)
+		if (message || !idempotent || !ask_again(c, st, deadline_ns, &wait_ns))
 			return message;
-		struct timespec pause = clock_timespec(wait_ns);
-		(void)nanosleep(&pause, NULL); /* a signal only shortens the wait */
-		wait_ns = wait_ns * 2 > RETRY_MAX_NS ? RETRY_MAX_NS : wait_ns * 2;
 	}
 }
 
-void client_stream(struct client *c, const char *method, const ProtobufCMessage *request,
+/* True if a message came, whatever became of the rest. */
+static bool stream_once(struct client *c, const char *method, const ProtobufCMessage *request,
 	const ProtobufCMessageDescriptor *answer, client_message fn, void *arg,
 	struct client_status *st)
 {
-	bool bad = false, stopped = false;
+	bool bad = false, stopped = false, came = false;
 	struct call call;
 
 	call_begin(c, &call, method, NS_NEVER);
@@ -354,6 +363,7 @@ void client_stream(struct client *c, const char *method, const ProtobufCMessage 
 		ProtobufCMessage *message;
 
 		while (!stopped && (message = call_receive(&call, answer, &bad))) {
+			came = true;
 			stopped = !fn(arg, message);
 			protobuf_c_message_free_unpacked(message, NULL);
 		}
@@ -366,6 +376,18 @@ void client_stream(struct client *c, const char *method, const ProtobufCMessage 
 		*st = (struct client_status){0};
 	else if (bad)
 		status_set(st, GRPC_STATUS_INTERNAL, "CLIENT", "an event could not be decoded");
+	return came;
+}
+
+void client_stream(struct client *c, const char *method, const ProtobufCMessage *request,
+	const ProtobufCMessageDescriptor *answer, client_message fn, void *arg,
+	struct client_status *st)
+{
+	uint64_t deadline_ns = clock_after(&clock_system, c->timeout_ns), wait_ns = RETRY_FIRST_NS;
+
+	while (!stream_once(c, method, request, answer, fn, arg, st) && !*st->reason &&
+		ask_again(c, st, deadline_ns, &wait_ns))
+		;
 }
 
 const char *client_code_name(int code)

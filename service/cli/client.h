@@ -31,7 +31,8 @@ struct client *client_free(struct client *c);
 ProtobufCMessage *client_call(struct client *c, const char *method, const ProtobufCMessage *request,
 	const ProtobufCMessageDescriptor *answer, bool idempotent, struct client_status *st);
 /* Server stream without a time-out: `fn` gets each message (not owned); false from it ends the
- * call, which is then OK. */
+ * call, which is then OK. A connection that breaks before the first message is made again, until
+ * the time-out of the client: so use it for what may be repeated. */
 typedef bool (*client_message)(void *arg, const ProtobufCMessage *message);
 void client_stream(struct client *c, const char *method, const ProtobufCMessage *request,
 	const ProtobufCMessageDescriptor *answer, client_message fn, void *arg,

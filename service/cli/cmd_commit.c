@@ -35,7 +35,7 @@ int cmd_add(struct cli *cli, int argc, char **argv)
 		m.update = update;
 		m.force = force;
 		r = workspace_call(cli, WORKFLOW_SERVICE "Add", &m.base,
-			&coppice__v1__add_response__descriptor, show_nothing);
+			&coppice__v1__add_response__descriptor, true, show_nothing);
 	}
 	workspace_fini(&a);
 	return r;
@@ -64,7 +64,7 @@ int cmd_reset(struct cli *cli, int argc, char **argv)
 		m.paths = a.paths;
 		m.n_paths = a.path_count;
 		r = workspace_call(cli, WORKFLOW_SERVICE "Reset", &m.base,
-			&coppice__v1__reset_response__descriptor, show_nothing);
+			&coppice__v1__reset_response__descriptor, false, show_nothing);
 	}
 	workspace_fini(&a);
 	return r;
@@ -170,7 +170,7 @@ int cmd_commit(struct cli *cli, int argc, char **argv)
 		m.author = &author;
 		m.allow_empty = allow_empty;
 		r = workspace_call(cli, WORKFLOW_SERVICE "Commit", &m.base,
-			&coppice__v1__commit_response__descriptor, show_commit);
+			&coppice__v1__commit_response__descriptor, false, show_commit);
 	}
 	workspace_fini(&a);
 	return r;

@@ -120,7 +120,8 @@ void workspace_print_path(FILE *out, const ProtobufCBinaryData *path)
 }
 
 int workspace_call(struct cli *cli, const char *method, const ProtobufCMessage *request,
-	const ProtobufCMessageDescriptor *answer, void (*show)(const ProtobufCMessage *answer))
+	const ProtobufCMessageDescriptor *answer, bool idempotent,
+	void (*show)(const ProtobufCMessage *answer))
 {
 	ProtobufCMessage *message;
 	struct client_status st;
@@ -128,7 +129,7 @@ int workspace_call(struct cli *cli, const char *method, const ProtobufCMessage *
 
 	if (r != CLI_OK)
 		return r;
-	message = client_call(cli->client, method, request, answer, false, &st);
+	message = client_call(cli->client, method, request, answer, idempotent, &st);
 	if (!message)
 		return cli_fail(&st);
 	if (cli->json)

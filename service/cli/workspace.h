@@ -33,9 +33,11 @@ void workspace_fini(struct workspace_args *a);
 void workspace_print_path(FILE *out, const ProtobufCBinaryData *path);
 
 int cmd_prefetch(struct cli *cli, int argc, char **argv);
-/* For one whose result is a message: prints it as JSON, or calls `show`. Frees nothing of `a`. */
+/* For one whose result is a message: prints it as JSON, or calls `show`; `idempotent` as for
+ * client_call. Frees nothing of `a`. */
 int workspace_call(struct cli *cli, const char *method, const ProtobufCMessage *request,
-	const ProtobufCMessageDescriptor *answer, void (*show)(const ProtobufCMessage *answer));
+	const ProtobufCMessageDescriptor *answer, bool idempotent,
+	void (*show)(const ProtobufCMessage *answer));
 
 int cmd_status(struct cli *cli, int argc, char **argv);
 int cmd_add(struct cli *cli, int argc, char **argv);

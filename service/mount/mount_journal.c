@@ -76,6 +76,16 @@ static uint64_t get_le(const void *bytes, size_t len)
 	return value;
 }
 
+static struct kv_op serial_op(const struct mount_record *r, uint8_t value[8])
+{
+	put_le(r->serial, value);
+	return (struct kv_op){.table = TABLE_SERIALS,
+		.key = r->tenant,
+		.key_len = strlen(r->tenant),
+		.value = value,
+		.value_len = 8};
+}
+
 int mount_journal_put(struct mount_journal *j, const struct mount_record *r, unsigned rows)
 {
 	char job[MOUNT_JOB_KEY_MAX];
@@ -100,14 +110,8 @@ int mount_journal_put(struct mount_journal *j, const struct mount_record *r, uns
 			.key_len = job_key(r->tenant, r->job_id, job),
 			.value = rows & JOURNAL_JOB_SET ? r->mount_id : NULL,
 			.value_len = strlen(r->mount_id)};
-	if (rows & JOURNAL_SERIAL) {
-		put_le(r->serial, serial);
-		ops[count++] = (struct kv_op){.table = TABLE_SERIALS,
-			.key = r->tenant,
-			.key_len = strlen(r->tenant),
-			.value = serial,
-			.value_len = sizeof(serial)};
-	}
+	if (rows & JOURNAL_SERIAL)
+		ops[count++] = serial_op(r, serial);
 	err = kv_write(j->kv, ops, count);
 out:
 	buf_fini(&record);
@@ -117,12 +121,23 @@ out:
 int mount_journal_remove(struct mount_journal *j, const struct mount_record *r, bool drop_job)
 {
 	char job[MOUNT_JOB_KEY_MAX];
-	struct kv_op ops[] = {
-		{.table = TABLE_MOUNTS, .key = r->mount_id, .key_len = strlen(r->mount_id)},
-		{.table = TABLE_JOBS, .key = job, .key_len = job_key(r->tenant, r->job_id, job)},
-	};
+	uint8_t serial[8];
+	uint32_t highest;
+	struct kv_op ops[3];
+	unsigned count = 0;
+	int err = mount_journal_serial(j, r->tenant, &highest);
 
-	return kv_write(j->kv, ops, drop_job ? 2 : 1);
+	if (err)
+		return err;
+	ops[count++] = (struct kv_op){
+		.table = TABLE_MOUNTS, .key = r->mount_id, .key_len = strlen(r->mount_id)};
+	if (drop_job)
+		ops[count++] = (struct kv_op){.table = TABLE_JOBS,
+			.key = job,
+			.key_len = job_key(r->tenant, r->job_id, job)};
+	if (r->serial > highest) /* nothing else would remember it */
+		ops[count++] = serial_op(r, serial);
+	return kv_write(j->kv, ops, count);
 }
 
 struct each {

@@ -41,7 +41,8 @@ int mount_journal_each(struct mount_journal *j, mount_journal_visit fn, void *ar
 /* Which mount has this job id; "" if none. */
 int mount_journal_job(
 	struct mount_journal *j, const char *tenant, const char *job_id, char ret_mount_id[40]);
-/* The last serial given out to the tenant; 0 if none. */
+/* A serial given out to the tenant; 0 if none. A higher one, given out at the same time, may be in
+ * a record, and nowhere else: removing the record remembers it. */
 int mount_journal_serial(struct mount_journal *j, const char *tenant, uint32_t *ret_serial);
 
 /* Numbers of events: no number below *ret_next has been reserved before. Makes [next, next + count)

@@ -60,6 +60,16 @@ static int note_damaged(struct recovery *rc, const char *mount_id, int error)
 	return name_table_insert(&rc->damaged, &d->node, d->id);
 }
 
+/* Creations are journaled in any order, so the last row written need not be the highest. */
+static void note_serial(struct mounts *m, const struct mount_record *r)
+{
+	const struct tenant *tn = tenants_find(m->config.tenants, r->tenant);
+	struct mount_serial *serial = tn ? mount_serial_of(m, tn) : NULL;
+
+	if (serial && serial->last < r->serial)
+		serial->last = r->serial;
+}
+
 static int collect(void *arg, const char *mount_id, struct mount_record *r, int error)
 {
 	struct recovery *rc = arg;
@@ -78,6 +88,7 @@ static int collect(void *arg, const char *mount_id, struct mount_record *r, int 
 		rc->cap = cap;
 	}
 	rc->records[rc->count++] = *r;
+	note_serial(rc->m, r);
 	return 0;
 }
 

@@ -2,14 +2,14 @@
 """The daemon is replaced in the middle of work: every request is answered once, by the old one or by the new one, and none is sent
 again; a new one that cannot run does not get that far, and one that dies before it serves is followed by the old one.
 
-  --long: fifty upgrades; --seed N: the same changes again
+  --long: fifty upgrades, 20,000 files; --seed N: the same changes again. COPPICE_OTHER_BUILD names another build of coppiced, which then
+  takes turns with ours; without it they differ in their last bytes only.
 """
 import argparse
 import os
 import re
 import shutil
 import signal
-import subprocess
 import sys
 import tempfile
 import time
@@ -18,17 +18,19 @@ import urllib.request
 
 import repo_maker
 from coppice_client import CallError
-from killer import Probe, Work, answers, daemon_of
+from fire import under_fire
+from killer import Striker, answers, daemon_of
+from loads import LOADS, World
 from node import SLOW, Node, program, wait_until
 
-options = argparse.Namespace(upgrades=6, seed='1')
+options = argparse.Namespace(upgrades=4, seed='1', world={})
 
 
 class Upgrading(Node):
     """A node whose program can be replaced, as by a package."""
 
     def __init__(self, *args, **keywords):
-        super().__init__(*args, keeper=True, http='127.0.0.1:0', **keywords)
+        super().__init__(*args, **{'keeper': True, 'http': '127.0.0.1:0', **keywords})
         self.program = self.path('bin', 'coppiced')
         os.mkdir(self.path('bin'))
         self.builds = 0
@@ -38,11 +40,12 @@ class Upgrading(Node):
         """Another build of the program under the same name, or a script that behaves as one."""
         self.builds += 1
         new = self.program + '.new'
+        other = os.environ.get('COPPICE_OTHER_BUILD') if self.builds % 2 else None
         if script:
             with open(new, 'w', encoding='ascii') as f:
                 f.write('#!/bin/sh\n' + script)
         else:
-            shutil.copyfile(program('coppiced'), new)
+            shutil.copyfile(other or program('coppiced'), new)
             with open(new, 'ab') as f:
                 f.write(b'build %d' % self.builds)
         os.chmod(new, 0o755)
@@ -67,6 +70,28 @@ class Upgrading(Node):
         return sum(float(line.split()[-1]) for line in lines if line.startswith(name))
 
 
+class Upgrader(Striker):
+    """Each strike is an upgrade: no request is sent again, nothing was half done, nobody died."""
+
+    def wait(self):
+        time.sleep(self.random.uniform(0.02, 0.6))
+
+    def run(self, alive):
+        deaths = self.node.log_text().count('child_died')
+        super().run(alive)
+        if self.node.log_text().count('child_died') != deaths:
+            raise AssertionError('a daemon died')
+
+    def strike(self):
+        before, ino = self.node.running(), self.node.install()
+        if 'has taken over' not in self.node.cli('node', 'upgrade').stdout or before == ino or self.node.running() != ino:
+            raise AssertionError(f'{before} still runs instead of {ino}')
+        counts = {name: self.node.count('coppice_takeover_' + name) for name in ('sessions_total', 'requests_total', 'intents_total')}
+        if counts != {'sessions_total': 1, 'requests_total': 0, 'intents_total': 0}:
+            raise AssertionError(f'sent again or half done: {counts}')
+        return True
+
+
 class Upgrade(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
@@ -88,54 +113,18 @@ class Upgrade(unittest.TestCase):
         self.assertEqual(os.pread(fd, 100, 0), b'before and after')
         os.close(fd)
 
-    def test_under_load(self):
-        storms = os.path.join(os.path.dirname(os.path.abspath(__file__)), 'storm.py')
-        with Upgrading({'demo': self.repository}, limit=240 + 4 * options.upgrades) as node:
-            root = node.mount('job').root
-            os.mkdir(root + '/storm')
-            files = [os.path.join(folder, name) for folder, _, names in os.walk(root + '/src') for name in names] or \
-                    [os.path.join(folder, name) for folder, _, names in os.walk(root) for name in names]
-            processes = [subprocess.Popen([sys.executable, '-B', storms, root + '/storm', str(i), options.seed], stdin=subprocess.PIPE,
-                                          stdout=subprocess.PIPE, text=True) for i in range(2)]
+    def upgrades_under(self, name):
+        with World(seed=options.seed, **options.world) as world:
+            under_fire(LOADS[name](world), options.upgrades, options.seed, Upgrader, Upgrading)
 
-            def read():
-                for path in files:
-                    with open(path, 'rb') as f:
-                        os.posix_fadvise(f.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
-                        f.read()
+    def test_storm(self):
+        self.upgrades_under('storm')
 
-            work, probe = Work(), Probe(root + '/.probe')
-            work.start(read)
-            probe.start()
-            pauses = []
-            try:
-                for _ in range(options.upgrades):
-                    before, ino = node.running(), node.install()
-                    self.assertNotEqual(before, ino)
-                    begin = time.monotonic()
-                    self.assertIn('has taken over', node.cli('node', 'upgrade').stdout)
-                    self.assertEqual(node.running(), ino)
-                    pauses.append(max((1000 * (e - b) for b, e in probe.spans if e > begin), default=0))
-                    self.assertEqual(node.count('coppice_takeover_sessions_total'), 1)
-                    self.assertEqual(node.count('coppice_takeover_requests_total'), 0, 'requests were sent again')
-                    self.assertEqual(node.count('coppice_takeover_intents_total'), 0, 'something was half done')
-                    self.assertEqual([p.poll() for p in processes], [None, None])
-                    work.check()
-                    time.sleep(0.2)
-            finally:
-                for process in processes:
-                    process.stdin.write('stop\n')
-                    process.stdin.close()
-                work.stop()
-            self.assertEqual([p.wait(60 * SLOW) for p in processes], [0, 0])
-            steps = sum(int(p.stdout.read().split()[0]) for p in processes)
-            for process in processes:
-                process.stdout.close()
-            probe.stop()
-            pauses.sort()
-            print(f'{options.upgrades} upgrades, {steps} changes, {work.rounds} rounds of reading, pause p50 {pauses[len(pauses) // 2]:.0f} ms, '
-                  f'longest {pauses[-1]:.0f} ms')
-            self.assertEqual(node.log_text().count('child_died'), 0)
+    def test_sqlite(self):
+        self.upgrades_under('sqlite')
+
+    def test_remote(self):
+        self.upgrades_under('remote')
 
     def test_signal(self):
         with Upgrading({'demo': self.repository}) as node:
@@ -187,5 +176,7 @@ if __name__ == '__main__':
     parser.add_argument('--long', action='store_true')
     parser.add_argument('--seed', default=options.seed)
     known, rest = parser.parse_known_args()
-    options.seed, options.upgrades = known.seed, 50 if known.long else options.upgrades
+    options.seed = known.seed
+    if known.long:
+        options.upgrades, options.world = 50, {'files': 20_000, 'revisions': 60}
     unittest.main(argv=[sys.argv[0], *rest])

@@ -80,6 +80,30 @@ static void test_survives_closing(void **state)
 	tmpdir_fini(&dir);
 }
 
+/* Two creations at once: the one with the lower number is journaled last. */
+static void test_a_serial_is_remembered_when_its_record_goes(void **state)
+{
+	struct mount_record a = record("id-a", "j1"), b = record("id-b", "j2");
+	struct tmpdir dir;
+	struct mount_journal *j;
+	uint32_t serial;
+
+	(void)state;
+	tmpdir_init(&dir);
+	j = open_journal(&dir);
+	b.serial = a.serial + 1;
+	assert_int_equal(mount_journal_put(j, &b, JOURNAL_JOB_SET | JOURNAL_SERIAL), 0);
+	assert_int_equal(mount_journal_put(j, &a, JOURNAL_JOB_SET | JOURNAL_SERIAL), 0);
+	assert_int_equal(mount_journal_remove(j, &b, true), 0);
+	assert_int_equal(mount_journal_serial(j, "t", &serial), 0);
+	assert_int_equal(serial, b.serial);
+	assert_int_equal(mount_journal_remove(j, &a, true), 0);
+	assert_int_equal(mount_journal_serial(j, "t", &serial), 0);
+	assert_int_equal(serial, b.serial);
+	mount_journal_close(j);
+	tmpdir_fini(&dir);
+}
+
 static void test_numbers_are_never_given_out_twice(void **state)
 {
 	struct tmpdir dir;
@@ -103,6 +127,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_survives_closing),
+		cmocka_unit_test(test_a_serial_is_remembered_when_its_record_goes),
 		cmocka_unit_test(test_numbers_are_never_given_out_twice),
 	};
 
