@@ -68,9 +68,45 @@ static bool put_texts(Coppice__V1__Mount *m, const struct mount_info *info, stru
 	       m->commit && m->root_tree && m->reason && m->root && m->mountpoint;
 }
 
+static bool put_change_source(
+	Coppice__V1__ChangeList *list, const struct mount_info *info, struct arena *a)
+{
+	char *text = codec_text(info->change_text, a);
+
+	list->path = codec_text(info->change_path, a);
+	if (!text || !list->path)
+		return false;
+	switch (info->change_kind) {
+	case MOUNT_CHANGE_LINK:
+		list->source_case = COPPICE__V1__CHANGE_LIST__SOURCE_LINK;
+		list->link = text;
+		break;
+	case MOUNT_CHANGE_REF:
+		list->source_case = COPPICE__V1__CHANGE_LIST__SOURCE_REF;
+		list->ref = text;
+		break;
+	case MOUNT_CHANGE_RANGE:
+		list->source_case = COPPICE__V1__CHANGE_LIST__SOURCE_RANGE;
+		list->range = text;
+		break;
+	case MOUNT_CHANGE_PATCH: /* its bytes are not repeated */
+		list->source_case = COPPICE__V1__CHANGE_LIST__SOURCE_PATCH;
+		list->digest = text;
+		break;
+	default:
+		list->source_case = COPPICE__V1__CHANGE_LIST__SOURCE_TAR;
+		list->digest = text;
+		list->tar = arena_alloc(a, sizeof(*list->tar));
+		if (!list->tar)
+			return false;
+		coppice__v1__file_archive__init(list->tar);
+	}
+	return true;
+}
+
 static bool put_change_list(Coppice__V1__Mount *m, const struct mount_info *info, struct arena *a)
 {
-	if (!info->change_range[0])
+	if (info->change_kind == MOUNT_CHANGE_NONE)
 		return true;
 	m->change_list = arena_alloc(a, sizeof(*m->change_list));
 	m->change_list_commit = codec_text(info->change_commit, a);
@@ -78,9 +114,7 @@ static bool put_change_list(Coppice__V1__Mount *m, const struct mount_info *info
 	if (!m->change_list || !m->change_list_commit)
 		return false;
 	coppice__v1__change_list__init(m->change_list);
-	m->change_list->source_case = COPPICE__V1__CHANGE_LIST__SOURCE_RANGE;
-	m->change_list->range = codec_text(info->change_range, a);
-	return m->change_list->range;
+	return put_change_source(m->change_list, info, a);
 }
 
 static bool put_labels(Coppice__V1__Mount *m, const struct mount_info *info, struct arena *a)

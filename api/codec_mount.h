@@ -17,6 +17,9 @@ struct err;
  * origin may be "". */
 int codec_create_request(const Coppice__V1__CreateMountRequest *in, struct arena *a,
 	struct mount_request *ret_request, struct err *e);
+/* A path or the like: bytes without a NUL, at most 4095. -ENOMEM is not told. */
+int codec_bytes(const ProtobufCBinaryData *in, const char *field, struct arena *a,
+	const char **ret_text, struct err *e);
 /* NULL for none. */
 int codec_change_source(const Coppice__V1__ChangeList *in, struct arena *a,
 	const struct mount_change_source **ret_source, struct err *e);

@@ -175,16 +175,6 @@ static int decode_labels(Coppice__V1__Label *const *in, size_t count, struct are
 	return 0;
 }
 
-static int not_yet(struct err *e, const char *field, const char *what)
-{
-	int r = err_set(
-		e, -EOPNOTSUPP, "NOT_IN_THIS_VERSION", "%s is not supported by this version", what);
-
-	if (e)
-		(void)snprintf(e->field, sizeof(e->field), "%s", field);
-	return r;
-}
-
 static int decode_wait(
 	const Coppice__V1__CreateMountRequest *in, enum mount_wait *ret_wait, struct err *e)
 {
@@ -230,23 +220,86 @@ static int check_scalars(const Coppice__V1__CreateMountRequest *in, struct err *
 	return r;
 }
 
+int codec_bytes(const ProtobufCBinaryData *in, const char *field, struct arena *a,
+	const char **ret_text, struct err *e)
+{
+	char *text;
+
+	if (in->len >= PATH_MAX || memchr(in->data, 0, in->len))
+		return err_field(e, field, "is longer than %d bytes or has a NUL", PATH_MAX - 1);
+	text = arena_alloc(a, in->len + 1);
+	if (!text)
+		return -ENOMEM;
+	if (in->len)
+		memcpy(text, in->data, in->len);
+	*ret_text = text;
+	return 0;
+}
+
+static int decode_tar(const Coppice__V1__FileArchive *in, struct arena *a,
+	struct mount_change_source *source, struct err *e)
+{
+	const char **deleted;
+
+	source->kind = MOUNT_CHANGE_TAR;
+	source->data = in->tar.data ? in->tar.data : (const uint8_t *)"";
+	source->len = in->tar.len;
+	deleted = arena_alloc(a, (in->n_deleted + 1) * sizeof(*deleted));
+	if (!deleted)
+		return err_set(e, -ENOMEM, "", "no memory");
+	for (size_t i = 0; i < in->n_deleted; i++) {
+		int r = codec_bytes(&in->deleted[i], "change_list.tar.deleted", a, &deleted[i], e);
+
+		if (r < 0)
+			return r == -ENOMEM ? err_set(e, r, "", "no memory") : r;
+	}
+	source->deleted = deleted;
+	source->deleted_count = in->n_deleted;
+	return 0;
+}
+
 int codec_change_source(const Coppice__V1__ChangeList *in, struct arena *a,
 	const struct mount_change_source **ret_source, struct err *e)
 {
 	struct mount_change_source *source;
+	int r = 0;
 
-	if (!in) {
-		*ret_source = NULL;
+	*ret_source = NULL;
+	if (!in)
 		return 0;
-	}
-	if (in->source_case != COPPICE__V1__CHANGE_LIST__SOURCE_RANGE)
-		return not_yet(e, "change_list", "a change list other than a range");
 	source = arena_alloc(a, sizeof(*source));
 	if (!source)
 		return err_set(e, -ENOMEM, "", "no memory");
-	source->range = in->range;
-	*ret_source = source;
-	return 0;
+	*source = (struct mount_change_source){.path = in->path[0] ? in->path : NULL};
+	switch (in->source_case) {
+	case COPPICE__V1__CHANGE_LIST__SOURCE_LINK:
+		source->kind = MOUNT_CHANGE_LINK;
+		source->text = in->link;
+		break;
+	case COPPICE__V1__CHANGE_LIST__SOURCE_REF:
+		source->kind = MOUNT_CHANGE_REF;
+		source->text = in->ref;
+		break;
+	case COPPICE__V1__CHANGE_LIST__SOURCE_RANGE:
+		source->kind = MOUNT_CHANGE_RANGE;
+		source->text = in->range;
+		break;
+	case COPPICE__V1__CHANGE_LIST__SOURCE_PATCH:
+		source->kind = MOUNT_CHANGE_PATCH;
+		source->data = in->patch.data;
+		source->len = in->patch.len;
+		break;
+	case COPPICE__V1__CHANGE_LIST__SOURCE_TAR:
+		r = decode_tar(in->tar, a, source, e);
+		break;
+	default:
+		r = err_field(e, "change_list", "names no source");
+	}
+	if (r == 0 && source->path && source->kind != MOUNT_CHANGE_LINK)
+		r = err_field(e, "change_list.path", "goes with a link only");
+	if (r == 0)
+		*ret_source = source;
+	return r;
 }
 
 int codec_create_request(const Coppice__V1__CreateMountRequest *in, struct arena *a,

@@ -43,22 +43,6 @@ int codec_workspace(const Coppice__V1__WorkspaceRef *in, struct wf_call *ret_cal
 	return r == 0 ? codec_mount_key(in->mount_id, in->job_id, &ret_call->key, e) : r;
 }
 
-static int decode_bytes(const ProtobufCBinaryData *in, const char *field, struct arena *a,
-	const char **ret_text, struct err *e)
-{
-	char *text;
-
-	if (in->len >= PATH_MAX || memchr(in->data, 0, in->len))
-		return err_field(e, field, "is longer than %d bytes or has a NUL", PATH_MAX - 1);
-	text = arena_alloc(a, in->len + 1);
-	if (!text)
-		return -ENOMEM;
-	if (in->len)
-		memcpy(text, in->data, in->len);
-	*ret_text = text;
-	return 0;
-}
-
 int codec_paths(const ProtobufCBinaryData *in, size_t count, struct arena *a,
 	struct wf_paths *ret_paths, struct err *e)
 {
@@ -74,7 +58,7 @@ int codec_paths(const ProtobufCBinaryData *in, size_t count, struct arena *a,
 		int r;
 
 		(void)snprintf(field, sizeof(field), "paths[%zu]", i);
-		r = decode_bytes(&in[i], field, a, &spec[i], e);
+		r = codec_bytes(&in[i], field, a, &spec[i], e);
 		if (r < 0)
 			return r;
 		if (!spec[i][0])

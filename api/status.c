@@ -47,9 +47,11 @@ static const struct {
 	{"MOUNTPOINT_UNUSABLE", GRPC_STATUS_FAILED_PRECONDITION},
 	{"MOUNT_LIMIT", GRPC_STATUS_RESOURCE_EXHAUSTED},
 	{"MOUNT_NOT_FOUND", GRPC_STATUS_NOT_FOUND},
+	{"NO_MERGE_BASE", GRPC_STATUS_FAILED_PRECONDITION},
 	{"NOT_IN_THIS_VERSION", GRPC_STATUS_UNIMPLEMENTED},
 	{"NOT_KEPT", GRPC_STATUS_FAILED_PRECONDITION},
 	{"CHANGE_LIST_DOES_NOT_APPLY", GRPC_STATUS_FAILED_PRECONDITION},
+	{"CHANGE_LIST_NOT_FOUND", GRPC_STATUS_NOT_FOUND},
 	{"CHANGE_LIST_TOO_LARGE", GRPC_STATUS_INVALID_ARGUMENT},
 	{"NOT_READY", GRPC_STATUS_FAILED_PRECONDITION},
 	{"ORIGIN_AUTH_FAILED", GRPC_STATUS_FAILED_PRECONDITION},
@@ -182,12 +184,66 @@ void status_message(const struct err *e, char *out, size_t cap)
 	utf8_repair(text, out, cap);
 }
 
+/* A PreconditionFailure and the memory that its pointers need. */
+#define VIOLATIONS_MAX 64
+struct failure {
+	Google__Rpc__PreconditionFailure message;
+	Google__Rpc__PreconditionFailure__Violation violations[VIOLATIONS_MAX],
+		*pointers[VIOLATIONS_MAX];
+	char text[2 * ERR_LINES_MAX];
+	uint8_t packed[3 * ERR_LINES_MAX];
+};
+
+/* The lines of the error; they are taken apart in failure->text. */
+static void failure_fill(struct failure *f, const struct err *e)
+{
+	char *line, *rest;
+
+	google__rpc__precondition_failure__init(&f->message);
+	f->message.violations = f->pointers;
+	utf8_repair(e->lines, f->text, sizeof(f->text));
+	for (line = strtok_r(f->text, "\n", &rest); line; line = strtok_r(NULL, "\n", &rest)) {
+		Google__Rpc__PreconditionFailure__Violation *v;
+		char *why = strrchr(line, '\t');
+
+		if (!why || f->message.n_violations == VIOLATIONS_MAX)
+			continue;
+		*why = '\0';
+		v = f->pointers[f->message.n_violations] = &f->violations[f->message.n_violations];
+		google__rpc__precondition_failure__violation__init(v);
+		v->type = (char *)err_reason(e); /* packing only reads */
+		v->subject = line;
+		v->description = why + 1;
+		f->message.n_violations++;
+	}
+}
+
+/* Into an Any, if the error has lines. The memory is malloc'ed, *ret_failure. */
+static bool pack_failure(
+	const struct err *e, Google__Protobuf__Any *any, struct failure **ret_failure)
+{
+	struct failure *f = e->lines[0] ? calloc(1, sizeof(*f)) : NULL;
+
+	*ret_failure = f;
+	if (!f)
+		return false; /* the message says the most important */
+	failure_fill(f, e);
+	if (google__rpc__precondition_failure__get_packed_size(&f->message) > sizeof(f->packed))
+		return false;
+	any->type_url = (char *)"type.googleapis.com/google.rpc.PreconditionFailure";
+	any->value.len = google__rpc__precondition_failure__pack(&f->message, f->packed);
+	any->value.data = f->packed;
+	return true;
+}
+
 int status_details(const struct err *e, grpc_status_code code, uint8_t **ret_data, size_t *ret_len)
 {
 	struct info info;
+	struct failure *failure;
 	uint8_t packed_info[STATUS_DETAILS_MAX / 2];
 	char message[STATUS_MESSAGE_MAX];
-	Google__Protobuf__Any any = GOOGLE__PROTOBUF__ANY__INIT, *details[] = {&any};
+	Google__Protobuf__Any any = GOOGLE__PROTOBUF__ANY__INIT, more = GOOGLE__PROTOBUF__ANY__INIT,
+			      *details[] = {&any, &more};
 	Google__Rpc__Status status = GOOGLE__RPC__STATUS__INIT;
 
 	info_fill(&info, e);
@@ -200,14 +256,16 @@ int status_details(const struct err *e, grpc_status_code code, uint8_t **ret_dat
 	status_message(e, message, sizeof(message));
 	status.code = (int32_t)code;
 	status.message = message;
-	status.n_details = 1;
+	status.n_details = pack_failure(e, &more, &failure) ? 2 : 1;
 	status.details = details;
 
 	uint8_t *data = malloc(google__rpc__status__get_packed_size(&status));
 
+	if (data)
+		*ret_len = google__rpc__status__pack(&status, data);
+	free(failure);
 	if (!data)
 		return -ENOMEM;
-	*ret_len = google__rpc__status__pack(&status, data);
 	*ret_data = data;
 	return 0;
 }

@@ -117,6 +117,18 @@ void err_meta(struct err *e, const char *key, const char *value)
 	e->meta_count++;
 }
 
+void err_line(struct err *e, const char *what, const char *why)
+{
+	size_t len = e ? strlen(e->lines) : 0, room = sizeof(e->lines) - len;
+
+	if (!e || strlen(what) + strlen(why) + 3 > room)
+		return;
+	(void)snprintf(e->lines + len, room, "%s\t%s\n", what, why);
+	for (char *at = e->lines + len; *at; at++) /* `what` may have any byte */
+		if (*at == '\n' && at[1])
+			*at = '?';
+}
+
 const char *err_reason(const struct err *e)
 {
 	if (!e)

@@ -77,6 +77,7 @@ int storage_open(struct storage **ret_storage, const struct storage_config *conf
 	lock_init(&st->mu, LOCK_RANK_STORAGE);
 	st->health = config->health;
 	list_init(&st->lanes);
+	kept_table_init(&st->kept);
 	st->fetch_threads = config->fetch_threads ? config->fetch_threads : FETCH_THREADS_DEFAULT;
 	for (int kind = 0; kind < FETCH_KIND_COUNT; kind++)
 		fetch_metrics_setup(&st->m[kind], config->metrics, (enum fetch_kind)kind);
@@ -123,6 +124,7 @@ struct storage *storage_close(struct storage *st)
 	tree_index_close(st->index);
 	for (unsigned i = 0; i < st->tenant_count; i++)
 		free(st->tenant[i]);
+	kept_table_fini(&st->kept);
 	lock_fini(&st->mu);
 	free(st);
 	return NULL;

@@ -13,6 +13,7 @@
 #include "base/metrics.h"
 #include "storage/storage.h"
 #include "storage_fair.h"
+#include "storage_kept.h"
 
 #include <pthread.h>
 
@@ -94,6 +95,7 @@ void fetch_metrics_failed(struct fetch_metrics *m, int result);
 struct storage {
 	struct tree_index *index;
 	struct blob_store *blobs;
+	struct kept_table kept;
 	struct blob_redis *redis; /* a tier of blobs, which owns it; NULL: none */
 	unsigned fetch_threads;
 	struct health *health;        /* may be NULL */

@@ -146,11 +146,22 @@ static int produce_counted(void *arg, const struct oid *oid, struct blob_sink *s
 	return origin_said(f, r);
 }
 
+/* No origin has it; or one may, if it is no longer kept. */
+static int produce_kept(void *arg, const struct oid *oid, struct blob_sink *sink,
+	const struct cancel *cancel, uint64_t deadline_ns)
+{
+	struct fetch *f = arg;
+	int r = kept_produce(&f->st->kept, oid, sink);
+
+	return r == -ENOENT ? produce_counted(arg, oid, sink, cancel, deadline_ns) : r;
+}
+
 static int run_blob(struct fetch *f, uint64_t deadline_ns)
 {
-	const struct blob_source source = {.produce = produce_counted,
+	bool kept = kept_has(&f->st->kept, &f->oid);
+	const struct blob_source source = {.produce = kept ? produce_kept : produce_counted,
 		.arg = f,
-		.cheap = origin_caps(f->origin) & ORIGIN_CAP_LOCAL};
+		.cheap = kept || (origin_caps(f->origin) & ORIGIN_CAP_LOCAL)};
 	int r = blob_fetch(f->st->blobs, &f->oid, &source, f->cancel, deadline_ns);
 
 	/* The blob store joins fetches of one oid from all origins: we may have joined one that

@@ -11,8 +11,10 @@
 #include "base/cleanup.h"
 #include "base/err.h"
 #include "base/path.h"
+#include "storage/layer.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 
@@ -170,4 +172,79 @@ int storage_find_subtree(struct storage *st, struct origin *o, const struct oid 
 	}
 	*ret_tree = dir;
 	return 0;
+}
+
+int storage_find_entry(struct storage *st, struct origin *o, const struct oid *root,
+	const char *path, uint64_t deadline_ns, struct layer_entry *ret_entry)
+{
+	struct layer_entry at = {.mode = S_IFDIR | 0755, .oid = *root};
+	const char *name;
+	size_t len;
+
+	while (path_next(&path, &name, &len)) {
+		struct tree_view view;
+		struct tree_entry entry;
+		uint32_t idx;
+		int r;
+
+		if (!S_ISDIR(at.mode) || oid_is_none(&at.oid)) {
+			at = (struct layer_entry){0};
+			break;
+		}
+		r = storage_need_view(st, o, &at.oid, deadline_ns, &view);
+		if (r < 0)
+			return r;
+		at = (struct layer_entry){0};
+		if (tree_view_find(&view, name, len, &idx)) {
+			tree_view_entry(&view, idx, &entry);
+			at = (struct layer_entry){.mode = entry.mode,
+				.size_known = entry.size_known,
+				.size = entry.size};
+			if (entry.oid)
+				at.oid = oid_from_bytes(entry.oid, view.oid_len);
+		}
+		tree_view_end(&view);
+	}
+	*ret_entry = at;
+	return 0;
+}
+
+static int read_local(struct storage *st, const struct oid *blob, struct storage_content *content)
+{
+	_cleanup_free_ char *data = NULL;
+	uint64_t size;
+	ssize_t n;
+	int r = blob_local_size(st->blobs, blob, &size);
+
+	if (r < 0)
+		return r;
+	if (size > content->max)
+		return -EFBIG;
+	data = malloc((size_t)size + 1);
+	if (!data)
+		return -ENOMEM;
+	n = size ? blob_read(st->blobs, blob, data, (size_t)size, 0) : 0;
+	if (n < 0 || (uint64_t)n != size)
+		return n < 0 ? (int)n : -EIO;
+	data[size] = '\0';
+	content->data = TAKE_PTR(data);
+	content->len = (size_t)size;
+	return 0;
+}
+
+int storage_read_content(struct storage *st, struct origin *o, const struct oid *blob,
+	uint64_t deadline_ns, struct storage_content *content)
+{
+	int r = -EAGAIN;
+
+	/* twice: it may be evicted, or found damaged, between its arrival and our reading */
+	for (unsigned i = 0; i < 2 && (r == -EAGAIN || r == -EIO); i++) {
+		r = read_local(st, blob, content);
+		if (r != -EAGAIN && r != -EIO)
+			return r;
+		r = fetch_and_wait(st, o, STORAGE_BLOB, blob, deadline_ns);
+		if (r == 0)
+			r = read_local(st, blob, content);
+	}
+	return r == -EAGAIN ? -EIO : r;
 }

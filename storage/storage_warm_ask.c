@@ -155,7 +155,8 @@ static unsigned missing_of_batch(struct warm *w, struct oid *ret_oids)
 	unsigned count = 0;
 
 	for (unsigned i = 0; i < w->batch_count; i++)
-		if (!blob_is_local(w->st->blobs, &w->batch[i].oid))
+		if (!blob_is_local(w->st->blobs, &w->batch[i].oid) &&
+			!kept_has(&w->st->kept, &w->batch[i].oid))
 			ret_oids[count++] = w->batch[i].oid;
 	return count;
 }

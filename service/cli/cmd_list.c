@@ -110,6 +110,35 @@ static void show_line(const char *name, const char *value)
 	(void)putchar('\n');
 }
 
+static void show_change_list(const Coppice__V1__Mount *m)
+{
+	const Coppice__V1__ChangeList *list = m->change_list;
+	char text[600], paths[24];
+
+	if (!list)
+		return;
+	switch (list->source_case) {
+	case COPPICE__V1__CHANGE_LIST__SOURCE_LINK:
+		(void)snprintf(text, sizeof(text), "%s of /%s", list->link, list->path);
+		break;
+	case COPPICE__V1__CHANGE_LIST__SOURCE_REF:
+		(void)snprintf(text, sizeof(text), "%s", list->ref);
+		break;
+	case COPPICE__V1__CHANGE_LIST__SOURCE_RANGE:
+		(void)snprintf(text, sizeof(text), "%s", list->range);
+		break;
+	default:
+		(void)snprintf(text, sizeof(text), "%s, sha256 %s",
+			list->source_case == COPPICE__V1__CHANGE_LIST__SOURCE_PATCH ? "a patch"
+										    : "files",
+			list->digest);
+	}
+	(void)snprintf(paths, sizeof(paths), "%llu", (unsigned long long)m->change_list_paths);
+	show_line("change list", text);
+	show_line("its commit", m->change_list_commit);
+	show_line("its paths", paths);
+}
+
 static void show_quota(const Coppice__V1__Mount *m)
 {
 	char used[24], limit[24];
@@ -148,8 +177,7 @@ int cli_print_mount(struct cli *cli, Coppice__V1__Mount *m)
 	show_line("revision", m->revision);
 	show_line("commit", m->commit);
 	show_line("root tree", m->root_tree);
-	if (m->change_list && m->change_list->source_case == COPPICE__V1__CHANGE_LIST__SOURCE_RANGE)
-		show_line("change list", m->change_list->range);
+	show_change_list(m);
 	show_quota(m);
 	show_line("lease", lease_text(m, lease, sizeof(lease)));
 	if (m->created_at)

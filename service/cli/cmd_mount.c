@@ -41,7 +41,7 @@ static int do_mount(struct cli *cli, struct request *rq)
 	Coppice__V1__CreateMountRequest m = COPPICE__V1__CREATE_MOUNT_REQUEST__INIT;
 	Coppice__V1__Quota quota = COPPICE__V1__QUOTA__INIT;
 	Coppice__V1__Owner owner = COPPICE__V1__OWNER__INIT;
-	Coppice__V1__ChangeList change_list = COPPICE__V1__CHANGE_LIST__INIT;
+	struct change_source change;
 	Coppice__V1__Mount *mount;
 	int exit_code = CLI_OK;
 
@@ -67,14 +67,14 @@ static int do_mount(struct cli *cli, struct request *rq)
 		m.quota = &quota;
 	owner.uid = rq->uid;
 	owner.gid = rq->gid;
-	change_list.source_case = COPPICE__V1__CHANGE_LIST__SOURCE_RANGE;
-	change_list.range = (char *)rq->change_list;
-	if (rq->change_list)
-		m.change_list = &change_list;
 	if (rq->has_owner)
 		m.owner = &owner;
 
-	mount = call_mount(cli, MOUNT_SERVICE "CreateMount", &m.base, &exit_code);
+	exit_code = change_source_init(&change, rq->command, &rq->change, &m.change_list);
+	mount = exit_code == CLI_OK
+			? call_mount(cli, MOUNT_SERVICE "CreateMount", &m.base, &exit_code)
+			: NULL;
+	change_source_fini(&change);
 	if (!mount)
 		return exit_code;
 	return say(cli, mount, *mount->mountpoint ? mount->mountpoint : mount->root);

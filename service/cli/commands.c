@@ -8,9 +8,9 @@
 const struct cli_command cli_commands[] = {
 	{"mount", "--job-id JOB [--origin NAME] [--revision REV] [--path DIR] [...]",
 		"make a workspace and print its directory", "",
-		"--job-id --origin --revision --change-list --path --mountpoint --quota-bytes "
-		"--quota-inodes --lease --label --read-only --owner --wait --preload-depth "
-		"--tenant",
+		"--job-id --origin --revision --change-list --cl --cl-path --patch --tar "
+		"--deleted --path --mountpoint --quota-bytes --quota-inodes "
+		"--lease --label --read-only --owner --wait --preload-depth --tenant",
 		cmd_mount},
 	{"umount", "JOB|MOUNT_ID [--tenant T]", "remove a workspace and everything written in it",
 		"", "--tenant", cmd_umount},

@@ -23,6 +23,11 @@ enum {
 	OPT_READ_ONLY,
 	OPT_OWNER,
 	OPT_CHANGE_LIST,
+	OPT_CL,
+	OPT_CL_PATH,
+	OPT_PATCH,
+	OPT_TAR,
+	OPT_DELETED,
 	OPT_SINCE,
 	OPT_STATE,
 	OPT_WAIT,
@@ -35,6 +40,11 @@ static const struct option options[] = {
 	{"origin", required_argument, NULL, OPT_ORIGIN},
 	{"revision", required_argument, NULL, OPT_REVISION},
 	{"change-list", required_argument, NULL, OPT_CHANGE_LIST},
+	{"cl", required_argument, NULL, OPT_CL},
+	{"cl-path", required_argument, NULL, OPT_CL_PATH},
+	{"patch", required_argument, NULL, OPT_PATCH},
+	{"tar", required_argument, NULL, OPT_TAR},
+	{"deleted", required_argument, NULL, OPT_DELETED},
 	{"path", required_argument, NULL, OPT_PATH},
 	{"mountpoint", required_argument, NULL, OPT_MOUNTPOINT},
 	{"tenant", required_argument, NULL, OPT_TENANT},
@@ -154,6 +164,36 @@ static int set_number(struct request *rq, int option, const char *text)
 	}
 }
 
+static int set_change(struct request *rq, int option, const char *text)
+{
+	switch (option) {
+	case OPT_CHANGE_LIST:
+		rq->change.commits = text;
+		break;
+	case OPT_CL:
+		rq->change.link = text;
+		break;
+	case OPT_CL_PATH:
+		rq->change.link_path = text;
+		break;
+	case OPT_PATCH:
+		rq->change.patch = text;
+		break;
+	case OPT_TAR:
+		rq->change.tar = text;
+		break;
+	case OPT_DELETED:
+		if (rq->change.deleted_count == CHANGE_DELETED_MAX)
+			return cli_usage(
+				rq->command, "at most %d times --deleted", CHANGE_DELETED_MAX);
+		rq->change.deleted[rq->change.deleted_count++] = text;
+		break;
+	default:
+		return set_number(rq, option, text);
+	}
+	return CLI_OK;
+}
+
 static int set_word(struct request *rq, int option, const char *text)
 {
 	switch (option) {
@@ -165,9 +205,6 @@ static int set_word(struct request *rq, int option, const char *text)
 		break;
 	case OPT_REVISION:
 		rq->revision = text;
-		break;
-	case OPT_CHANGE_LIST:
-		rq->change_list = text;
 		break;
 	case OPT_PATH:
 		rq->path = text;
@@ -190,7 +227,7 @@ static int set_word(struct request *rq, int option, const char *text)
 	case OPT_WAIT:
 		return set_wait(rq, text);
 	default:
-		return set_number(rq, option, text);
+		return set_change(rq, option, text);
 	}
 	return CLI_OK;
 }

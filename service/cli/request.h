@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The words that several commands take, parsed once: which mount, which quota, lease and labels. */
 #pragma once
+#include "change_source.h"
 #include "cli.h"
 
 #define REQUEST_LABELS_MAX 32
@@ -8,7 +9,8 @@
 struct request {
 	const struct cli_command *command;
 	const char *name; /* JOB or MOUNT_ID, or NULL */
-	const char *job_id, *origin, *revision, *path, *mountpoint, *tenant, *change_list;
+	const char *job_id, *origin, *revision, *path, *mountpoint, *tenant;
+	struct change_words change;
 	Coppice__V1__WaitFor wait_for;
 	uint64_t preload_depth;
 	uint64_t quota_bytes, quota_inodes, since;

@@ -6,6 +6,7 @@
  */
 #include "mount_change_list.h"
 #include "mount_host.h"
+#include "mount_kept.h"
 #include "mount_lower.h"
 #include "mount_use.h"
 #include "mounts_internal.h"
@@ -105,16 +106,28 @@ static void open_account(struct mount *mt)
 	quota_set_limit(&mt->quota, QUOTA_INODES, mt->rec.quota_inodes);
 }
 
+/* What no origin has. */
+static int open_kept(struct mount *mt, struct err *e)
+{
+	int err = mount_kept_open(mt);
+
+	if (err == -ENOENT)
+		return err_set(e, err, "CHANGE_LIST_LOST",
+			"what the mount keeps of its change list is not there any more");
+	return err ? err_set(e, err, "", "the kept change list: %s", strerror(-err)) : 0;
+}
+
 int mount_attach(struct mount *mt, const struct mount_attach *how, struct err *e)
 {
 	struct mounts *m = mt->registry;
 	int err;
 
 	if (how->recover && how->origin) {
-		err = mount_change_list_again(
-			m->config.storage, how->origin, &mt->rec, how->deadline_ns, e);
-		if (err)
+		err = mount_change_list_again(mt, how->origin, how->deadline_ns, e);
+		if (err) {
+			mount_kept_close(mt);
 			return err;
+		}
 	}
 	mt->fetches = mount_fetches_new();
 	if (!mt->fetches)
@@ -123,7 +136,9 @@ int mount_attach(struct mount *mt, const struct mount_attach *how, struct err *e
 	if (err)
 		goto no_host;
 	open_account(mt);
-	err = add_workspace(mt, how, e);
+	err = open_kept(mt, e);
+	if (!err)
+		err = add_workspace(mt, how, e);
 	if (err)
 		goto no_workspace;
 	charge_objects(mt);
@@ -139,6 +154,7 @@ int mount_attach(struct mount *mt, const struct mount_attach *how, struct err *e
 	return err;
 
 no_workspace:
+	mount_kept_close(mt);
 	quota_fini(&mt->quota);
 	mount_host_release(m, mt->host);
 	mt->host = NULL;
@@ -179,6 +195,7 @@ void mount_detach(struct mount *mt)
 	else
 		ovl_ws_remove(mt->host->overlay, mt->ws);
 	mt->ws = NULL;
+	mount_kept_close(mt);
 	close_account(mt);
 	mount_host_release(mt->registry, mt->host);
 	mt->host = NULL;

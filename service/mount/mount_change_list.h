@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The change list of a mount, laid over its revision (ADR 0004): when the mount is made, and when
- *it is switched. The record has the source as it was asked for and the commits that it was resolved
- * to.
+ * it is switched. The record has the source as it was asked for and the commits that it was
+ * resolved to; contents that no origin has are in the workspace's directory (mount_kept.h).
  *
  *	check   is it one at all? Before anything is done
  *	choose  into a record that is not in force yet
  *	lay     resolve it, compare, merge: the record's root becomes what is shown
- *	again   the same from the pinned commits, at a start
+ *	again   the same from what was pinned, at a start
  *
  * Whoever creates or switches a mount calls them in this order and knows nothing of the kinds of
  * sources.
@@ -17,10 +17,18 @@
 #include <stdint.h>
 
 struct err;
+struct mount;
 struct mount_change_source;
 struct mount_record;
 struct origin;
-struct storage;
+
+struct mount_change_call {
+	struct origin *origin;
+	/* As it was asked for; NULL: what the record has pinned is laid once more, perhaps over
+	 * another revision. */
+	const struct mount_change_source *source;
+	uint64_t deadline_ns;
+};
 
 /* NULL is none, and fine. -EINVAL with the field. */
 int mount_change_list_check(const struct mount_change_source *source, struct err *e);
@@ -30,10 +38,11 @@ int mount_change_list_choose(struct mount_record *next, const struct mount_chang
 bool mount_change_list_given(const struct mount_record *rec);
 /* Resolves the change list of `next` and lays it over next->root, which is the root of the whole
  * revision and becomes what is shown: the directory at next->path. Changes elsewhere do not count.
- * -ESTALE reason CHANGE_LIST_DOES_NOT_APPLY, with the first paths. Blocks. */
-int mount_change_list_lay(struct storage *st, struct origin *o, struct mount_record *next,
-	uint64_t deadline_ns, struct err *e);
-/* The same from the pinned commits, if the index has lost what came out (it is a cache, and no
- * origin has it). Blocks only then. */
-int mount_change_list_again(struct storage *st, struct origin *o, const struct mount_record *rec,
-	uint64_t deadline_ns, struct err *e);
+ * -ESTALE reason CHANGE_LIST_DOES_NOT_APPLY, with the paths. What the mount keeps for it counts
+ * against its quota: -EDQUOT. Blocks. Claimer only. */
+int mount_change_list_lay(struct mount *mt, const struct mount_change_call *call,
+	struct mount_record *next, struct err *e);
+/* The same for the mount's record, if the index has lost what came out (it is a cache, and no
+ * origin has it). Blocks only then. Claimer only. */
+int mount_change_list_again(
+	struct mount *mt, struct origin *o, uint64_t deadline_ns, struct err *e);

@@ -16,7 +16,8 @@ void mount_record_fini(struct mount_record *r)
 	free(r->path);
 	free(r->mountpoint);
 	free(r->reason);
-	free(r->change_range);
+	free(r->change_text);
+	free(r->change_path);
 	free(r->labels);
 	*r = (struct mount_record){0};
 }
@@ -51,13 +52,15 @@ int mount_record_copy(const struct mount_record *from, struct mount_record *ret_
 {
 	struct mount_record copy = *from;
 
-	copy.path = copy.mountpoint = copy.reason = copy.change_range = NULL;
+	copy.path = copy.mountpoint = copy.reason = NULL;
+	copy.change_text = copy.change_path = NULL;
 	copy.labels = NULL;
 	copy.label_count = 0;
 	if (mount_record_set_text(&copy.path, from->path) ||
 		mount_record_set_text(&copy.mountpoint, from->mountpoint) ||
 		mount_record_set_text(&copy.reason, from->reason) ||
-		mount_record_set_text(&copy.change_range, from->change_range) ||
+		mount_record_set_text(&copy.change_text, from->change_text) ||
+		mount_record_set_text(&copy.change_path, from->change_path) ||
 		copy_labels(from, &copy)) {
 		mount_record_fini(&copy);
 		return -ENOMEM;
@@ -138,10 +141,13 @@ int mount_record_encode(const struct mount_record *r, struct buf *out)
 		put_text(out, r->labels[i].key);
 		put_text(out, r->labels[i].value);
 	}
-	put_text(out, r->change_range);
+	put_text(out, r->change_text);
 	put_bytes(out, r->change_from.bytes, r->change_from.len);
 	put_bytes(out, r->change_to.bytes, r->change_to.len);
 	put_int(out, r->change_paths, 8);
+	put_int(out, r->change_kind, 1);
+	put_int(out, r->change_exact, 1);
+	put_text(out, r->change_path);
 	if (buf_error(out))
 		return buf_error(out);
 	put_int(out, crc32c(0, out->data + start, out->len - start), 4);
@@ -277,12 +283,26 @@ static void get_numbers(struct reader *in, struct mount_record *r)
 	r->fetch_errors = get_int(in, 8);
 }
 
-static void get_change_list(struct reader *in, struct mount_record *r)
+static void get_change_list(struct reader *in, unsigned version, struct mount_record *r)
 {
-	get_text(in, &r->change_range);
+	uint64_t kind, exact;
+
+	get_text(in, &r->change_text);
 	get_oid(in, &r->change_from);
 	get_oid(in, &r->change_to);
 	r->change_paths = get_int(in, 8);
+	if (version == MOUNT_RECORD_RANGES) {
+		r->change_kind = r->change_text ? MOUNT_CHANGE_RANGE : MOUNT_CHANGE_NONE;
+		return;
+	}
+	kind = get_int(in, 1);
+	exact = get_int(in, 1);
+	get_text(in, &r->change_path);
+	if (kind >= MOUNT_CHANGE_KINDS || exact > 1 || (kind == 0) != (r->change_text == NULL))
+		in->error = in->error ? in->error : -EBADMSG;
+	else
+		r->change_kind = (enum mount_change_kind)kind;
+	r->change_exact = exact == 1;
 }
 
 static void get_fields(struct reader *in, unsigned version, struct mount_record *r)
@@ -305,7 +325,7 @@ static void get_fields(struct reader *in, unsigned version, struct mount_record 
 	get_text(in, &r->reason);
 	get_labels(in, r);
 	if (version > MOUNT_RECORD_FIRST)
-		get_change_list(in, r);
+		get_change_list(in, version, r);
 	if (!in->error && in->at != in->end)
 		in->error = -EBADMSG;
 }

@@ -13,17 +13,20 @@
 
 struct buf;
 
-#define MOUNT_RECORD_FORMAT 2
+#define MOUNT_RECORD_FORMAT 3
+#define MOUNT_RECORD_RANGES 2             /* change lists were ranges; still read */
 #define MOUNT_RECORD_FIRST  1             /* without a change list; still read */
 #define MOUNT_RECORD_MAX    (64u * 1024u) /* bytes of one encoded record */
 #define MOUNT_TEXT_MAX      4095u         /* of path, mountpoint and reason */
 
 struct mount_record {
 	char mount_id[40], tenant[64], job_id[129], origin[64], revision[256];
-	char *path, *mountpoint, *reason;  /* malloc'ed, or NULL for "" */
-	char *change_range;                /* likewise; see mount_change_list.h */
-	struct oid change_from, change_to; /* its commits, pinned */
+	char *path, *mountpoint, *reason;   /* malloc'ed, or NULL for "" */
+	enum mount_change_kind change_kind; /* of the change list; see mount_change_list.h */
+	char *change_text, *change_path;    /* likewise */
+	struct oid change_from, change_to;  /* its commits, pinned; none for files */
 	uint64_t change_paths;
+	bool change_exact; /* the root is that of change_to: nothing had to be merged */
 	enum mount_state state;
 	struct oid commit, root;
 	int64_t commit_time_s;

@@ -10,9 +10,11 @@
  * Runs on the caller's thread, which may block on local disk and on the origin until the deadline.
  */
 #include "mount_change_list.h"
+#include "mount_kept.h"
 #include "mount_request.h"
 #include "mounts_internal.h"
 #include "prefetch_wait.h"
+#include "trash.h"
 
 #include <base/cancel.h>
 #include <base/clock.h>
@@ -31,8 +33,9 @@ struct creation {
 	const struct cancel *cancel;
 	uint64_t deadline_ns, started_ns;
 	struct tenant *tenant;
-	struct mount_record want; /* what is asked for */
-	struct mount *mt;         /* claimed, once it is ours to make */
+	struct mount_record want;                 /* what is asked for */
+	const struct mount_change_source *change; /* NULL: none; borrowed */
+	struct mount *mt;                         /* claimed, once it is ours to make */
 	struct origin *origin;
 	struct err e;
 };
@@ -163,7 +166,13 @@ static int resolve(struct creation *c, struct mount_record *next)
 	next->commit_time_s = revision.time_s;
 	next->root = revision.root;
 	if (mount_change_list_given(next))
-		err = mount_change_list_lay(storage, c->origin, next, c->deadline_ns, &c->e);
+		err = mount_change_list_lay(c->mt,
+			&(struct mount_change_call){
+				.origin = c->origin,
+				.source = c->change,
+				.deadline_ns = c->deadline_ns,
+			},
+			next, &c->e);
 	else if (path[0])
 		err = storage_find_subtree(
 			storage, c->origin, &next->root, path, c->deadline_ns, &next->root, &c->e);
@@ -278,6 +287,16 @@ static void take_back(struct creation *c)
 	}
 }
 
+/* What a change list keeps is there before the mount is known. */
+static void remove_early(struct creation *c)
+{
+	int err = trash_put(c->m->trash, c->mt->rec.mount_id);
+
+	if (err) /* the next start finds the directory without a record and removes it */
+		log_warn("workspace_not_removed", LOG_S("mount_id", c->mt->rec.mount_id),
+			LOG_E(err));
+}
+
 static void finish(struct creation *c, int err, struct mount_info *ret_info)
 {
 	struct mounts *m = c->m;
@@ -288,8 +307,13 @@ static void finish(struct creation *c, int err, struct mount_info *ret_info)
 	mt->refs++; /* ours, while the tables may let go of it */
 	known = mt->known;
 	lock_release(&m->mu);
-	if (err && known)
-		take_back(c);
+	if (err) {
+		mount_kept_close(mt); /* if it never came to be attached */
+		if (known)
+			take_back(c);
+		else
+			remove_early(c);
+	}
 	lock_acquire(&m->mu);
 	if (err) {
 		mt->failure = c->e;
@@ -334,7 +358,11 @@ int mounts_create(struct mounts *m, const struct mount_request *rq, const struct
 	uint64_t deadline_ns, struct mount_info *ret_info, struct err *e)
 {
 	struct creation c = {
-		.m = m, .cancel = cancel, .deadline_ns = mount_deadline(m, deadline_ns)};
+		.m = m,
+		.cancel = cancel,
+		.deadline_ns = mount_deadline(m, deadline_ns),
+		.change = rq->change,
+	};
 	int err;
 
 	c.started_ns = clock_mono_ns(m->config.clock);

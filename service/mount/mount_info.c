@@ -18,7 +18,8 @@ void mount_info_fini(struct mount_info *m)
 	free(m->mountpoint);
 	free(m->root);
 	free(m->reason);
-	free(m->change_range);
+	free(m->change_text);
+	free(m->change_path);
 	free(m->labels);
 	*m = (struct mount_info){0};
 }
@@ -31,10 +32,11 @@ int mount_info_copy(const struct mount_info *from, struct mount_info *ret_copy)
 	copy.mountpoint = strdup(from->mountpoint);
 	copy.root = strdup(from->root);
 	copy.reason = strdup(from->reason);
-	copy.change_range = strdup(from->change_range);
+	copy.change_text = strdup(from->change_text);
+	copy.change_path = strdup(from->change_path);
 	copy.labels = from->label_count ? calloc(from->label_count, sizeof(*copy.labels)) : NULL;
-	if (!copy.path || !copy.mountpoint || !copy.root || !copy.reason || !copy.change_range ||
-		(from->label_count && !copy.labels)) {
+	if (!copy.path || !copy.mountpoint || !copy.root || !copy.reason || !copy.change_text ||
+		!copy.change_path || (from->label_count && !copy.labels)) {
 		mount_info_fini(&copy);
 		return -ENOMEM;
 	}
@@ -59,7 +61,9 @@ void mount_view_of_record(
 		.mountpoint = (char *)(r->mountpoint ? r->mountpoint : empty),
 		.reason = (char *)(r->reason ? r->reason : empty),
 		.root = (char *)root,
-		.change_range = (char *)(r->change_range ? r->change_range : empty),
+		.change_kind = r->change_kind,
+		.change_text = (char *)(r->change_text ? r->change_text : empty),
+		.change_path = (char *)(r->change_path ? r->change_path : empty),
 		.change_paths = r->change_paths,
 		.labels = r->labels,
 		.label_count = r->label_count,

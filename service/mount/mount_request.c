@@ -117,8 +117,11 @@ static int hash_request(const struct mount_request *rq, struct mount_record *r)
 	(void)buf_printf(&text, "%llu %llu %u %d %u %u%c", (unsigned long long)rq->quota_bytes,
 		(unsigned long long)rq->quota_inodes, rq->lease_seconds, rq->read_only, rq->uid,
 		rq->gid, 0);
-	if (r->change_range)
-		(void)buf_printf(&text, "change_list%c%s%c", 0, r->change_range, 0);
+	if (r->change_kind == MOUNT_CHANGE_RANGE) /* as it was when there were no others */
+		(void)buf_printf(&text, "change_list%c%s%c", 0, r->change_text, 0);
+	else if (r->change_kind)
+		(void)buf_printf(&text, "change_list %d%c%s%c%s%c", r->change_kind, 0,
+			r->change_text, 0, r->change_path ? r->change_path : "", 0);
 	for (unsigned i = 0; i < r->label_count; i++)
 		(void)buf_printf(&text, "%s%c%s%c", r->labels[i].key, 0, r->labels[i].value, 0);
 	err = buf_error(&text);
@@ -210,7 +213,8 @@ int mount_request_compare(
 		differs = "path";
 	else if (strcmp(have->revision, want->revision) != 0)
 		differs = "revision";
-	else if (!same_text(have->change_range, want->change_range))
+	else if (have->change_kind != want->change_kind ||
+		 !same_text(have->change_text, want->change_text))
 		differs = "change_list";
 	else if (!same_text(have->mountpoint, want->mountpoint))
 		differs = "mountpoint";

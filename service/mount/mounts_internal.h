@@ -27,6 +27,7 @@ struct mount_fetches;
 struct mount_host;
 struct ovl_ws;
 struct pool;
+struct storage_kept;
 struct tenant;
 struct trash;
 
@@ -61,6 +62,8 @@ struct mount {
 	struct ovl_ws *ws;
 	struct quota quota; /* initialised while attached */
 	struct mount_fetches *fetches;
+	struct storage_kept **kept; /* see mount_kept.h */
+	unsigned kept_count;
 	struct mount *next_stranded; /* see mount_revive.c */
 
 	struct list uses; /* see mount_use.h; guarded by mu, as is the next */

@@ -95,6 +95,7 @@ int layer_add(struct layer *l, const struct layer_change *change)
 	l->changes[l->count++] = (struct change){.path = at,
 		.len = (uint32_t)len,
 		.expects = change->expects,
+		.replaces = change->replaces,
 		.put = change->put,
 		.old = change->old};
 	l->sorted = false;

@@ -9,7 +9,7 @@
 struct change {
 	size_t path; /* offset in layer.paths */
 	uint32_t len;
-	bool expects;
+	bool expects, replaces;
 	struct layer_entry put, old;
 };
 

@@ -426,7 +426,7 @@ static int apply(struct merger *m, const struct change *c, const char *name, siz
 		r = m->source->ops->size(m->source, &c->put.oid, &n.edit.entry.size);
 		n.edit.entry.size_known = r == 0;
 	}
-	if (c->put.mode && !is_tree(&c->put) && is_tree(&there))
+	if (c->put.mode && !is_tree(&c->put) && is_tree(&there) && !c->replaces)
 		n.over = there.oid;
 	return r < 0 ? r : add_note(f, &n);
 }

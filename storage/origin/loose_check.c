@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Walks the zlib stream of a loose object to its end, keeping nothing. The only door to zlib. Costs
+ * Walks the zlib stream of a loose object to its end, keeping nothing. A door to zlib. Costs
  * one failed open for an object that is packed, and one more inflating for a loose one, of which a
  * served repository has few. Pure but for the files; any thread.
  */

@@ -50,6 +50,9 @@ int mega_fetch_sizes(struct mega *m, const struct oid *blobs, size_t count,
 
 int mega_resolve(void *impl, const char *revision, uint64_t deadline_ns,
 	struct origin_revision *ret, struct err *e);
+/* mega_change.c */
+int mega_find_change(void *impl, const char *link, const char *path, uint64_t deadline_ns,
+	struct origin_change *ret_change);
 /* mega_places.c */
 struct mega_child {
 	const char *name;

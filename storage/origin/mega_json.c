@@ -172,3 +172,25 @@ int mega_json_commit(const char *text, size_t len, struct mega_commit *ret_commi
 	*ret_commit = commit;
 	return 0;
 }
+
+int mega_json_parent(const char *text, size_t len, const struct oid *commit, struct oid *ret_parent)
+{
+	__attribute__((cleanup(cleanup_json))) json_t *json = NULL;
+	const json_t *item, *parents, *parent;
+	struct oid sha;
+	int r = parse(text, len, &json);
+
+	if (r < 0)
+		return r;
+	item = json_array_get(json_object_get(json_object_get(json, "data"), "items"), 0);
+	if (oid_of(item, "sha", &sha) < 0 || !oid_equal(&sha, commit))
+		return -EIO;
+	parents = json_object_get(item, "parents");
+	if (!json_is_array(parents))
+		return -EIO;
+	*ret_parent = (struct oid){0};
+	parent = json_array_get(parents, 0);
+	if (!parent)
+		return 0;
+	return json_is_string(parent) ? oid_parse(json_string_value(parent), ret_parent) : -EIO;
+}

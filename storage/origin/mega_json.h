@@ -36,3 +36,8 @@ struct mega_commit {
 
 /* Answer of /latest-commit. */
 int mega_json_commit(const char *text, size_t len, struct mega_commit *ret_commit);
+
+/* Answer of /commits/history for one commit: its first parent, none if it has none. -EIO: it is not
+ * about `commit`. */
+int mega_json_parent(
+	const char *text, size_t len, const struct oid *commit, struct oid *ret_parent);

@@ -238,6 +238,42 @@ int origin_probe(struct origin *o, const struct cancel *cancel, uint64_t deadlin
 	return r == -ENOENT ? 0 : r; /* empty, it says */
 }
 
+int origin_merge_base(struct origin *o, const struct oid commits[2], uint64_t deadline_ns,
+	struct oid *ret_base, struct err *e)
+{
+	uint64_t start_ns = clock_mono_ns(&clock_system);
+	struct oid base;
+	int r = cancel_check(NULL, deadline_ns);
+
+	if (!o->ops->merge_base)
+		return err_set(e, -EOPNOTSUPP, "ORIGIN_UNSUPPORTED",
+			"origin %s is of type %s, which does not tell where two commits parted",
+			o->name, o->ops->type);
+	if (r == 0)
+		r = o->ops->merge_base(o->impl, commits, deadline_ns, &base, e);
+	if (r == 0)
+		*ret_base = base;
+	else if (r == -ETIMEDOUT)
+		r = err_set(e, r, NULL, "origin %s did not answer in time", o->name);
+	return finish(o, OP_RESOLVE, start_ns, r);
+}
+
+int origin_find_change(struct origin *o, const char *link, const char *path, uint64_t deadline_ns,
+	struct origin_change *ret_change)
+{
+	uint64_t start_ns = clock_mono_ns(&clock_system);
+	struct origin_change change;
+	int r = cancel_check(NULL, deadline_ns);
+
+	if (!o->ops->find_change)
+		return -EOPNOTSUPP;
+	if (r == 0)
+		r = o->ops->find_change(o->impl, link, path, deadline_ns, &change);
+	if (r == 0)
+		*ret_change = change;
+	return finish(o, OP_RESOLVE, start_ns, r);
+}
+
 int origin_read_tree(struct origin *o, const struct oid *tree, struct tree_builder *builder,
 	const struct cancel *cancel, uint64_t deadline_ns)
 {

@@ -407,6 +407,7 @@ const struct origin_ops origin_git_ops = {
 	.open = gitrepo_open,
 	.close = gitrepo_close,
 	.resolve = gitrepo_resolve,
+	.merge_base = gitrepo_merge_base,
 	.read_tree = gitrepo_read_tree,
 	.read_blob = gitrepo_read_blob,
 	.read_raw = gitrepo_read_raw,

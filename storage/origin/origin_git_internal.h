@@ -82,6 +82,8 @@ int gitrepo_walk_tree(
 int gitrepo_check_form(const char *revision, struct err *e);
 int gitrepo_resolve(void *impl, const char *revision, uint64_t deadline_ns,
 	struct origin_revision *ret, struct err *e);
+int gitrepo_merge_base(void *impl, const struct oid commits[2], uint64_t deadline_ns,
+	struct oid *ret_base, struct err *e);
 int gitrepo_read_tree(void *impl, const struct oid *tree, struct tree_builder *builder,
 	const struct cancel *cancel, uint64_t deadline_ns);
 int gitrepo_read_blob(void *impl, const struct oid *blob, struct blob_sink *sink,

@@ -294,3 +294,45 @@ int gitrepo_resolve(void *impl, const char *revision, uint64_t deadline_ns,
 			return r;
 	}
 }
+
+static int merge_base_with(
+	struct gitrepo_handle *h, const struct oid commits[2], struct oid *ret_base, struct err *e)
+{
+	git_oid one, two, base;
+	int r;
+
+	if (commits[0].len != GIT_OID_RAWSZ || commits[1].len != GIT_OID_RAWSZ)
+		return err_set(e, -EINVAL, "REVISION_NOT_A_COMMIT", "not commits of Git");
+	memcpy(one.id, commits[0].bytes, GIT_OID_RAWSZ);
+	memcpy(two.id, commits[1].bytes, GIT_OID_RAWSZ);
+	r = git_merge_base(&base, h->repo, &one, &two);
+	if (r == 0) {
+		*ret_base = gitrepo_oid(&base);
+		return 0;
+	}
+	if (r == GIT_ENOTFOUND)
+		return err_set(e, -ENOENT, "NO_MERGE_BASE",
+			"the change list and the revision have no commit in common");
+	return err_set(
+		e, gitrepo_errno(r), NULL, "the history cannot be read: %s", gitrepo_message());
+}
+
+int gitrepo_merge_base(void *impl, const struct oid commits[2], uint64_t deadline_ns,
+	struct oid *ret_base, struct err *e)
+{
+	const struct gitrepo_wait wait = {NULL, deadline_ns};
+	struct gitrepo *g = impl;
+
+	for (bool again = false;; again = true) {
+		struct gitrepo_handle *h;
+		int r = gitrepo_take(g, again, &wait, &h);
+
+		if (r < 0)
+			return err_set(
+				e, r, NULL, "%s cannot be opened: %s", g->path, gitrepo_message());
+		r = merge_base_with(h, commits, ret_base, e);
+		gitrepo_give(g, h, r < 0);
+		if (r == 0 || again)
+			return r;
+	}
+}

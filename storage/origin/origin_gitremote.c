@@ -214,6 +214,7 @@ const struct origin_ops origin_gitremote_ops = {
 	.open = gitremote_open,
 	.close = gitremote_close,
 	.resolve = gitremote_resolve,
+	.merge_base = gitremote_merge_base,
 	.refresh = gitremote_refresh,
 	.probe = gitremote_probe,
 	.read_tree = gitremote_read_tree,

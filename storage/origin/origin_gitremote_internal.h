@@ -69,6 +69,8 @@ int gitremote_fetch_history(struct gitremote *r, const struct oid *tips, size_t 
 
 int gitremote_resolve(void *impl, const char *revision, uint64_t deadline_ns,
 	struct origin_revision *ret, struct err *e);
+int gitremote_merge_base(void *impl, const struct oid commits[2], uint64_t deadline_ns,
+	struct oid *ret_base, struct err *e);
 void gitremote_refresh(void *impl);
 int gitremote_probe(void *impl, const struct cancel *cancel, uint64_t deadline_ns);
 int gitremote_read_tree(void *impl, const struct oid *tree, struct tree_builder *builder,

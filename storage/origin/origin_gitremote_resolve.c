@@ -415,3 +415,26 @@ int gitremote_resolve(void *impl, const char *revision, uint64_t deadline_ns,
 	return gitremote_partial(r) ? resolve_partial(r, revision, &wait, ret, e)
 				    : resolve_mirror(r, revision, &wait, ret, e);
 }
+
+/* Where two commits parted is in their history, which is here only if someone asked for it. */
+int gitremote_merge_base(void *impl, const struct oid commits[2], uint64_t deadline_ns,
+	struct oid *ret_base, struct err *e)
+{
+	const struct gitrepo_wait wait = {NULL, deadline_ns};
+	struct gitremote *r = impl;
+	int err;
+
+	if (oid_equal(&commits[0], &commits[1])) {
+		*ret_base = commits[0];
+		return 0;
+	}
+	if (gitremote_partial(r)) {
+		err = gitremote_fetch_history(r, commits, 2, &wait, e);
+		if (err < 0)
+			return err == -ENXIO
+				       ? err_set(e, -ENOENT, "REVISION_NOT_FOUND",
+						 "the server does not have the commits any more")
+				       : err;
+	}
+	return gitrepo_merge_base(r->repo, commits, deadline_ns, ret_base, e);
+}

@@ -203,6 +203,7 @@ const struct origin_ops origin_mega_ops = {
 	.open = mega_open,
 	.close = mega_close,
 	.resolve = mega_resolve,
+	.find_change = mega_find_change,
 	.read_tree = mega_read_tree,
 	.learn_tree = mega_learn_tree,
 	.roots = mega_roots,

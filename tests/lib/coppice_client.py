@@ -25,9 +25,11 @@ CALL_TIMEOUT = 60
 class CallError(Exception):
     """How a call failed."""
 
-    def __init__(self, code, reason, metadata, message):
-        super().__init__(f'{code} {reason or "-"} {metadata}: {message}')
+    def __init__(self, code, reason, metadata, message, violations=()):
+        """violations: [(subject, description)] of a PreconditionFailure."""
+        super().__init__(f'{code} {reason or "-"} {metadata}: {message} {list(violations) or ""}')
         self.code, self.reason, self.metadata, self.message = code, reason, metadata, message
+        self.violations = list(violations)
 
 
 def compile_protos(proto_root, out):
@@ -136,7 +138,7 @@ class Client:
     def error(self, e):
         """The CallError of an RpcError, with the ErrorInfo of its details."""
         details = dict(e.trailing_metadata() or ()).get('grpc-status-details-bin')
-        reason, metadata = '', {}
+        reason, metadata, violations = '', {}, []
         if details:
             status = self.protos.message('google.rpc.Status').FromString(details)
             for detail in status.details:
@@ -144,7 +146,10 @@ class Client:
                 if detail.type_url.endswith('/google.rpc.ErrorInfo'):
                     info.ParseFromString(detail.value)
                     reason, metadata = info.reason, dict(info.metadata)
-        return CallError(e.code().name, reason, metadata, e.details())
+                elif detail.type_url.endswith('/google.rpc.PreconditionFailure'):
+                    failure = self.protos.message('google.rpc.PreconditionFailure').FromString(detail.value)
+                    violations = [(v.subject, v.description) for v in failure.violations]
+        return CallError(e.code().name, reason, metadata, e.details(), violations)
 
     def stream(self, name, timeout=CALL_TIMEOUT, **fields):
         """The messages of a server stream, until it ends or fails; closing the generator cancels the call."""

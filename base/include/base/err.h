@@ -14,6 +14,7 @@
 #define ERR_MESSAGE_MAX 512
 #define ERR_REASON_MAX  48
 #define ERR_META_MAX    4
+#define ERR_LINES_MAX   2048
 
 struct err {
 	int code;                    /* negative errno; 0 = no error */
@@ -26,6 +27,7 @@ struct err {
 		char value[128];
 	} meta[ERR_META_MAX];
 	unsigned meta_count;
+	char lines[ERR_LINES_MAX]; /* see err_line; each "what\twhy\n" */
 };
 
 /* Fill `e` and return `code` (negative errno). A message already there is replaced. */
@@ -40,6 +42,9 @@ int err_field(struct err *e, const char *field, const char *fmt, ...)
 int err_wrap(struct err *e, int code, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 /* Add a key and value for programs; silently dropped beyond ERR_META_MAX, values are cut to fit. */
 void err_meta(struct err *e, const char *key, const char *value);
+/* One more of several things that are wrong, such as a path, for programs: whole lines, as many as
+ * fit. */
+void err_line(struct err *e, const char *what, const char *why);
 /* The reason word: the one set, or one derived from the errno ("ENOENT" → "NOT_FOUND" ...). Never
  * NULL. */
 const char *err_reason(const struct err *e);

@@ -6,6 +6,7 @@
  */
 #pragma once
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
 
@@ -32,6 +33,27 @@ const char *mount_state_name(enum mount_state s); /* "READY" ... */
 
 #define MOUNT_LABELS_MAX 32
 
+/* Where a change list comes from. The numbers are on disk. */
+enum mount_change_kind {
+	MOUNT_CHANGE_NONE,
+	MOUNT_CHANGE_RANGE, /* text: two commits, "a..b" */
+	MOUNT_CHANGE_REF,   /* text: a ref or commit; what it changes since the merge base */
+	MOUNT_CHANGE_LINK,  /* text: of a change list on a Mega server; path: where it belongs */
+	MOUNT_CHANGE_PATCH, /* data */
+	MOUNT_CHANGE_TAR,   /* data; deleted: paths that go */
+	MOUNT_CHANGE_KINDS,
+};
+
+struct mount_change_source {
+	enum mount_change_kind kind;
+	const char *text;
+	const char *path; /* NULL: the mount's, or a directory above it */
+	const void *data;
+	size_t len;
+	const char *const *deleted;
+	size_t deleted_count;
+};
+
 struct mount_label {
 	char key[64], value[256];
 };
@@ -41,9 +63,12 @@ struct mount_info {
 	char mount_id[40], job_id[129], tenant[64], origin[64], revision[256], commit[65],
 		root_tree[65];
 	char *path, *mountpoint, *root, *reason; /* malloc'ed, "" if none */
-	char *change_range;                      /* malloc'ed; "a..b", "" without a change list */
-	char change_commit[65];                  /* what b was resolved to */
-	uint64_t change_paths;                   /* that the change list touches */
+	enum mount_change_kind change_kind;      /* of the change list, if there is one */
+	char *change_text;      /* malloc'ed; as struct mount_change_source has it, but of a patch
+				   or an archive its SHA-256 in hex; "" without a change list */
+	char *change_path;      /* malloc'ed; of a link */
+	char change_commit[65]; /* what it was resolved to; "" for files */
+	uint64_t change_paths;  /* that the change list touches */
 	enum mount_state state;
 	uint64_t quota_bytes, quota_inodes; /* UINT64_MAX = unlimited */
 	uint64_t used_bytes, used_inodes;
@@ -82,11 +107,6 @@ void mounts_drain(struct mounts *m, bool on);
 
 /* How much of it is to be local when the call returns. */
 enum mount_wait { MOUNT_WAIT_MOUNTED, MOUNT_WAIT_INDEXED, MOUNT_WAIT_WARM };
-
-/* What a change list is made of; exactly one is given. */
-struct mount_change_source {
-	const char *range; /* two commits, "a..b" */
-};
 
 struct mount_request {
 	const char *tenant, *job_id, *origin, *path, *revision, *mountpoint;

@@ -36,6 +36,7 @@ struct layer_change {
 	 * change wants already. */
 	bool expects;
 	struct layer_entry old;
+	bool replaces; /* a file in the place of a directory, which goes with all in it */
 };
 
 struct layer *layer_new(uint8_t oid_len); /* NULL: no memory */
@@ -64,3 +65,16 @@ int storage_lay_over(struct storage *st, struct origin *o, const struct oid *bas
  */
 int storage_diff(struct storage *st, struct origin *o, const struct oid *from, const struct oid *to,
 	uint8_t oid_len, uint64_t deadline_ns, struct layer **ret_layer);
+
+/* What is at a path below `root`: mode 0 if nothing is. Blocks; errors as of storage_need_tree. */
+int storage_find_entry(struct storage *st, struct origin *o, const struct oid *root,
+	const char *path, uint64_t deadline_ns, struct layer_entry *ret_entry);
+/* A whole blob in memory, fetched if need be. -EFBIG: it has more than `max` bytes. Blocks; errors
+ * as of storage_need_tree. */
+struct storage_content {
+	size_t max; /* to be given */
+	char *data; /* malloc'ed, NUL-terminated */
+	size_t len;
+};
+int storage_read_content(struct storage *st, struct origin *o, const struct oid *blob,
+	uint64_t deadline_ns, struct storage_content *content);

@@ -102,6 +102,19 @@ int origin_resolve(struct origin *o, const char *revision, uint64_t deadline_ns,
 void origin_refresh(struct origin *o);
 /* Whether it answers now, by a question that costs little. 0, or why it does not. Blocks. */
 int origin_probe(struct origin *o, const struct cancel *cancel, uint64_t deadline_ns);
+/* The best common ancestor of two commits (git merge-base). -ENOENT reason NO_MERGE_BASE;
+ * -EOPNOTSUPP: this kind of origin does not tell. */
+int origin_merge_base(struct origin *o, const struct oid commits[2], uint64_t deadline_ns,
+	struct oid *ret_base, struct err *e);
+/* A change list of the server, by its link and the directory that it belongs to ("" = all). Both
+ * commits are of that directory alone: their root trees are what it has. -ENOENT: none of that name
+ * belongs there; -EOPNOTSUPP: this kind of origin has no change lists. */
+struct origin_change {
+	struct oid commit; /* what it wants */
+	struct oid base;   /* what it was made over */
+};
+int origin_find_change(struct origin *o, const char *link, const char *path, uint64_t deadline_ns,
+	struct origin_change *ret_change);
 /* All entries of one tree into the builder, sizes included if ORIGIN_CAP_SIZES. On failure the
  * builder holds a part: drop it. -ESTALE: the origin does not know where this tree is; see
  * origin_learn_tree. */

@@ -66,7 +66,8 @@ static void fill(struct mount_info *info, const struct mount_request *rq, unsign
 	COPY(info->commit, "0123456789abcdef0123456789abcdef01234567");
 	COPY(info->root_tree, "89abcdef0123456789abcdef0123456789abcdef");
 	info->path = strdup(rq->path);
-	info->change_range = strdup("");
+	info->change_text = strdup("");
+	info->change_path = strdup("");
 	info->mountpoint = strdup(rq->mountpoint);
 	info->root = strdup(root);
 	info->reason = strdup(strcmp(rq->job_id, "odd") == 0 ? "bad \xff name" : "");

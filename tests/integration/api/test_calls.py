@@ -107,7 +107,7 @@ class Checks(Case):
         self.bad('origin', origin='a/b')
         self.bad('tenant', tenant='..')
         self.bad('origin', origin='')
-        self.bad('change_list', C.UNIMPLEMENTED, 'NOT_IN_THIS_VERSION', change_list=msg('ChangeList', ref='x'))
+        self.bad('change_list', C.INVALID_ARGUMENT, 'INVALID_FIELD', change_list=msg('ChangeList'))
         self.bad(None, C.NOT_FOUND, 'ORIGIN_NOT_FOUND', origin='missing')
         self.bad(None, C.NOT_FOUND, 'TENANT_NOT_FOUND', tenant='nobody')
 

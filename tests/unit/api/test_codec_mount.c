@@ -38,7 +38,9 @@ static struct mount_info example(void)
 		.blobs_fetched = 11,
 		.bytes_fetched = 12,
 		.fetch_errors = 13,
-		.change_range = (char *)"a..b",
+		.change_kind = MOUNT_CHANGE_RANGE,
+		.change_text = (char *)"a..b",
+		.change_path = (char *)"",
 		.change_paths = 14,
 		.read_only = true,
 		.uid = 1000,
@@ -216,9 +218,14 @@ static void test_create_limits(void **state)
 	quota.inodes = 1;
 	assert_int_equal(create(&in, &e), 0);
 	in.change_list = &cl;
-	assert_int_equal(create(&in, &e), -EOPNOTSUPP);
-	assert_string_equal(e.reason, "NOT_IN_THIS_VERSION");
+	assert_int_equal(create(&in, &e), -EINVAL);
 	assert_string_equal(e.field, "change_list");
+	cl.source_case = COPPICE__V1__CHANGE_LIST__SOURCE_REF;
+	cl.ref = (char *)"topic";
+	assert_int_equal(create(&in, &e), 0);
+	cl.path = (char *)"src";
+	assert_int_equal(create(&in, &e), -EINVAL);
+	assert_string_equal(e.field, "change_list.path");
 }
 
 static void test_key(void **state)

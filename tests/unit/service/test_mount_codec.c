@@ -28,7 +28,10 @@ static struct mount_record sample(void)
 		.origin = "main",
 		.revision = "refs/heads/main",
 		.path = "src/lib",
-		.change_range = "v1..v2",
+		.change_kind = MOUNT_CHANGE_LINK,
+		.change_text = "ABCD1234",
+		.change_path = "src",
+		.change_exact = true,
 		.change_from = {.len = 20, .bytes = {4}},
 		.change_to = {.len = 20, .bytes = {5}},
 		.change_paths = 6,
@@ -80,7 +83,10 @@ static void test_round_trip(void **state)
 	assert_int_equal(mount_record_decode(bytes.data, bytes.len, &out), 0);
 	assert_string_equal(out.mount_id, in.mount_id);
 	assert_string_equal(out.path, "src/lib");
-	assert_string_equal(out.change_range, "v1..v2");
+	assert_int_equal(out.change_kind, MOUNT_CHANGE_LINK);
+	assert_string_equal(out.change_text, "ABCD1234");
+	assert_string_equal(out.change_path, "src");
+	assert_true(out.change_exact);
 	assert_int_equal(out.change_paths, 6);
 	assert_null(out.mountpoint);
 	assert_int_equal(out.state, MOUNT_READY);
@@ -157,16 +163,41 @@ static void test_the_first_version_is_still_read(void **state)
 	struct buf bytes;
 
 	(void)state;
-	in.change_range = NULL;
+	in.change_kind = MOUNT_CHANGE_NONE;
+	in.change_text = in.change_path = NULL;
+	in.change_exact = false;
 	in.change_from = in.change_to = (struct oid){0};
 	in.change_paths = 0;
 	encode(&in, &bytes);
-	bytes.len -= 2 + 2 + 2 + 8;
+	bytes.len -= 2 + 2 + 2 + 8 + 1 + 1 + 2;
 	bytes.data[0] = 1;
 	put_checksum(&bytes);
 	assert_int_equal(mount_record_decode(bytes.data, bytes.len, &out), 0);
 	assert_int_equal(out.label_count, 2);
-	assert_null(out.change_range);
+	assert_int_equal(out.change_kind, MOUNT_CHANGE_NONE);
+	assert_null(out.change_text);
+	mount_record_fini(&out);
+	buf_fini(&bytes);
+}
+
+/* Change lists were ranges, and nothing told of which kind they are. */
+static void test_the_second_version_is_still_read(void **state)
+{
+	struct mount_record in = sample(), out;
+	struct buf bytes;
+
+	(void)state;
+	in.change_text = (char *)"v1..v2";
+	in.change_path = NULL;
+	encode(&in, &bytes);
+	bytes.len -= 1 + 1 + 2;
+	bytes.data[0] = 2;
+	put_checksum(&bytes);
+	assert_int_equal(mount_record_decode(bytes.data, bytes.len, &out), 0);
+	assert_int_equal(out.change_kind, MOUNT_CHANGE_RANGE);
+	assert_string_equal(out.change_text, "v1..v2");
+	assert_int_equal(out.change_paths, 6);
+	assert_false(out.change_exact);
 	mount_record_fini(&out);
 	buf_fini(&bytes);
 }
@@ -213,6 +244,7 @@ int main(void)
 		cmocka_unit_test(test_every_truncation_and_flipped_bit_is_damage),
 		cmocka_unit_test(test_nonsense_with_a_good_checksum_is_damage),
 		cmocka_unit_test(test_the_first_version_is_still_read),
+		cmocka_unit_test(test_the_second_version_is_still_read),
 		cmocka_unit_test(test_memory_shortage),
 	};
 

@@ -1,0 +1,121 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A change list of a Mega server. The server tells nobody without a login which commits it has, but
+ * the Git side of each directory advertises them: refs/cl/<link>. What the change list was made
+ * over is the parent of its commit, or, where the server does not tell that, the directory's main.
+ *
+ * Threads: any that may block.
+ */
+#include "origin/http_url.h"
+#include "origin/mega_internal.h"
+#include "origin/mega_refs.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+struct wanted {
+	char name[256];
+	struct oid found, main;
+};
+
+static int note(void *arg, const struct mega_ref *ref)
+{
+	struct wanted *w = arg;
+
+	if (strcmp(ref->name, w->name) == 0)
+		w->found = ref->oid;
+	else if (strcmp(ref->name, "refs/heads/main") == 0)
+		w->main = ref->oid;
+	return 0;
+}
+
+static void url_refs(struct buf *out, const struct mega *m, const char *path)
+{
+	/* the root is "/" to the server, which takes ".git" away */
+	http_url_begin(out, m->url, "/");
+	for (const char *at = path; *at; at++)
+		if (*at == '/')
+			(void)buf_putc(out, '/');
+		else
+			http_url_encode(out, at, 1);
+	(void)buf_puts(out, ".git/info/refs"); /* the buffer remembers a failure */
+	http_url_query(out, "service", "git-upload-pack", 15);
+}
+
+static int fetch_refs(
+	struct mega *m, const char *path, const struct mega_wait *wait, struct wanted *w)
+{
+	struct http_answer answer = {0};
+	struct buf url;
+	int r;
+
+	buf_init(&url, 65536);
+	url_refs(&url, m, path);
+	r = buf_error(&url);
+	if (r == 0)
+		r = mega_get(m, buf_cstr(&url), wait, &answer);
+	buf_fini(&url);
+	if (r == 0)
+		r = mega_refs_each(answer.body.data, answer.body.len, note, w);
+	http_answer_fini(&answer);
+	return r;
+}
+
+/* -ENOENT and others: it does not tell. */
+static int fetch_parent(struct mega *m, const struct oid *commit, const struct mega_wait *wait,
+	struct oid *ret_parent)
+{
+	static const char *const headers[] = {"Content-Type: application/json", NULL};
+	struct http_request request = {.method = HTTP_POST,
+		.headers = headers,
+		.max_bytes = MEGA_JSON_MAX_BYTES,
+		.deadline_ns = wait->deadline_ns};
+	struct http_answer answer = {0};
+	char body[256], hex[OID_HEX_MAX];
+	struct buf url;
+	int r;
+
+	(void)snprintf(body, sizeof(body),
+		"{\"pagination\":{\"page\":1,\"per_page\":1},"
+		"\"additional\":{\"path\":\"/\",\"refs\":\"%s\"}}",
+		oid_hex(commit, hex));
+	request.body = body;
+	request.body_len = strlen(body);
+	buf_init(&url, 65536);
+	http_url_begin(&url, m->url, "/api/v1/commits/history");
+	r = buf_error(&url);
+	request.url = buf_cstr(&url);
+	if (r == 0)
+		r = http_perform(m->http, &request, wait->cancel, &answer);
+	buf_fini(&url);
+	if (r == 0)
+		r = mega_json_parent(answer.body.data, answer.body.len, commit, ret_parent);
+	http_answer_fini(&answer);
+	return r;
+}
+
+int mega_find_change(void *impl, const char *link, const char *path, uint64_t deadline_ns,
+	struct origin_change *ret_change)
+{
+	const struct mega_wait wait = {NULL, deadline_ns};
+	struct wanted w = {.found = {0}};
+	struct mega *m = impl;
+	int r;
+
+	(void)snprintf(w.name, sizeof(w.name), "refs/cl/%s", link);
+	r = fetch_refs(m, path, &wait, &w);
+	if (r < 0)
+		return r;
+	if (oid_is_none(&w.found))
+		return -ENOENT;
+	ret_change->commit = w.found;
+	r = fetch_parent(m, &w.found, &wait, &ret_change->base);
+	if (r == -ECANCELED || r == -ETIMEDOUT || r == -EHOSTUNREACH)
+		return r;
+	if ((r < 0 || oid_is_none(&ret_change->base)) && !oid_is_none(&w.main))
+		ret_change->base = w.main;
+	else if (r < 0)
+		return r;
+	return 0;
+}

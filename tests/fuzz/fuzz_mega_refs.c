@@ -1,0 +1,29 @@
+// SPDX-License-Identifier: Apache-2.0
+/* What a server advertises, and its history, as hostile bytes. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "origin/mega_json.h"
+#include "origin/mega_refs.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+static int look(void *arg, const struct mega_ref *ref)
+{
+	size_t *sum = arg;
+
+	*sum += strlen(ref->name) + ref->oid.len;
+	return strlen(ref->name) < sizeof(ref->name) ? 0 : -1;
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	const struct oid commit = {.len = 20};
+	struct oid parent;
+	size_t sum = 0;
+
+	if (mega_refs_each((const char *)data, size, look, &sum) == -1)
+		abort();
+	(void)mega_json_parent((const char *)data, size, &commit, &parent);
+	return 0;
+}
