@@ -88,6 +88,7 @@ static int look(int fd, const struct dirent64 *d, struct ovl_upper_entry *ret_en
 		return 0;
 	ret_entry->mode = st.st_mode;
 	if (S_ISREG(st.st_mode)) {
+		ret_entry->ino = st.st_ino;
 		ret_entry->size = (uint64_t)st.st_size;
 		ret_entry->mtime = st.st_mtim;
 		ret_entry->ctime = st.st_ctim;

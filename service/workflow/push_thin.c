@@ -26,9 +26,9 @@
 
 #define TREE_MAX    (256u << 20)
 #define COMMITS_MAX 100000u
-/* What may be sent as a difference: below, there is nothing to save; above, git does not try
+/* What may be sent as a difference: below, it costs more than it saves; above, git does not try
  * (core.bigFileThreshold is lower here), and all together must not fill the disk. */
-#define DELTA_MIN     1024u
+#define DELTA_MIN     (32u << 10)
 #define DELTA_MAX     (16u << 20)
 #define DELTA_ALL_MAX (256u << 20)
 

@@ -27,12 +27,14 @@
 #define PIECE_MAX    64u
 #define BEST_OF_DST  4u
 #define TWINS_MAX    100u
+#define SKETCHES_MAX (64u << 20) /* bytes of all sketches: beyond, files are only found by id */
+#define PIECES_MAX   (2u * HASH_BASE) /* unsettled, of one file */
 
 struct piece {
 	uint32_t hash, bytes;
 };
 struct sketch {
-	size_t count;
+	size_t count, cap;
 	bool unreadable;
 	struct piece pieces[];
 };
@@ -215,6 +217,8 @@ static void cut(struct sketch *s, const unsigned char *data, size_t len)
 		a += data[i];
 		if (++n < PIECE_MAX && data[i] != '\n')
 			continue;
+		if (s->count == s->cap)
+			settle(s); /* there are at most HASH_BASE different ones */
 		s->pieces[s->count++] = (struct piece){(a + b * 0x61) % HASH_BASE, n};
 		a = b = n = 0;
 	}
@@ -227,7 +231,7 @@ static size_t count_pieces(const char *data, size_t len)
 
 	for (const char *at = data; (at = memchr(at, '\n', len - (size_t)(at - data))); at++)
 		count++;
-	return count;
+	return count < PIECES_MAX ? count : PIECES_MAX;
 }
 
 struct finder {
@@ -235,29 +239,45 @@ struct finder {
 	struct wf_renames *x;
 	wf_rename_read read;
 	void *arg;
+	size_t sketch_bytes; /* of all */
 };
 
-static int sketch_of(const struct finder *f, struct wf_rename_path *p, struct sketch **ret_sketch)
+static size_t sketch_size(size_t pieces)
+{
+	return sizeof(struct sketch) + pieces * sizeof(struct piece);
+}
+
+static int make_sketch(struct finder *f, struct wf_rename_path *p)
 {
 	_cleanup_free_ char *data = NULL;
 	size_t len = 0, count = 0;
-	struct sketch *s = p->sketch;
-	int r;
+	struct sketch *s, *fit;
+	int r = -EFBIG;
 
-	if (!s) {
+	if (f->sketch_bytes < SKETCHES_MAX)
 		r = f->read(f->arg, p, CONTENT_MAX, &data, &len);
-		if (r < 0 && r != -EFBIG && r != -ENOENT)
-			return r;
-		count = r == 0 ? count_pieces(data, len) : 0;
-		s = p->sketch = calloc(1, sizeof(*s) + count * sizeof(s->pieces[0]));
-		if (!s)
-			return -ENOMEM;
-		s->unreadable = r < 0;
-		if (r == 0)
-			cut(s, (const unsigned char *)data, len);
-	}
-	*ret_sketch = s;
+	if (r < 0 && r != -EFBIG && r != -ENOENT)
+		return r;
+	count = r == 0 ? count_pieces(data, len) : 0;
+	s = calloc(1, sketch_size(count));
+	if (!s)
+		return -ENOMEM;
+	s->cap = count;
+	s->unreadable = r < 0;
+	if (r == 0)
+		cut(s, (const unsigned char *)data, len);
+	fit = realloc(s, sketch_size(s->count));
+	p->sketch = s = fit ? fit : s;
+	f->sketch_bytes += sketch_size(s->count);
 	return 0;
+}
+
+static int sketch_of(struct finder *f, struct wf_rename_path *p, struct sketch **ret_sketch)
+{
+	int r = p->sketch ? 0 : make_sketch(f, p);
+
+	*ret_sketch = p->sketch;
+	return r;
 }
 
 static uint64_t common_bytes(const struct sketch *a, const struct sketch *b)
@@ -275,8 +295,8 @@ static uint64_t common_bytes(const struct sketch *a, const struct sketch *b)
 	return sum;
 }
 
-static int similarity(const struct finder *f, struct wf_rename_path *gone,
-	struct wf_rename_path *come, unsigned *ret_score)
+static int similarity(struct finder *f, struct wf_rename_path *gone, struct wf_rename_path *come,
+	unsigned *ret_score)
 {
 	struct sketch *a, *b;
 	uint64_t large, small;
@@ -317,7 +337,7 @@ static int order_by_base(const void *a, const void *b)
 	return strcmp(x->base, y->base);
 }
 
-static int try_base(const struct finder *f, const struct by_base *a, const struct by_base *b)
+static int try_base(struct finder *f, const struct by_base *a, const struct by_base *b)
 {
 	size_t gone = a->come ? b->index : a->index, come = a->come ? a->index : b->index;
 	unsigned score;
@@ -328,7 +348,7 @@ static int try_base(const struct finder *f, const struct by_base *a, const struc
 	return r;
 }
 
-static int find_by_base(const struct finder *f)
+static int find_by_base(struct finder *f)
 {
 	const struct wf_renames *x = f->x;
 	_cleanup_free_ struct by_base *all = calloc(x->gone_count + x->come_count, sizeof(*all));
@@ -379,7 +399,7 @@ static int order_candidates(const void *a, const void *b)
 }
 
 /* The best few of one path that came. */
-static int collect(const struct finder *f, size_t come, struct candidate *best)
+static int collect(struct finder *f, size_t come, struct candidate *best)
 {
 	struct wf_renames *x = f->x;
 
@@ -406,7 +426,7 @@ static int collect(const struct finder *f, size_t come, struct candidate *best)
 	return wf_check(f->w);
 }
 
-static int find_best(const struct finder *f)
+static int find_best(struct finder *f)
 {
 	struct wf_renames *x = f->x;
 	_cleanup_free_ struct candidate *all = NULL;
@@ -438,7 +458,7 @@ static int find_best(const struct finder *f)
 
 int wf_renames_find(struct wf *w, struct wf_renames *x, wf_rename_read read, void *arg)
 {
-	struct finder f = {w, x, read, arg};
+	struct finder f = {.w = w, .x = x, .read = read, .arg = arg};
 	int r;
 
 	if (!x->gone_count || !x->come_count)

@@ -211,7 +211,7 @@ static void level_free(struct wf_walk *walk, struct wf_level *l)
 		walk->leave(walk->arg, l);
 	ovl_upper_close(&l->upper);
 	/* sides that are the same tree share it */
-	if (l->head.memory != l->index.memory)
+	if (l->head.memory != l->index.memory && l->head.memory != l->lower.memory)
 		wf_dir_fini(&l->head);
 	if (l->index.memory != l->lower.memory)
 		wf_dir_fini(&l->index);
@@ -243,6 +243,8 @@ static int load_level(struct wf_walk *walk, const struct sides *s, struct wf_lev
 		r = wf_load_dir(walk->w, &s->index, &l->index);
 	if (r == 0 && same_oid(&s->head, &s->index))
 		l->head = l->index;
+	else if (r == 0 && same_oid(&s->head, &s->lower))
+		l->head = l->lower;
 	else if (r == 0)
 		r = wf_load_dir(walk->w, &s->head, &l->head);
 	return r;

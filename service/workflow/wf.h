@@ -19,6 +19,7 @@ struct origin;
 struct ovl_ws;
 struct storage;
 struct wf_odb;
+struct wf_seen;
 
 #define WF_OBJECT_MAX (512u << 20) /* what is read whole into memory */
 
@@ -32,6 +33,7 @@ struct wf {
 	struct wf_state state;
 	bool has_state;       /* there were changes before */
 	struct wf_odb *odb;   /* NULL: no own objects yet */
+	struct wf_seen *seen; /* NULL as odb */
 	uint64_t added_bytes; /* charged by this verb */
 	struct err *e;        /* of the caller */
 };

@@ -4,9 +4,11 @@
  * meanwhile is taken as gone, one that keeps changing its size is read again a few times and then
  * an error.
  */
+#include "workflow/seen.h"
 #include "workflow/walk.h"
 
 #include <base/cleanup.h>
+#include <base/clock.h>
 #include <base/err.h>
 #include <errno.h>
 #include <limits.h>
@@ -73,11 +75,40 @@ static int hash_file(struct wf *w, int fd, uint64_t size, struct oid *ret_oid)
 /* What is done with the content of a file. */
 typedef int (*file_fn)(struct wf *w, int fd, uint64_t size, struct oid *ret_oid);
 
+static struct wf_seen_file seen_file(const struct stat *st)
+{
+	return (struct wf_seen_file){st->st_ino, (uint64_t)st->st_size, st->st_ctim};
+}
+
+/* Its content was just read: as it was before and is now, it needs no second reading. */
+static void remember(
+	struct wf *w, int fd, const struct stat *before, uint64_t began_ns, const struct oid *oid)
+{
+	const struct wf_seen_file file = seen_file(before);
+	struct stat now;
+
+	if (w->seen && fstat(fd, &now) == 0 && now.st_size == before->st_size &&
+		now.st_ctim.tv_sec == before->st_ctim.tv_sec &&
+		now.st_ctim.tv_nsec == before->st_ctim.tv_nsec)
+		wf_seen_add(w->seen, &file, oid, began_ns);
+}
+
+/* A file that was read before, and has not changed since. */
+static bool recall(struct wf *w, struct wf_item *item)
+{
+	const struct ovl_upper_entry *u = item->upper;
+
+	return w->seen && item->work.size_known &&
+	       wf_seen_find(
+		       w->seen, &(struct wf_seen_file){u->ino, u->size, u->ctime}, &item->work.oid);
+}
+
 static int with_file(struct wf *w, struct wf_item *item, file_fn fn)
 {
 	int r = -ESTALE;
 
 	for (unsigned i = 0; i < ATTEMPTS && r == -ESTALE; i++) {
+		uint64_t began_ns = clock_wall_ns(&clock_system);
 		_cleanup_close_ int fd = -1;
 		struct stat st;
 
@@ -88,6 +119,8 @@ static int with_file(struct wf *w, struct wf_item *item, file_fn fn)
 			return -errno;
 		item->work.size = (uint64_t)st.st_size;
 		r = fn(w, fd, item->work.size, &item->work.oid);
+		if (r == 0)
+			remember(w, fd, &st, began_ns, &item->work.oid);
 	}
 	if (r == -ESTALE)
 		return err_set(
@@ -117,6 +150,8 @@ static int take_content(struct wf *w, struct wf_item *item, bool store)
 		return 0;
 	if (item->work.mode == WF_MODE_LINK)
 		r = with_link(w, item, store);
+	else if (recall(w, item) && (!store || wf_odb_has(w, &item->work.oid)))
+		r = 0;
 	else
 		r = with_file(w, item, store ? wf_odb_write_file : hash_file);
 	if (r == -ENOENT) {
@@ -147,7 +182,8 @@ int wf_work_differs(struct wf *w, struct wf_item *item, struct wf_node *node, bo
 	*ret_differs = true;
 	if (item->work.mode != node->mode)
 		return 0;
-	if (item->work.size_known && oid_is_none(&item->work.oid)) {
+	if (item->work.size_known && oid_is_none(&item->work.oid) &&
+		(item->work.mode == WF_MODE_LINK || !recall(w, item))) {
 		r = wf_blob_size(w, node);
 		if (r < 0)
 			return wf_failed_at(w, r, "learn the size of", item->path);

@@ -3,6 +3,7 @@
  * thread. */
 #include "mount/mount_host.h"
 #include "mount/mounts_internal.h"
+#include "workflow/seen.h"
 #include "workflow/wf.h"
 
 #include <base/cancel.h>
@@ -121,6 +122,8 @@ static int open_all(struct wf *w, bool changes)
 		r = load_state(w);
 	if (r == 0 && w->dirfd >= 0)
 		r = wf_odb_open(w->dirfd, &w->odb);
+	if (r == 0 && w->dirfd >= 0)
+		r = wf_seen_open(w->dirfd, &w->seen);
 	if (r == 0)
 		r = check_head(w);
 	return r < 0 ? wf_failed(w, r, "open the workspace's Git state") : 0;
@@ -186,6 +189,7 @@ void wf_close(struct wf *w)
 	}
 	w->e = e;
 	w->odb = wf_odb_free(w->odb);
+	w->seen = wf_seen_close(w->seen);
 	if (w->dirfd >= 0)
 		(void)close(w->dirfd); /* a directory: nothing to lose */
 	origin_unref(w->origin);

@@ -1,10 +1,15 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
-"""The Git workflow against Git itself: status, add and commit of N changed files in a workspace and in a plain clone of the same repository.
+"""The Git workflow against Git itself: status, add, commit and push of N changed files in a workspace and in a plain clone of the same
+repository.
 
-  COPPICE_BIN=$PWD/build/release/bin tests/bench/workflow.py --files 200000 --changes 10,1000,100000 [--json FILE]
+  COPPICE_BIN=$PWD/build/release/bin tests/bench/workflow.py --files 200000 --changes 10,1000,100000 [--rounds 3]
+      [--json FILE] [--markdown docs/benchmarks.md]
 
-Each figure is the time of one command as a person waits for it, `coppice` and `git` in turn; of status the least of five.
+Each figure is the time of one command as a person waits for it, `coppice` and `git` in turn, each the least of all rounds (of status: of
+five in each). Every round begins with a new workspace and the clone as it was; both push to a bare copy of the repository of their own,
+on this disk, to a new branch. "status, staged" is what is asked after add, when no file has changed since. Memory is what the daemon
+needs at most during all of these, beyond what it had before the first. With --markdown the section of this program in that page is replaced.
 """
 import argparse
 import json
@@ -15,10 +20,26 @@ import sys
 import tempfile
 import time
 
-sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '../lib'))
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path[:0] = [os.path.join(os.path.dirname(HERE), 'lib'), HERE]
+
+# pylint: disable=wrong-import-position
 import repo_maker  # noqa: E402
+import report  # noqa: E402
 from node import Node  # noqa: E402
-from twin import git  # noqa: E402
+from twin import WHO  # noqa: E402
+
+VERBS = ('status', 'add', 'status, staged', 'commit', 'push')
+PROMISED = {('status', 10): 10, ('commit', 10): 10, ('status', 100000): 1, ('commit', 100000): 1}  # at least so many times faster
+STATUS_EACH = 5
+BEGIN, END = '<!-- Written by tests/bench/workflow.py: begin -->', '<!-- Written by tests/bench/workflow.py: end -->'
+
+
+def git(folder, *args):
+    done = subprocess.run(['git', *args], cwd=folder, env=dict(os.environ, **WHO), capture_output=True, timeout=1800, check=False)
+    if done.returncode != 0:
+        raise RuntimeError(f'git {args}: {done.stderr.decode(errors="replace")}')
+    return done.stdout
 
 
 def timed(call, *args):
@@ -27,56 +48,123 @@ def timed(call, *args):
     return time.monotonic() - began
 
 
-def change(roots, files):
-    for root in roots:
-        for path in files:
-            with open(os.path.join(root, path), 'a', encoding='ascii') as f:
-                f.write('changed\n')
+class Bench:
+    def __init__(self, folder, files):
+        self.folder, self.clone = folder, folder + '/clone'
+        self.repository, self.ours, self.theirs = (f'{folder}/{name}.git' for name in ('repo', 'ours', 'theirs'))
+        repo_maker.make(self.repository, files=files)
+        for copy in (self.ours, self.theirs):
+            git(folder, 'clone', '-q', '--bare', self.repository, copy)
+        git(folder, 'clone', '-q', self.theirs, self.clone)
+        self.paths = git(self.clone, 'ls-files', '-z').decode().split('\0')[:-1]
+        self.found = {}  # (verb, count): (coppice, git)
+        self.memory = {}  # count: MiB
+
+    def start(self):
+        return Node({'demo': {'url': self.repository, 'push_url': self.ours}}, limit=7200)
+
+    def change(self, roots, count):
+        step = max(1, len(self.paths) // count)
+        for root in roots:
+            for path in self.paths[::step][:count]:
+                with open(os.path.join(root, path), 'a', encoding='ascii') as f:
+                    f.write('changed\n')
+
+    def note(self, verb, count, mine, gits):
+        old = self.found.get((verb, count), (mine, gits))
+        self.found[verb, count] = min(old[0], mine), min(old[1], gits)
+
+    def pair(self, node, job, verb, count, mine, gits):
+        self.note(verb, count, timed(node.cli, mine[0], job, *mine[1:]), timed(git, self.clone, *gits))
+
+    def round(self, node, number, count):
+        job, branch = f'changes{count}-{number}', f'bench{count}-{number}'
+        root = node.mount(job).root
+        self.change([root, self.clone], count)
+        git(self.clone, 'status', '--short')  # both have seen it once
+        node.cli('status', job)
+        time.sleep(1)  # a file that has just been written is read by either
+        before = node.rss_kib()
+        with open(f'/proc/{node.process.pid}/clear_refs', 'w', encoding='ascii') as f:
+            f.write('5')  # VmHWM begins anew
+        for _ in range(STATUS_EACH):
+            self.pair(node, job, 'status', count, ['status'], ['status', '--short'])
+        self.pair(node, job, 'add', count, ['add', '-A'], ['add', '-A'])
+        self.pair(node, job, 'status, staged', count, ['status'], ['status', '--short'])
+        self.pair(node, job, 'commit', count, ['commit', '-m', 'x', '--author', 'a <b>'], ['commit', '-q', '-m', 'x'])
+        self.pair(node, job, 'push', count, ['push', '--ref', branch], ['push', '-q', 'origin', 'HEAD:refs/heads/' + branch])
+        self.memory[count] = max(self.memory.get(count, 0), (node.status('VmHWM') - before) >> 10)
+        git(self.clone, 'reset', '-q', '--hard', 'HEAD~1')
+        node.delete(job)
+
+    def verdict(self, verb, count):
+        mine, gits = self.found[verb, count]
+        promised = PROMISED.get((verb, count))
+        if not promised:
+            return ''
+        return f'≥ {promised}: ' + ('met' if gits / mine >= promised else '**not met**')
+
+    def table(self, counts):
+        lines = ['| files changed | verb | Coppice, s | git, s | times faster | promised |', '|--:|---|--:|--:|--:|---|']
+        for count in counts:
+            for verb in VERBS:
+                mine, gits = self.found[verb, count]
+                lines.append(f'| {count:,} | {verb} | {mine:.3f} | {gits:.3f} | {gits / mine:.1f} | {self.verdict(verb, count)} |')
+            lines.append(f'| {count:,} | memory of the daemon | + {self.memory[count]} MiB | | | |')
+        return lines
 
 
-def measure(node, clone, files, count):
-    """Seconds by verb: (coppice, git)."""
-    job = f'changes{count}'
-    root = node.mount(job).root
-    step = max(1, len(files) // count)
-    change([root, clone], files[::step][:count])
-    git(clone, 'status', '--short')  # both have seen it once
-    node.cli('status', job)
-    both = [(timed(node.cli, 'status', job), timed(git, clone, 'status', '--short')) for _ in range(5)]
-    found = {'status': tuple(min(x) for x in zip(*both))}
-    found['add'] = timed(node.cli, 'add', job, '-A'), timed(git, clone, 'add', '-A')
-    found['commit'] = (timed(node.cli, 'commit', job, '-m', 'x', '--author', 'a <b>'), timed(git, clone, 'commit', '-q', '-m', 'x'))
-    found['memory_mib'] = node.rss_kib() // 1024
-    git(clone, 'reset', '-q', '--hard', 'HEAD~1')
-    node.delete(job)
-    return found
+def section(bench, counts, rounds):
+    facts = report.machine()
+    command = ' '.join(['tests/bench/workflow.py', *sys.argv[1:]])
+    return '\n'.join([
+        BEGIN, '', '## The Git workflow', '',
+        f'Written by `{command}` on {facts["date"]}; {facts["cpu"]}, {facts["memory"]}, Linux {facts["kernel"]}, '
+        f'{report.first_line("git", "--version")}.' + report.busy(facts), '',
+        f'A repository of {len(bench.paths):,} files; one line more in every n-th. Seconds that a person waits for one command, the least of '
+        f'{rounds} rounds; both push to a bare repository on the same disk. "Staged" is after `add`. Memory is the most that the daemon '
+        'needed for all of them, beyond what it had with the files changed.', '', *bench.table(counts), '', END]) + '\n'
+
+
+def replace_section(path, text):
+    old = ''
+    if os.path.exists(path):
+        with open(path, encoding='utf-8') as f:
+            old = f.read()
+    if BEGIN in old and END in old:
+        text = old[:old.index(BEGIN)] + text + old[old.index(END) + len(END):].lstrip('\n')
+    else:
+        text = old + ('\n' if old else '') + text
+    with open(path, 'w', encoding='utf-8') as f:
+        f.write(text)
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.split('\n', 1)[0])
-    parser.add_argument('--files', type=int, default=200000)
-    parser.add_argument('--changes', default='10,1000,100000')
-    parser.add_argument('--json')
-    options = parser.parse_args()
-    folder = tempfile.mkdtemp(prefix='cop-bench-wf-', dir=os.environ.get('COPPICE_TEST_DIR', '/var/tmp'))
-    rows = {}
+    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument('--files', type=int, default=200000)
+    p.add_argument('--changes', default='10,1000,100000')
+    p.add_argument('--rounds', type=int, default=3)
+    p.add_argument('--json')
+    p.add_argument('--markdown')
+    a = p.parse_args()
+    counts = [int(c) for c in a.changes.split(',')]
+    folder = tempfile.mkdtemp(prefix='cop-bench-wf-', dir=os.environ.get('COPPICE_BENCH_DIR', '/var/tmp'))
     try:
-        repository, clone = folder + '/repo.git', folder + '/clone'
-        repo_maker.make(repository, files=options.files)
-        subprocess.run(['git', 'clone', '-q', repository, clone], check=True, timeout=1800)
-        files = git(clone, 'ls-files', '-z').decode().split('\0')[:-1]
-        with Node({'demo': repository}, limit=3600) as node:
-            for count in (int(c) for c in options.changes.split(',')):
-                rows[count] = measure(node, clone, files, count)
-                for verb in ('status', 'add', 'commit'):
-                    mine, gits = rows[count][verb]
-                    print(f'{count:>7} changes  {verb:<7} coppice {mine:8.3f} s   git {gits:8.3f} s   {gits / mine:6.1f} times', flush=True)
-                print(f'{count:>7} changes  memory  coppiced {rows[count]["memory_mib"]} MiB', flush=True)
+        bench = Bench(folder, a.files)
+        with bench.start() as node:
+            for number in range(a.rounds):
+                for count in counts:
+                    bench.round(node, number, count)
+                    print(f'round {number + 1} of {count} changes is done', file=sys.stderr, flush=True)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-    if options.json:
-        with open(options.json, 'w', encoding='utf-8') as f:
-            json.dump(rows, f, indent=1)
+    print('\n'.join(bench.table(counts)))
+    if a.json:
+        with open(a.json, 'w', encoding='utf-8') as f:
+            json.dump([{'verb': v, 'changes': n, 'coppice_s': both[0], 'git_s': both[1]} for (v, n), both in bench.found.items()]
+                      + [{'changes': n, 'memory_mib': m} for n, m in bench.memory.items()], f, indent=1)
+    if a.markdown:
+        replace_section(a.markdown, section(bench, counts, a.rounds))
 
 
 if __name__ == '__main__':

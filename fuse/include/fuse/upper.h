@@ -25,7 +25,7 @@ struct ovl_upper_entry {
 	size_t name_len;
 	mode_t mode; /* type and permissions (a directory's or symlink's: type only); 0: a whiteout,
 			the lower's name is gone */
-	uint64_t size;                /* of a regular file */
+	uint64_t ino, size;           /* of a regular file */
 	struct timespec mtime, ctime; /* of a regular file */
 	size_t name_at;               /* private */
 };
