@@ -10,6 +10,7 @@
 #pragma once
 #include "fuse/session.h"
 #include "session/follow.h"
+#include "session/wire.h"
 #define FUSE_USE_VERSION FUSE_MAKE_VERSION(3, 14)
 #include <fuse3/fuse_lowlevel.h>
 
@@ -27,7 +28,8 @@ struct slots;
 /* Frozen for the life of a connection: a successor must offer the same. One size for all, because
  * buffers are shared. */
 #define SESS_MAX_WRITE      (1u << 20)
-#define SESS_BUFFER_BYTES   (SESS_MAX_WRITE + 4096u) /* payload and header */
+#define SESS_BUFFER_BYTES   (SESS_MAX_WRITE + 4096u) /* payload, and before it a page for headers */
+#define SESS_REQUEST_BYTES  (SESS_MAX_WRITE + WIRE_WRITE_HEADERS) /* the longest request */
 #define SESS_MAX_BACKGROUND 256u
 #define SESS_CONGESTION     192u
 #define SESS_READ_AHEAD_KB  "1024"
@@ -49,8 +51,8 @@ struct sess_raw {
 struct sess_thread {
 	struct sess_farm *farm;
 	pthread_t thread;
-	char *in, *out;      /* SESS_BUFFER_BYTES each, resident, locked, not inherited by fork; in:
-				workers only */
+	char *out; /* SESS_BUFFER_BYTES, resident, locked, not inherited by fork */
+	char *in;  /* in workers: the same, SESS_REQUEST_BYTES; a WRITE's payload begins a page */
 	struct sess_raw raw; /* of the request being handled */
 	int spin_score;
 	unsigned wakes;

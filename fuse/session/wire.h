@@ -60,6 +60,8 @@ enum wire_opcode {
 	WIRE_STATX = 52,
 };
 
+#define WIRE_WRITE_HEADERS 80u /* bytes before a WRITE's payload: fuse_in_header, fuse_write_in */
+
 #define WIRE_UNIQUE_RESEND      (1ull << 63) /* of a request that is sent again after a takeover */
 #define WIRE_NOTIFY_RESEND      7            /* the `error` of an out header with unique 0 */
 #define WIRE_INIT_EXT           (1u << 30)   /* flags2 is there */

@@ -125,7 +125,7 @@ void sess_workers_arm(struct sess_farm *farm, uint64_t key)
  * `*armed`: the session is; it is before a request is handled, unless the worker follows. */
 static bool serve_one(struct sess_thread *t, struct session *s, bool *armed)
 {
-	struct fuse_buf buf = {.mem = t->in, .size = SESS_BUFFER_BYTES};
+	struct fuse_buf buf = {.mem = t->in, .size = SESS_REQUEST_BYTES};
 	int n = fuse_session_receive_buf(s->se, &buf);
 	bool wanted;
 
