@@ -61,19 +61,30 @@ static void cleanup_closedir(DIR **d)
 		(void)closedir(*d);
 }
 
+/* The entries of a directory, read apart from whoever else reads its descriptor; NULL with errno.
+ */
+static DIR *open_entries(int dirfd)
+{
+	int fd = openat(dirfd, ".", O_RDONLY | O_NOATIME | O_DIRECTORY | O_CLOEXEC);
+	DIR *d = fd < 0 ? NULL : fdopendir(fd);
+
+	if (fd >= 0 && !d) {
+		int saved = errno;
+
+		(void)close(fd); /* nothing was read or written through it */
+		errno = saved;
+	}
+	return d;
+}
+
 /* All entries of the directory that w->fd names. */
 static int visit_entries(struct walk *w)
 {
-	_cleanup_close_ int fd = openat(w->fd, ".", O_RDONLY | O_NOATIME | O_DIRECTORY | O_CLOEXEC);
-	CLEANUP(cleanup_closedir) DIR *d = NULL;
+	CLEANUP(cleanup_closedir) DIR *d = open_entries(w->fd);
 	struct dirent *e;
 
-	if (fd < 0)
-		return -errno;
-	d = fdopendir(fd);
 	if (!d)
 		return -errno;
-	(void)TAKE_FD(fd); /* d owns it */
 	while (errno = 0, e = readdir(d)) {
 		struct stat st;
 		int r;
@@ -190,16 +201,11 @@ int ovl_work_open(struct ovl_ws *ws, const char *name, int *ret_fd)
 
 int ovl_empty_dir(int dirfd)
 {
-	_cleanup_close_ int fd = openat(dirfd, ".", O_RDONLY | O_NOATIME | O_DIRECTORY | O_CLOEXEC);
-	CLEANUP(cleanup_closedir) DIR *d = NULL;
+	CLEANUP(cleanup_closedir) DIR *d = open_entries(dirfd);
 	struct dirent *e;
 
-	if (fd < 0)
-		return -errno;
-	d = fdopendir(fd);
 	if (!d)
 		return -errno;
-	(void)TAKE_FD(fd); /* d owns it */
 	while (errno = 0, e = readdir(d)) {
 		int r;
 

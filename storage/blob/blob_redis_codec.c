@@ -6,7 +6,7 @@
  */
 #include "blob/blob_redis_codec.h"
 
-#include <endian.h>
+#include <base/le.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,28 +20,6 @@
 struct l3_packer {
 	ZSTD_CCtx *zstd;
 };
-
-static void put32(uint8_t *p, uint32_t v)
-{
-	v = htole32(v);
-	memcpy(p, &v, sizeof(v));
-}
-
-static uint32_t get32(const uint8_t *p)
-{
-	uint32_t v;
-
-	memcpy(&v, p, sizeof(v));
-	return le32toh(v);
-}
-
-static uint64_t get64(const uint8_t *p)
-{
-	uint64_t v;
-
-	memcpy(&v, p, sizeof(v));
-	return le64toh(v);
-}
 
 struct l3_packer *l3_packer_new(void)
 {
@@ -69,14 +47,14 @@ struct l3_packer *l3_packer_free(struct l3_packer *p)
 static void put_header(uint8_t *h, const struct oid *oid, const struct l3_value *v)
 {
 	memset(h, 0, L3_HEADER_BYTES);
-	put32(h, MAGIC);
+	le_put32(h, MAGIC);
 	h[4] = L3_VERSION;
 	h[5] = (uint8_t)v->kind;
 	h[6] = v->packed ? 1 : 0;
 	h[7] = oid->len;
-	put32(h + 8, v->plain_len);
-	put32(h + 12, v->index);
-	put32(h + 16, v->written_min);
+	le_put32(h + 8, v->plain_len);
+	le_put32(h + 12, v->index);
+	le_put32(h + 16, v->written_min);
 	memcpy(h + 24, oid->bytes, oid->len);
 }
 
@@ -114,9 +92,10 @@ int l3_value_open(const void *data, size_t len, const struct oid *oid, struct l3
 	const uint8_t *h = data;
 	struct l3_value v;
 
-	if (len < L3_HEADER_BYTES || len > L3_VALUE_MAX || get32(h) != MAGIC || h[4] != L3_VERSION)
+	if (len < L3_HEADER_BYTES || len > L3_VALUE_MAX || le_get32(h) != MAGIC ||
+		h[4] != L3_VERSION)
 		return -EBADMSG;
-	if (h[5] < L3_BLOB || h[5] >= L3_KIND_END || h[6] > 1 || get32(h + 20) != 0)
+	if (h[5] < L3_BLOB || h[5] >= L3_KIND_END || h[6] > 1 || le_get32(h + 20) != 0)
 		return -EBADMSG;
 	if (h[7] != oid->len || memcmp(h + 24, oid->bytes, oid->len) != 0 ||
 		memcmp(h + 24 + oid->len, zeros, OID_MAX_BYTES - oid->len) != 0)
@@ -124,9 +103,9 @@ int l3_value_open(const void *data, size_t len, const struct oid *oid, struct l3
 	v = (struct l3_value){
 		.kind = (enum l3_kind)h[5],
 		.packed = h[6] == 1,
-		.plain_len = get32(h + 8),
-		.index = get32(h + 12),
-		.written_min = get32(h + 16),
+		.plain_len = le_get32(h + 8),
+		.index = le_get32(h + 12),
+		.written_min = le_get32(h + 16),
 		.payload = h + L3_HEADER_BYTES,
 		.payload_len = len - L3_HEADER_BYTES,
 	};
@@ -199,7 +178,7 @@ int l3_manifest_open(const void *plain, size_t len, struct l3_manifest *ret_mani
 
 	if (len != L3_MANIFEST_BYTES)
 		return -EBADMSG;
-	m = (struct l3_manifest){get64(p), get32(p + 8), get32(p + 12)};
+	m = (struct l3_manifest){le_get64(p), le_get32(p + 8), le_get32(p + 12)};
 	if (!m.chunk_bytes || m.chunk_bytes > L3_PLAIN_MAX || !m.chunk_count ||
 		m.chunk_count > L3_CHUNKS_MAX)
 		return -EBADMSG;
@@ -215,8 +194,8 @@ void l3_manifest_make(uint64_t size, uint8_t ret_plain[L3_MANIFEST_BYTES])
 	uint64_t le = htole64(size);
 
 	memcpy(ret_plain, &le, sizeof(le));
-	put32(ret_plain + 8, L3_CHUNK_BYTES);
-	put32(ret_plain + 12, (uint32_t)((size + L3_CHUNK_BYTES - 1) / L3_CHUNK_BYTES));
+	le_put32(ret_plain + 8, L3_CHUNK_BYTES);
+	le_put32(ret_plain + 12, (uint32_t)((size + L3_CHUNK_BYTES - 1) / L3_CHUNK_BYTES));
 }
 
 uint32_t l3_chunk_len(const struct l3_manifest *m, uint32_t index)

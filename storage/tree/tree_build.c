@@ -10,7 +10,7 @@
 
 #include "base/buf.h"
 
-#include <endian.h>
+#include <base/le.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -132,27 +132,6 @@ static int sort_unique(struct tree_builder *b)
 	return 0;
 }
 
-static uint8_t *put16(uint8_t *p, uint16_t v)
-{
-	v = htole16(v);
-	memcpy(p, &v, sizeof(v));
-	return p + sizeof(v);
-}
-
-static uint8_t *put32(uint8_t *p, uint32_t v)
-{
-	v = htole32(v);
-	memcpy(p, &v, sizeof(v));
-	return p + sizeof(v);
-}
-
-static uint8_t *put64(uint8_t *p, uint64_t v)
-{
-	v = htole64(v);
-	memcpy(p, &v, sizeof(v));
-	return p + sizeof(v);
-}
-
 static void pack_header(const struct tree_builder *b, uint8_t *record, uint32_t names, uint32_t len)
 {
 	uint32_t subdirs = 0;
@@ -163,16 +142,16 @@ static void pack_header(const struct tree_builder *b, uint8_t *record, uint32_t 
 		subdirs += b->entries[i].class >= TREE_DIRECTORY ? 1 : 0;
 		sizes_known = sizes_known && b->entries[i].size_known;
 	}
-	p = put32(record, TREE_MAGIC);
-	p = put16(p, TREE_VERSION);
+	p = le_put32(record, TREE_MAGIC);
+	p = le_put16(p, TREE_VERSION);
 	*p++ = b->oid_len;
 	*p++ = sizes_known ? 1 : 0;
-	p = put32(p, b->count);
-	p = put32(p, subdirs);
-	p = put32(p, names);
-	p = put32(p, len);
-	p = put32(p, 0);
-	(void)put32(p, 0);
+	p = le_put32(p, b->count);
+	p = le_put32(p, subdirs);
+	p = le_put32(p, names);
+	p = le_put32(p, len);
+	p = le_put32(p, 0);
+	(void)le_put32(p, 0);
 }
 
 /* Names go in the order of the entries, so that a listing reads forward. */
@@ -185,11 +164,11 @@ static void pack_entries(const struct tree_builder *b, uint8_t *record, uint32_t
 		const struct built *e = &b->entries[i];
 		const char *name = b->names.data + e->name_offset;
 
-		p = put64(p, e->size);
-		p = put32(p, offset);
+		p = le_put64(p, e->size);
+		p = le_put32(p, offset);
 		*p++ = e->name_len;
 		*p++ = (uint8_t)(e->class | (e->size_known ? 0x80 : 0));
-		p = put16(p, tree_codec_prefix(name, e->name_len));
+		p = le_put16(p, tree_codec_prefix(name, e->name_len));
 		memcpy(p, e->oid, b->oid_len);
 		p += b->oid_len;
 		memcpy(record + names + offset, name, e->name_len);
@@ -215,7 +194,7 @@ int tree_builder_finish(struct tree_builder *b, void **ret_record, size_t *ret_l
 		return -ENOMEM;
 	pack_header(b, record, (uint32_t)names, (uint32_t)len);
 	pack_entries(b, record, (uint32_t)names);
-	(void)put32(record + 24, tree_codec_crc(record, len));
+	(void)le_put32(record + 24, tree_codec_crc(record, len));
 	*ret_record = record;
 	*ret_len = len;
 	return 0;

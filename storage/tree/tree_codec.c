@@ -6,9 +6,9 @@
 #include "tree/tree_codec.h"
 
 #include "base/crc32c.h"
+#include "base/le.h"
 
 #include <assert.h>
-#include <endian.h>
 #include <errno.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -18,30 +18,6 @@
 #define ENTRY_CLASS_MASK 0x7fu
 #define CRC_OFFSET       24u
 
-static uint16_t get16(const uint8_t *p)
-{
-	uint16_t v;
-
-	memcpy(&v, p, sizeof(v));
-	return le16toh(v);
-}
-
-static uint32_t get32(const uint8_t *p)
-{
-	uint32_t v;
-
-	memcpy(&v, p, sizeof(v));
-	return le32toh(v);
-}
-
-static uint64_t get64(const uint8_t *p)
-{
-	uint64_t v;
-
-	memcpy(&v, p, sizeof(v));
-	return le64toh(v);
-}
-
 int tree_codec_open(const void *record, size_t len, struct tree_view *ret_view)
 {
 	const uint8_t *p = record;
@@ -49,18 +25,19 @@ int tree_codec_open(const void *record, size_t len, struct tree_view *ret_view)
 
 	if (len < TREE_HEADER_BYTES || len > TREE_RECORD_MAX)
 		return -EBADMSG;
-	if (get32(p) != TREE_MAGIC || get16(p + 4) != TREE_VERSION || (p[7] & ~FLAG_SIZES_KNOWN))
+	if (le_get32(p) != TREE_MAGIC || le_get16(p + 4) != TREE_VERSION ||
+		(p[7] & ~FLAG_SIZES_KNOWN))
 		return -EBADMSG;
 	v.oid_len = p[6];
 	v.sizes_known = p[7] & FLAG_SIZES_KNOWN;
-	v.count = get32(p + 8);
-	v.subdirs = get32(p + 12);
-	if ((v.oid_len != 20 && v.oid_len != 32) || v.subdirs > v.count || get32(p + 20) != len)
+	v.count = le_get32(p + 8);
+	v.subdirs = le_get32(p + 12);
+	if ((v.oid_len != 20 && v.oid_len != 32) || v.subdirs > v.count || le_get32(p + 20) != len)
 		return -EBADMSG;
 	/* 64-bit: a count of 2^32 entries of 48 bytes does not overflow. */
 	if (TREE_HEADER_BYTES + (uint64_t)v.count * tree_codec_entry_bytes(v.oid_len) !=
-			get32(p + 16) ||
-		get32(p + 16) > len)
+			le_get32(p + 16) ||
+		le_get32(p + 16) > len)
 		return -EBADMSG;
 	*ret_view = v;
 	return 0;
@@ -75,7 +52,7 @@ static const uint8_t *entry_at(const struct tree_view *view, uint32_t idx)
 /* The entry's name; empty if it points outside the names. */
 static const char *name_of(const struct tree_view *view, const uint8_t *entry, size_t *ret_len)
 {
-	uint32_t names = get32(view->record + 16), offset = get32(entry + 8);
+	uint32_t names = le_get32(view->record + 16), offset = le_get32(entry + 8);
 	size_t len = entry[12], room;
 
 	if (names > view->len)
@@ -111,7 +88,7 @@ void tree_view_entry(const struct tree_view *view, uint32_t idx, struct tree_ent
 		.name = name_of(view, p, &name_len),
 		.mode = modes[class],
 		.size_known = p[13] & ENTRY_SIZE_KNOWN,
-		.size = get64(p),
+		.size = le_get64(p),
 		.oid = class == TREE_SUBMODULE ? NULL : p + 16,
 	};
 	ret_entry->name_len = (uint16_t)name_len;
@@ -136,7 +113,7 @@ bool tree_view_find(
 	while (low < high) {
 		uint32_t middle = low + (high - low) / 2;
 		const uint8_t *p = entry_at(view, middle);
-		uint16_t here = get16(p + 14);
+		uint16_t here = le_get16(p + 14);
 		int order = prefix < here ? -1 : prefix > here;
 
 		if (order == 0) {
@@ -196,7 +173,7 @@ static int check_entry(const struct tree_view *v, uint32_t idx, const struct tre
 	if (!tree_codec_name_ok(entry.name, entry.name_len) ||
 		(p[13] & ENTRY_CLASS_MASK) >= TREE_CLASS_COUNT)
 		return -EBADMSG;
-	if (get16(p + 14) != tree_codec_prefix(entry.name, entry.name_len))
+	if (le_get16(p + 14) != tree_codec_prefix(entry.name, entry.name_len))
 		return -EBADMSG;
 	if (!entry.size_known && v->sizes_known)
 		return -EBADMSG;
@@ -214,7 +191,7 @@ int tree_codec_check(const void *record, size_t len)
 
 	if (r < 0)
 		return r;
-	if (get32(v.record + CRC_OFFSET) != tree_codec_crc(record, len))
+	if (le_get32(v.record + CRC_OFFSET) != tree_codec_crc(record, len))
 		return -EBADMSG;
 	for (uint32_t i = 0; i < v.count; i++) {
 		r = check_entry(&v, i, i ? &last : NULL);
