@@ -87,6 +87,29 @@ WORLD_UNUSED static void world_fini(struct world *w)
 	tmpdir_fini(&w->tmp);
 }
 
+/* ---- set up and torn down by cmocka ---- */
+
+/* What most tests need of a lower: a file in a directory, a program, a link. */
+WORLD_UNUSED static int world_set_up(void **state)
+{
+	struct world *w = calloc(1, sizeof(*w));
+
+	world_init(w);
+	fake_lower_add(w->fake, "d/file", S_IFREG | 0644, "lower", 5);
+	fake_lower_add(w->fake, "tool", S_IFREG | 0755, "tool", 4);
+	fake_lower_add(w->fake, "link", S_IFLNK | 0777, "tool", 4);
+	world_open(w);
+	*state = w;
+	return 0;
+}
+
+WORLD_UNUSED static int world_tear_down(void **state)
+{
+	world_fini(*state);
+	free(*state);
+	return 0;
+}
+
 WORLD_UNUSED static struct ovl_req *world_rq(struct world *w)
 {
 	w->rq.unique += 2;

@@ -31,13 +31,6 @@ static int set_up(void **state)
 	return 0;
 }
 
-static int tear_down(void **state)
-{
-	world_fini(*state);
-	free(*state);
-	return 0;
-}
-
 static void a_written_file_keeps_all_but_its_bytes(void **state)
 {
 	struct world *w = *state;
@@ -229,7 +222,7 @@ static void many_writers_copy_once(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, world_tear_down)
 		TEST(a_written_file_keeps_all_but_its_bytes),
 		TEST(directories_keep_their_times_and_ids),
 		TEST(truncation_to_nothing_reads_nothing),

@@ -24,13 +24,6 @@ static int set_up(void **state)
 	return 0;
 }
 
-static int tear_down(void **state)
-{
-	world_fini(*state);
-	free(*state);
-	return 0;
-}
-
 static void an_object_belongs_to_the_caller(void **state)
 {
 	struct world *w = *state;
@@ -175,7 +168,7 @@ static void a_nameless_file_lives_until_it_is_forgotten(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, world_tear_down)
 		TEST(an_object_belongs_to_the_caller),
 		TEST(a_set_gid_directory_hands_its_group_on),
 		TEST(what_exists_is_not_made_again),

@@ -33,13 +33,6 @@ static int set_up(void **state)
 	return 0;
 }
 
-static int tear_down(void **state)
-{
-	world_fini(*state);
-	free(*state);
-	return 0;
-}
-
 struct answer {
 	struct lock lock;
 	struct cond cond;
@@ -396,7 +389,7 @@ static void a_workspace_can_go_while_its_file_waits(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, world_tear_down)
 		TEST(a_lower_file_is_hashed_once),
 		TEST(a_failed_fetch_is_not_an_answer),
 		TEST(every_change_of_an_upper_file_is_seen),

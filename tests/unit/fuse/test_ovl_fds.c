@@ -25,13 +25,6 @@ static int setup(void **state)
 	return 0;
 }
 
-static int teardown(void **state)
-{
-	world_fini(*state);
-	free(*state);
-	return 0;
-}
-
 static unsigned open_now(struct world *w)
 {
 	LOCK_GUARD(&w->o->fds.lock);
@@ -184,7 +177,7 @@ static void test_reading_under_rename(void **state)
 
 int main(void)
 {
-#define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define T(name) cmocka_unit_test_setup_teardown(name, setup, world_tear_down)
 	const struct CMUnitTest tests[] = {
 		T(test_bounded_and_found_again),
 		T(test_a_deep_path),

@@ -23,13 +23,6 @@ static int set_up(void **state)
 	return 0;
 }
 
-static int tear_down(void **state)
-{
-	world_fini(*state);
-	free(*state);
-	return 0;
-}
-
 static nlink_t links(struct world *w, const char *path)
 {
 	struct stat st;
@@ -130,7 +123,7 @@ static void a_symlink_and_a_fifo_can_be_linked(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, world_tear_down)
 		TEST(all_names_are_one_node),
 		TEST(any_name_may_go_first),
 		TEST(an_open_file_outlives_all_its_names),

@@ -33,13 +33,6 @@ static int setup(void **state)
 	return 0;
 }
 
-static int teardown(void **state)
-{
-	world_fini(*state);
-	free(*state);
-	return 0;
-}
-
 static int lookup(struct world *w, uint64_t parent, const char *name, struct ovl_entry *e)
 {
 	return ovl_lookup(w->o, world_rq(w), parent, name, e);
@@ -363,7 +356,7 @@ static void test_lookup_against_forget(void **state)
 
 int main(void)
 {
-#define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define T(name) cmocka_unit_test_setup_teardown(name, setup, world_tear_down)
 	const struct CMUnitTest tests[] = {
 		T(test_lower_entries),
 		T(test_refusals),

@@ -101,13 +101,6 @@ static int setup(void **state)
 	return 0;
 }
 
-static int teardown(void **state)
-{
-	world_fini(*state);
-	free(*state);
-	return 0;
-}
-
 static void test_a_lower_directory(void **state)
 {
 	struct world *w = *state;
@@ -374,7 +367,7 @@ static void test_the_root_of_the_session(void **state)
 
 int main(void)
 {
-#define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define T(name) cmocka_unit_test_setup_teardown(name, setup, world_tear_down)
 	const struct CMUnitTest tests[] = {
 		T(test_a_lower_directory),
 		T(test_plus_counts_what_was_taken),

@@ -24,13 +24,6 @@ static int set_up(void **state)
 	return 0;
 }
 
-static int tear_down(void **state)
-{
-	world_fini(*state);
-	free(*state);
-	return 0;
-}
-
 static void a_removed_lower_file_stays_away(void **state)
 {
 	struct world *w = *state;
@@ -181,7 +174,7 @@ static void a_whole_tree_can_be_removed_and_made_again(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, world_tear_down)
 		TEST(a_removed_lower_file_stays_away),
 		TEST(a_copied_file_goes_and_the_lower_does_not_come_back),
 		TEST(an_open_file_is_kept_until_it_is_forgotten),

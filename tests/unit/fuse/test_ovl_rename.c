@@ -27,13 +27,6 @@ static int set_up(void **state)
 	return 0;
 }
 
-static int tear_down(void **state)
-{
-	world_fini(*state);
-	free(*state);
-	return 0;
-}
-
 static void again(struct world *w)
 {
 	char *before = world_dump(w), *after;
@@ -218,7 +211,7 @@ static void renames_across_each_other_leave_one_file(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, world_tear_down)
 		TEST(a_lower_file_moves_with_its_id),
 		TEST(a_lower_directory_moves_without_its_content),
 		TEST(the_lower_of_the_new_name_does_not_show),

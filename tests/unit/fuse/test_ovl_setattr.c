@@ -10,26 +10,6 @@
 
 #include "ovl_world.h"
 
-static int set_up(void **state)
-{
-	struct world *w = calloc(1, sizeof(*w));
-
-	world_init(w);
-	fake_lower_add(w->fake, "d/file", S_IFREG | 0644, "lower", 5);
-	fake_lower_add(w->fake, "tool", S_IFREG | 0755, "tool", 4);
-	fake_lower_add(w->fake, "link", S_IFLNK | 0777, "tool", 4);
-	world_open(w);
-	*state = w;
-	return 0;
-}
-
-static int tear_down(void **state)
-{
-	world_fini(*state);
-	free(*state);
-	return 0;
-}
-
 static void what_changes_nothing_copies_nothing(void **state)
 {
 	struct world *w = *state;
@@ -135,7 +115,7 @@ static void a_change_survives_forget_and_restart(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, world_set_up, world_tear_down)
 		TEST(what_changes_nothing_copies_nothing),
 		TEST(times_are_set_as_given),
 		TEST(a_new_owner_takes_set_id_bits_away),

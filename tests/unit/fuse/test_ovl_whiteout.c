@@ -23,13 +23,6 @@ static int set_up(void **state)
 	return 0;
 }
 
-static int tear_down(void **state)
-{
-	world_fini(*state);
-	free(*state);
-	return 0;
-}
-
 static void whiteouts_share_an_inode_that_is_renewed_when_lost(void **state)
 {
 	struct world *w = *state;
@@ -117,7 +110,7 @@ static void marks_that_are_not_ours_are_not_believed(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, world_tear_down)
 		TEST(whiteouts_share_an_inode_that_is_renewed_when_lost),
 		TEST(a_swap_is_one_step),
 		TEST(marks_are_read_as_they_were_written),

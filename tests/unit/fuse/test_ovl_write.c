@@ -12,26 +12,6 @@
 
 #include <linux/falloc.h>
 
-static int set_up(void **state)
-{
-	struct world *w = calloc(1, sizeof(*w));
-
-	world_init(w);
-	fake_lower_add(w->fake, "d/file", S_IFREG | 0644, "lower", 5);
-	fake_lower_add(w->fake, "tool", S_IFREG | 0755, "tool", 4);
-	fake_lower_add(w->fake, "link", S_IFLNK | 0777, "tool", 4);
-	world_open(w);
-	*state = w;
-	return 0;
-}
-
-static int tear_down(void **state)
-{
-	world_fini(*state);
-	free(*state);
-	return 0;
-}
-
 static uint64_t used(struct world *w)
 {
 	world_check_usage(w);
@@ -169,7 +149,7 @@ static void odd_requests_are_refused(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, world_set_up, world_tear_down)
 		TEST(a_growing_file_is_charged_by_the_block),
 		TEST(a_full_quota_refuses_growth_but_not_overwriting),
 		TEST(preallocated_space_can_be_written_when_the_quota_is_full),

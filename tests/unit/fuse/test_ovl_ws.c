@@ -27,13 +27,6 @@ static int setup(void **state)
 	return 0;
 }
 
-static int teardown(void **state)
-{
-	world_fini(*state);
-	free(*state);
-	return 0;
-}
-
 struct other {
 	char dir[300];
 	struct ovl_ws_config config;
@@ -294,7 +287,7 @@ static void test_lookup_without_memory(void **state)
 
 int main(void)
 {
-#define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define T(name) cmocka_unit_test_setup_teardown(name, setup, world_tear_down)
 	const struct CMUnitTest tests[] = {
 		T(test_refusals),
 		T(test_another_format),

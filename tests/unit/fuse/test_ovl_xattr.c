@@ -13,26 +13,6 @@
 
 #include <sys/xattr.h>
 
-static int set_up(void **state)
-{
-	struct world *w = calloc(1, sizeof(*w));
-
-	world_init(w);
-	fake_lower_add(w->fake, "d/file", S_IFREG | 0644, "lower", 5);
-	fake_lower_add(w->fake, "tool", S_IFREG | 0755, "tool", 4);
-	fake_lower_add(w->fake, "link", S_IFLNK | 0777, "tool", 4);
-	world_open(w);
-	*state = w;
-	return 0;
-}
-
-static int tear_down(void **state)
-{
-	world_fini(*state);
-	free(*state);
-	return 0;
-}
-
 static ssize_t get(struct world *w, const char *path, const char *name, char *value, size_t cap)
 {
 	struct world_at at;
@@ -179,7 +159,7 @@ static void user_attributes_are_for_files_and_directories(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, world_set_up, world_tear_down)
 		TEST(a_value_is_kept_and_found),
 		TEST(digests_are_neither_listed_nor_settable),
 		TEST(the_overlays_own_are_neither_seen_nor_forged),

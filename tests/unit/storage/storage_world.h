@@ -160,3 +160,38 @@ static inline void tally_wait(struct tally *t, unsigned count)
 	lock_release(&t->mu);
 	assert_true(in_time);
 }
+
+/* ---- set up and torn down by cmocka ---- */
+
+static inline int repository_setup(void **state)
+{
+	static struct repository repo;
+
+	repository_init(&repo);
+	*state = &repo;
+	return 0;
+}
+
+static inline int repository_teardown(void **state)
+{
+	struct repository *repo = *state;
+
+	git_fixture_fini(&repo->git);
+	return 0;
+}
+
+/* The group's state is the repository; a test's is a world on it. */
+static inline int world_setup(void **state)
+{
+	static struct world w;
+
+	world_init(&w, *state);
+	*state = &w;
+	return 0;
+}
+
+static inline int world_teardown(void **state)
+{
+	world_fini(*state);
+	return 0;
+}

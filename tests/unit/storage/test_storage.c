@@ -10,39 +10,6 @@
 #include "alloc_fault.h"
 #include "storage_world.h"
 
-static int group_setup(void **state)
-{
-	static struct repository repo;
-
-	repository_init(&repo);
-	*state = &repo;
-	return 0;
-}
-
-static int group_teardown(void **state)
-{
-	struct repository *repo = *state;
-
-	git_fixture_fini(&repo->git);
-	return 0;
-}
-
-/* The group's state is the repository; a test's is a world on it. */
-static int setup(void **state)
-{
-	static struct world w;
-
-	world_init(&w, *state);
-	*state = &w;
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	world_fini(*state);
-	return 0;
-}
-
 static void test_resolve_remembers_the_commit(void **state)
 {
 	struct world *w = *state;
@@ -266,7 +233,7 @@ static void test_open_without_memory(void **state)
 
 int main(void)
 {
-#define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define T(name) cmocka_unit_test_setup_teardown(name, world_setup, world_teardown)
 	const struct CMUnitTest tests[] = {
 		T(test_resolve_remembers_the_commit),
 		T(test_missing_then_fetched),
@@ -281,5 +248,5 @@ int main(void)
 	};
 #undef T
 
-	return cmocka_run_group_tests(tests, group_setup, group_teardown);
+	return cmocka_run_group_tests(tests, repository_setup, repository_teardown);
 }

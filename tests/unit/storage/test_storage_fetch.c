@@ -12,39 +12,6 @@
 #include "storage_internal.h"
 #include "storage_world.h"
 
-static int group_setup(void **state)
-{
-	static struct repository repo;
-
-	repository_init(&repo);
-	*state = &repo;
-	return 0;
-}
-
-static int group_teardown(void **state)
-{
-	struct repository *repo = *state;
-
-	git_fixture_fini(&repo->git);
-	return 0;
-}
-
-/* The group's state is the repository; a test's is a world on it. */
-static int setup(void **state)
-{
-	static struct world w;
-
-	world_init(&w, *state);
-	*state = &w;
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	world_fini(*state);
-	return 0;
-}
-
 static void ask(struct world *w, const struct oid *blob, uint64_t ms, struct tally *t)
 {
 	assert_int_equal(storage_fetch_blob(w->st, w->origin, blob, in_ms(ms), tally_note, t), 0);
@@ -571,7 +538,7 @@ static void test_bad_ids_are_refused(void **state)
 
 int main(void)
 {
-#define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define T(name) cmocka_unit_test_setup_teardown(name, world_setup, world_teardown)
 	const struct CMUnitTest tests[] = {
 		T(test_many_ask_one_call),
 		T(test_failures_keep_their_meaning),
@@ -594,5 +561,5 @@ int main(void)
 	};
 #undef T
 
-	return cmocka_run_group_tests(tests, group_setup, group_teardown);
+	return cmocka_run_group_tests(tests, repository_setup, repository_teardown);
 }
