@@ -232,7 +232,7 @@ static int copy_by_reading(struct storage *st, const struct oid *blob, int out_f
 		ssize_t n = blob_read(st->blobs, blob, piece, part, done);
 
 		if (n <= 0)
-			return n < 0 ? (int)n : -EIO;
+			return (int)n; /* its end */
 		r = io_pwrite_full(out_fd, piece, (size_t)n, done);
 		done += (uint64_t)n;
 	}

@@ -161,13 +161,30 @@ static int make_symlink(struct copyup *c)
 		c->ws->lower, &c->entry.lower_oid, target, sizeof(target) - 1, 0);
 	if (len < 0)
 		return (int)len;
+	if ((uint64_t)len != c->entry.lower_size)
+		return -EIO; /* as copy_content */
 	target[len] = '\0';
 	return symlinkat(target, c->ws->work_fd, c->tmp) < 0 ? -errno : 0;
 }
 
-static int make_file(struct copyup *c)
+/* One byte more than there should be is asked for: a content of another size than its directory
+ * says is not passed on as this file. */
+static int copy_content(struct copyup *c)
 {
 	struct lower *lower = c->ws->lower;
+	uint64_t size = c->entry.lower_size;
+	struct stat st;
+	int r = lower->ops->copy(lower, &c->entry.lower_oid, c->fd, size + 1);
+
+	if (r < 0)
+		return r;
+	if (fstat(c->fd, &st) < 0)
+		return -errno;
+	return (uint64_t)st.st_size == size ? 0 : -EIO;
+}
+
+static int make_file(struct copyup *c)
+{
 
 	c->fd = openat(c->ws->work_fd, c->tmp,
 		O_RDWR | O_NOATIME | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
@@ -175,7 +192,7 @@ static int make_file(struct copyup *c)
 		return -errno;
 	if (!c->with_data || c->entry.lower_size == 0)
 		return 0;
-	return lower->ops->copy(lower, &c->entry.lower_oid, c->fd, c->entry.lower_size);
+	return copy_content(c);
 }
 
 /* Owner, mode, times and the id: all before anybody can see it. */

@@ -81,6 +81,24 @@ void ovl_tell_missed(struct ovl_ws *ws, uint64_t id)
 		ws->lower->ops->missed(ws->lower, places, count);
 }
 
+/* The size of a file is what a server said when its directory was listed; what its content has is
+ * proved by its hash. If the two differ a reader would get a part, or zeros, as if that were all.
+ */
+static ssize_t check_end(const struct source *s, ssize_t n, size_t len, uint64_t offset)
+{
+	struct lower *lower = s->obj.ws->lower;
+	uint64_t left = s->file.size - offset;
+	char beyond;
+
+	if (!s->file.size_known)
+		return n;
+	if ((uint64_t)n != (len < left ? len : left))
+		return -EIO;
+	if (len == left && lower->ops->read(lower, &s->file.oid, &beyond, 1, s->file.size) > 0)
+		return -EIO;
+	return n;
+}
+
 static ssize_t read_blob(
 	struct source *s, struct ovl_req *rq, void *buf, size_t len, uint64_t offset)
 {
@@ -90,6 +108,8 @@ static ssize_t read_blob(
 	if (s->file.size_known && offset >= s->file.size)
 		return 0; /* nothing to be fetched for */
 	n = lower->ops->read(lower, &s->file.oid, buf, len, offset);
+	if (n >= 0)
+		return check_end(s, n, len, offset);
 	if (n != -EAGAIN)
 		return n;
 	if (offset == 0)

@@ -24,6 +24,7 @@ struct path {
 	uint32_t mode;
 	void *data;
 	size_t len;
+	uint64_t told;  /* its size, as its directory says */
 	struct oid oid; /* blob, or tree once sealed; none for a submodule */
 };
 
@@ -117,11 +118,18 @@ void fake_lower_add(
 	*p = (struct path){.name = checked(strdup(path)),
 		.mode = mode,
 		.len = len,
+		.told = len,
 		.data = checked(malloc(len + 1))};
 	if (len && !S_ISDIR(mode))
 		memcpy(p->data, data, len);
 	if (!S_ISDIR(mode))
 		p->oid = content_oid(p->data, len, 1);
+}
+
+void fake_lower_tell_size(struct fake_lower *f, uint64_t size)
+{
+	assert_true(f->path_count > 0);
+	f->path[f->path_count - 1].told = size;
 }
 
 /* Like strcmp with '/' before everything, so that a directory's entries are neighbours. */
@@ -202,7 +210,7 @@ static struct oid pack(struct fake_lower *f, size_t *at, size_t prefix)
 					f, &(struct packing){checked(tree_builder_new(20)),
 						   checked(tree_builder_new(20))});
 			e.mode = entry->mode;
-			e.size = S_ISDIR(entry->mode) ? 0 : entry->len;
+			e.size = S_ISDIR(entry->mode) ? 0 : entry->told;
 			e.oid = entry->oid;
 			(*at)++;
 		}

@@ -30,6 +30,8 @@ struct fake_lower *fake_lower_free(struct fake_lower *f);
  * order; a path only once. */
 void fake_lower_add(
 	struct fake_lower *f, const char *path, uint32_t mode, const void *data, size_t len);
+/* The directory of what was added last lies about its size. */
+void fake_lower_tell_size(struct fake_lower *f, uint64_t size);
 /* Makes the trees. Nothing can be added after. Returns the oid of the root. */
 struct oid fake_lower_seal(struct fake_lower *f);
 /* The oid of what was added under a path, or of the directory there ("" = root). Fails the test if

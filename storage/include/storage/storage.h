@@ -81,8 +81,8 @@ ssize_t storage_blob_read(
  * table (256) shares that one. */
 unsigned storage_tenant(struct storage *st, const char *name);
 
-/* The first `len` bytes of a local blob into out_fd at 0: shared or copied by the kernel where that
- * is possible. -EAGAIN: not local. Blocks on the disk. */
+/* The first `len` bytes of a local blob, or all it has, into out_fd at 0: shared or copied by the
+ * kernel where that is possible. -EAGAIN: not local. Blocks on the disk. */
 int storage_blob_copy(struct storage *st, const struct oid *blob, int out_fd, uint64_t len);
 
 /* Ask for what is missing. If this returns 0, `fn` is called exactly once (perhaps before it

@@ -23,6 +23,12 @@ static int setup(void **state)
 	fake_lower_add(w->fake, "l", S_IFLNK | 0777, "../a b", 6);
 	fake_lower_add(w->fake, "long", S_IFLNK | 0777, target, sizeof(target));
 	fake_lower_add(w->fake, "d/x", S_IFREG | 0644, "x", 1);
+	fake_lower_add(w->fake, "less", S_IFREG | 0644, "01234567ab", 10);
+	fake_lower_tell_size(w->fake, 8);
+	fake_lower_add(w->fake, "more", S_IFREG | 0644, "01234567cd", 10);
+	fake_lower_tell_size(w->fake, 12);
+	fake_lower_add(w->fake, "linkless", S_IFLNK | 0777, "to/there", 8);
+	fake_lower_tell_size(w->fake, 2);
 	world_open(w);
 	*state = w;
 	return 0;
@@ -44,6 +50,26 @@ static void test_lower(void **state)
 	assert_int_equal(ovl_read(w->o, world_rq(w), OVL_ROOT_ID, buf, 3, 0), -EISDIR);
 	assert_int_equal(ovl_read(w->o, world_rq(w), world_id(w, "l"), buf, 3, 0), -EINVAL);
 	assert_int_equal(ovl_read(w->o, world_rq(w), 77, buf, 3, 0), -ESTALE);
+}
+
+static void test_a_size_that_was_a_lie_is_no_part_of_a_file(void **state)
+{
+	struct world *w = *state;
+	uint64_t less = world_id(w, "less"), more = world_id(w, "more");
+	char buf[32];
+
+	assert_int_equal(ovl_read(w->o, world_rq(w), less, buf, 4, 2), 4); /* right so far */
+	assert_memory_equal(buf, "2345", 4);
+	assert_int_equal(ovl_read(w->o, world_rq(w), less, buf, sizeof(buf), 0), -EIO);
+	assert_int_equal(ovl_read(w->o, world_rq(w), less, buf, 4, 4), -EIO); /* to its end */
+	assert_int_equal(ovl_read(w->o, world_rq(w), more, buf, 10, 0), 10);
+	assert_int_equal(ovl_read(w->o, world_rq(w), more, buf, sizeof(buf), 0), -EIO);
+	assert_int_equal(ovl_read(w->o, world_rq(w), more, buf, 2, 10), -EIO);
+	assert_int_equal(ovl_readlink(w->o, world_rq(w), world_id(w, "linkless"), buf, 20), -EIO);
+	/* nor of a copy */
+	assert_int_equal(ovl_write(w->o, world_rq(w), less, "A", 1, 0, false), -EIO);
+	assert_int_equal(ovl_write(w->o, world_rq(w), more, "A", 1, 0, false), -EIO);
+	assert_int_equal(world_rename(w, "linkless", "moved", 0), -EIO);
 }
 
 static void fetched(void *arg, int result)
@@ -146,6 +172,7 @@ int main(void)
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, world_tear_down)
 	const struct CMUnitTest tests[] = {
 		T(test_lower),
+		T(test_a_size_that_was_a_lie_is_no_part_of_a_file),
 		T(test_not_local),
 		T(test_a_reader_sees_the_copy_up),
 		T(test_readlink),
