@@ -146,7 +146,8 @@ static void fetch_part(
 /* Take what is pending; false: nothing, or no memory (*ret_r). */
 static bool take_round_locked(struct gitbatch *b, struct round *round)
 {
-	size_t count = b->pending_count < TAKE_MAX ? b->pending_count : TAKE_MAX;
+	size_t max = b->config.take_max ? b->config.take_max : TAKE_MAX;
+	size_t count = b->pending_count < max ? b->pending_count : max;
 
 	*round = (struct round){.items = calloc(count ? count : 1, sizeof(struct item *))};
 	if (count == 0 || !round->items) {
@@ -249,12 +250,18 @@ static int join_locked(struct gitbatch *b, const struct oid *oid, struct item **
 	return 0;
 }
 
-static void start_job_locked(struct gitbatch *b)
+/* One; or, if they are taken few at a time, as many as there is work for. */
+static void start_jobs_locked(struct gitbatch *b)
 {
-	if (b->pending_count == 0 || b->jobs >= b->config.threads)
-		return;
-	if (pool_submit(b->pool, job, b, false) == 0)
+	size_t take = b->config.take_max, wanted = b->pending_count ? 1 : 0;
+
+	if (take)
+		wanted = (b->pending_count + take - 1) / take;
+	for (; wanted > 0 && b->jobs < b->config.threads; wanted--) {
+		if (pool_submit(b->pool, job, b, false) < 0)
+			return;
 		b->jobs++;
+	}
 }
 
 /* 0 if all are over and here; 1: not all are over. */
@@ -303,7 +310,7 @@ int gitbatch_get(struct gitbatch *b, const struct oid *oids, size_t count,
 		if (r == 0)
 			joined++;
 	}
-	start_job_locked(b);
+	start_jobs_locked(b);
 	cond_broadcast(&b->changed); /* a job that waits for company looks whether it is enough */
 	if (r == 0)
 		r = wait_locked(b, items, joined, cancel, deadline_ns);

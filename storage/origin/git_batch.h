@@ -29,6 +29,7 @@ struct gitbatch_config {
 	void *arg;
 	unsigned threads;
 	uint64_t window_ns; /* how long a request waits for company when nothing is under way */
+	unsigned take_max;  /* objects in one fetch; 0: as many as there are, 8192 at most */
 };
 int gitbatch_new(struct gitbatch **ret_batch, const struct gitbatch_config *config);
 /* Waits for the fetches under way: whoever frees makes them end. Nobody waits any more. */

@@ -31,6 +31,7 @@ struct gitchan {
 	bool stateless;   /* an answer ends with a packet of its own */
 	bool served;      /* it has answered before: it may since have been closed */
 	bool heard;       /* bytes of the present answer have come */
+	bool spent;       /* an answer was not read to its end: it cannot be used again */
 	uint64_t idle_ns; /* since when it is idle */
 	size_t at, have;  /* unread bytes in `in` */
 	uint8_t in[GITPKT_MAX + 4];

@@ -128,7 +128,7 @@ static void give(struct gitexchange *x, struct gitchan *c)
 	lock_acquire(&x->lock);
 	list_for_each (it, &x->idle)
 		idle++;
-	if (idle < IDLE_MAX) {
+	if (idle < IDLE_MAX && !c->spent) {
 		c->idle_ns = clock_mono_ns(&clock_system);
 		list_push_front(&x->idle, &c->node);
 		c = NULL;

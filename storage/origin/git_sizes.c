@@ -8,9 +8,12 @@
 
 int gitsizes_init(struct gitsizes *s)
 {
+	int r;
+
 	lock_init(&s->lock, LOCK_RANK_LEAF);
 	hashmap_init(&s->map);
-	return io_random(s->key, sizeof(s->key));
+	r = io_random(s->key, sizeof(s->key));
+	return r < 0 ? r : digest_object(DIGEST_SHA1, OBJECT_BLOB, "", 0, &s->empty);
 }
 
 void gitsizes_fini(struct gitsizes *s)
@@ -24,13 +27,14 @@ void gitsizes_put(struct gitsizes *s, const struct oid *blob, uint64_t size)
 	uint64_t key = io_hash(blob->bytes, blob->len, s->key);
 	LOCK_GUARD(&s->lock);
 
-	if (size >= UINTPTR_MAX)
+	if (size >= UINTPTR_MAX || (size == 0) != oid_equal(blob, &s->empty))
 		return;
 	if (hashmap_count(&s->map) >= SIZES_MAX) {
 		hashmap_fini(&s->map);
 		hashmap_init(&s->map);
 	}
-	/* without memory, or known: then it is asked for again, or it is the same */
+	(void)hashmap_remove(&s->map, key); /* what was told before: the last one counts */
+	/* without memory it is asked for again */
 	(void)hashmap_insert(&s->map, key, (void *)(uintptr_t)(size + 1));
 }
 

@@ -12,10 +12,13 @@ struct gitsizes {
 	struct lock lock;
 	struct hashmap map; /* keyed hash of the oid → size + 1; guarded by lock */
 	uint64_t key[2];    /* const: so that nobody can choose two blobs with one hash */
+	struct oid empty;   /* const: of the blob without content */
 };
 
 /* -EIO: no randomness. */
 int gitsizes_init(struct gitsizes *s);
 void gitsizes_fini(struct gitsizes *s);
+/* A size of 0 of a blob that is not the empty one, or another of that one, is no size: it is passed
+ * over, so that no file seems to be empty. */
 void gitsizes_put(struct gitsizes *s, const struct oid *blob, uint64_t size);
 bool gitsizes_get(struct gitsizes *s, const struct oid *blob, uint64_t *ret_size);

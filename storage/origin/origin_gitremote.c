@@ -108,7 +108,8 @@ static void set_up_exchange(struct gitremote *r, const struct origin_net *net)
 
 static void register_metrics(struct gitremote *r, struct metrics *metrics)
 {
-	static const char *const kinds[BATCH_COUNT] = {"blobs", "sizes", "trees", "commits", "all"};
+	static const char *const kinds[BATCH_COUNT] = {
+		"blobs", "sizes", "small", "listings", "peeks", "trees", "commits", "all"};
 	char labels[128];
 
 	for (unsigned i = 0; metrics && i < BATCH_COUNT; i++) {

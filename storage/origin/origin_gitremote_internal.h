@@ -23,6 +23,9 @@ struct gitremote_name {
 enum gitremote_batch {
 	BATCH_BLOBS,
 	BATCH_SIZES,
+	BATCH_SMALL,    /* blobs that are wanted for their sizes */
+	BATCH_LISTINGS, /* by trees: the small files of those directories */
+	BATCH_PEEKS,    /* sizes of large blobs */
 	BATCH_TREES,
 	BATCH_COMMITS,
 	BATCH_ALL,
@@ -46,6 +49,7 @@ struct gitremote {
 	/* guarded by lock */
 	struct lock lock;
 	bool partial;          /* mode; may fall back to mirror */
+	bool no_listings;      /* the server has refused BATCH_LISTINGS */
 	uint64_t all_ns;       /* mode mirror: when everything was fetched; 0: not yet */
 	uint64_t history_ns;   /* when the history of all refs was fetched; 0: not yet */
 	uint64_t refreshed_ns; /* answers from before are not used any more */
@@ -66,6 +70,10 @@ int gitremote_get(struct gitremote *r, enum gitremote_batch which, const struct 
 int gitremote_make_batches(struct gitremote *r);
 int gitremote_fetch_history(struct gitremote *r, const struct oid *tips, size_t count,
 	const struct gitrepo_wait *wait, struct err *e);
+
+/* origin_gitremote_sizes.c: every file of a tree that is here has a size. */
+int gitremote_need_sizes(
+	struct gitremote *r, const struct oid *tree, const struct gitrepo_wait *wait);
 
 int gitremote_resolve(void *impl, const char *revision, uint64_t deadline_ns,
 	struct origin_revision *ret, struct err *e);

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-/* What a Git server sends, as hostile bytes: packets, and every kind of line that may be in them.
- */
+/* What a Git server sends, as hostile bytes: packets, every kind of line that may be in them, and
+ * the beginning of a pack. */
 #include "origin/git_fault.h"
+#include "origin/git_peek.h"
 #include "origin/git_pkt.h"
 
 #include "base/err.h"
@@ -41,10 +42,23 @@ static void lines(const struct gitpkt *pkt)
 	}
 }
 
+/* However it is cut, the answer is the same. */
+static void peek(const uint8_t *data, size_t size)
+{
+	struct gitpeek whole = {.have = 0}, cut = {.have = 0};
+	int r = gitpeek_take(&whole, data, size), piece = 0;
+
+	for (size_t i = 0; i < size && i < GITPEEK_MAX && piece == 0; i++)
+		piece = gitpeek_take(&cut, data + i, 1);
+	must((r < 0) == (piece < 0) && whole.known == cut.known && whole.size == cut.size);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct gitpkt pkt;
 	ssize_t n;
+
+	peek(data, size);
 
 	while ((n = gitpkt_take(data, size, &pkt)) > 0) {
 		must((size_t)n <= size && pkt.len <= (size_t)n);

@@ -5,12 +5,15 @@
       server.url('repo.git')                        # http://127.0.0.1:PORT/git/repo.git
       server.requests('POST')                       # lines of the access log
   HttpServer(..., password='secret')                # basic authentication as user `builder`
-  HttpServer(..., tls=Authority(folder))            # https
+  HttpServer(..., tls=Authority(folder))            # https; client_ca=True: only with a certificate of that authority
+  HttpServer(..., faulty=True).fault(status=500)    # see git_backend.py; fault() without arguments: none any more
   with DaemonServer(folder, repos) as server: ...   # git://
   with SshServer(folder, repos) as server: ...      # ssh://, with keys of its own: see client_options
 
-`allow_filter=False` is a server that cannot do partial clones; `object_info=True` one that tells sizes.
+`allow_filter=False` is a server that cannot do partial clones; `object_info=True` one that tells sizes. Git before 2.41 or so offers
+object-info whatever it is told: over HTTP the offer is taken out of its answers, over the others it stays.
 """
+import json
 import os
 import pwd
 import shutil
@@ -46,7 +49,7 @@ class Server:
     def __init__(self, folder, repos, allow_filter=True, object_info=False):
         self.folder = os.path.join(folder, f'{type(self).__name__}-{os.urandom(4).hex()}')
         self.root = os.path.join(self.folder, 'git')
-        self.repos, self.process = dict(repos), None
+        self.repos, self.process, self.object_info = dict(repos), None, object_info
         self.git_settings = {'safe.directory': '*', 'uploadpack.allowFilter': str(allow_filter).lower(),
                              'transfer.advertiseObjectInfo': str(object_info).lower()}
         os.makedirs(self.root)
@@ -113,38 +116,75 @@ class Authority:
     def openssl(self, *args):
         subprocess.run(['openssl', *args], check=True, capture_output=True, timeout=60)
 
-    def server(self, days=2):
-        """A file with key and certificate; days=-1: expired."""
-        request, both = self.path('server.csr'), self.path('server.pem')
-        self.openssl('req', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes', '-subj', '/CN=127.0.0.1',
-                     '-addext', 'subjectAltName=IP:127.0.0.1', '-keyout', self.path('server.key'), '-out', request)
+    def sign(self, name, days=2):
+        """Files with a key and its certificate; days=-1: expired."""
+        request, key, certificate = (self.path(f'{name}.{kind}') for kind in ('csr', 'key', 'crt'))
+        self.openssl('req', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes', '-subj', f'/CN={name}',
+                     '-addext', 'subjectAltName=IP:127.0.0.1', '-keyout', key, '-out', request)
         self.openssl('x509', '-req', '-in', request, '-CA', self.ca, '-CAkey', self.path('ca.key'), '-CAcreateserial',
-                     '-copy_extensions', 'copyall', '-days', str(days), '-out', self.path('server.crt'))
+                     '-copy_extensions', 'copyall', '-days', str(days), '-out', certificate)
+        return key, certificate
+
+    def server(self, days=2):
+        """One file with key and certificate."""
+        both = self.path('server.pem')
+        files = self.sign('127.0.0.1', days)
         with open(both, 'wb') as out:
-            for name in ('server.key', 'server.crt'):
-                with open(self.path(name), 'rb') as f:
+            for name in files:
+                with open(name, 'rb') as f:
                     out.write(f.read())
         return both
+
+
+BACKEND = '/usr/lib/git-core/git-http-backend'
+BACKEND_WITH_FAULTS = os.path.join(os.path.dirname(os.path.abspath(__file__)), 'git_backend.py')
+# A CGI program like it that does not offer object-info.
+BACKEND_WITHOUT_SIZES = f"""#!/bin/sh
+test "$REQUEST_METHOD" = GET || exec {BACKEND}
+{BACKEND} | LC_ALL=C sed '/^0010object-info$/d'
+"""
 
 
 class HttpServer(Server):
     """lighttpd in front of git-http-backend."""
 
-    def __init__(self, folder, repos, password=None, tls=None, days=2, **options):
+    def __init__(self, folder, repos, password=None, tls=None, days=2, client_ca=False, faulty=False, **options):
         super().__init__(folder, repos, **options)
-        self.password, self.tls, self.days = password, tls, days
+        self.password, self.tls, self.days, self.client_ca, self.faulty = password, tls, days, client_ca, faulty
         self.log = os.path.join(self.folder, 'access.log')
         open(self.log, 'wb').close()
 
     def url(self, name):
         return f'{"https" if self.tls else "http"}://127.0.0.1:{self.port}/git/{name}'
 
+    def fault(self, **fault):
+        path = os.path.join(self.folder, 'fault')
+        with open(path + '.new', 'w', encoding='utf-8') as f:
+            json.dump(fault, f)
+        os.rename(path + '.new', path)
+
+    def backend(self):
+        if self.faulty:
+            self.fault()
+            text = f'#!/bin/sh\nexec /usr/bin/python3 -BSE {BACKEND_WITH_FAULTS} {self.folder}/fault\n'
+        elif self.object_info:
+            return BACKEND
+        else:
+            text = BACKEND_WITHOUT_SIZES
+        path = os.path.join(self.folder, 'backend')
+        with open(path, 'w', encoding='ascii') as f:
+            f.write(text)
+        os.chmod(path, 0o755)
+        return path
+
     def command(self):
         settings = dict(self.settings(), GIT_PROJECT_ROOT=self.root, GIT_HTTP_EXPORT_ALL='1')
         modules = ['mod_setenv', 'mod_alias', 'mod_accesslog', 'mod_auth', 'mod_authn_file', 'mod_cgi']
         lines = [f'server.document-root = "{self.folder}"', f'server.port = {self.port}', 'server.bind = "127.0.0.1"',
-                 f'accesslog.filename = "{self.log}"', 'server.max-keep-alive-requests = 100000', 'server.max-keep-alive-idle = 30',
-                 'alias.url = ("/git" => "/usr/lib/git-core/git-http-backend")', 'cgi.assign = ("" => "")',
+                 f'accesslog.filename = "{self.log}"', 'accesslog.format = "%h %V \\"%r\\" %s %b auth=%{Authorization}i"',
+                 'server.max-keep-alive-requests = 100000', 'server.max-keep-alive-idle = 30',
+                 'server.stream-response-body = 2',  # as other servers do: not the whole answer before its first byte
+                 f'alias.url = ("/git" => "{self.backend()}")', 'cgi.assign = ("" => "")',
                  'setenv.add-environment = (' + ', '.join(f'"{k}" => "{v}"' for k, v in settings.items()) + ')']
         if self.password:
             users = os.path.join(self.folder, 'users')
@@ -155,6 +195,9 @@ class HttpServer(Server):
         if self.tls:
             modules.append('mod_openssl')
             lines += ['ssl.engine = "enable"', f'ssl.pemfile = "{self.tls.server(self.days)}"']
+            if self.client_ca:
+                lines += [f'ssl.verifyclient.ca-file = "{self.tls.ca}"', 'ssl.verifyclient.activate = "enable"',
+                          'ssl.verifyclient.enforce = "enable"']
         names = ', '.join(f'"{m}"' for m in modules)
         path = os.path.join(self.folder, 'lighttpd.conf')
         with open(path, 'w', encoding='utf-8') as f:
