@@ -46,10 +46,21 @@ bool process_half_dead(pid_t pid)
 	return pid > 0 && read_stat(path, &s) && s.state == 'Z';
 }
 
+/* A name, or a pool's thread: NAME-N. */
+static bool is_called(const char *name, const char *wanted)
+{
+	size_t len = strlen(wanted);
+	const char *rest = name + len;
+
+	if (strncmp(name, wanted, len) != 0)
+		return false;
+	return !*rest || (*rest == '-' && rest[1] && !rest[1 + strspn(rest + 1, "0123456789")]);
+}
+
 static bool is_one_of(const char *name, const char *const *names)
 {
 	while (*names)
-		if (strcmp(name, *names++) == 0)
+		if (is_called(name, *names++))
 			return true;
 	return false;
 }

@@ -213,8 +213,9 @@ static void on_signal(struct keeper *k)
 	pass_on(k, sig);
 }
 
-/* It was killed, and a thread that only tells the kernel something waits there for a directory's
- * lock, whose holder waits for an answer that the child would have given. A successor gives it. */
+/* It was killed, and a thread that only tells the kernel something waits there: for a directory's
+ * lock, whose holder waits for an answer that the child would have given, or for changed pages that
+ * the child would have taken. A successor does both. */
 static void give_up_child(struct keeper *k)
 {
 	keeper_log("child_stuck pid=%ld mounts=%u", (long)k->child.pid, k->held.count);
@@ -228,7 +229,8 @@ static void give_up_child(struct keeper *k)
  * when that does not help, the connections are aborted, in case it is for one of those. */
 static void look_after_child(struct keeper *k, uint64_t now)
 {
-	static const char *const harmless[] = {"fuse-notify", NULL};
+	/* the latter reads, and makes the kernel write back; it changes nothing */
+	static const char *const harmless[] = {"fuse-notify", "ovl-digest", NULL};
 
 	if (k->child.pid == 0 || now < k->look_ms)
 		return;

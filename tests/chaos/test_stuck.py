@@ -7,6 +7,7 @@ node is back after each is asserted."""
 import os
 import shutil
 import signal
+import subprocess
 import tempfile
 import threading
 import time
@@ -61,6 +62,26 @@ class Load:
             thread.join(BACK_S)
 
 
+# Processes, not threads: one that waits for a page of a mapping holds Python's lock.
+MAPPER = '''
+import mmap, os, sys
+fd = os.open(sys.argv[1], os.O_RDWR | os.O_CREAT, 0o600)
+os.ftruncate(fd, 1 << 20)
+m = mmap.mmap(fd, 1 << 20)
+while True:
+    for at in range(0, 1 << 20, 4096):
+        m[at] = (m[at] + 1) % 256
+'''
+ASKER = '''
+import os, sys
+while True:
+    try:
+        os.getxattr(sys.argv[1], 'user.sha256')
+    except FileNotFoundError:
+        pass
+'''
+
+
 class Stuck(unittest.TestCase):
     def setUp(self):
         self.directory = tempfile.mkdtemp(dir='/var/tmp')
@@ -105,6 +126,25 @@ class Stuck(unittest.TestCase):
                 self.wait_back(node, f'kill {kill}')
                 load.end()
                 self.assertEqual(load.errors, [], 'somebody noticed')
+            print(node.log_text().count('keeper child_stuck pid'), 'of', KILLS, 'could not die', end=' ')
+
+    def test_a_kill_while_digests_have_pages_written_back_is_no_long_pause(self):
+        """The kernel writes the pages of a mapping back, to a daemon that is dead; the thread that asked for it waits there."""
+        with Node({'demo': f'{self.directory}/r.git'}, keeper=True) as node:
+            path = node.mount('job').root + '/mapped'
+            programs = [subprocess.Popen(['/usr/bin/python3', '-c', script, path], stderr=subprocess.PIPE) for script in (MAPPER, ASKER, ASKER)]
+            try:
+                for kill in range(KILLS):
+                    time.sleep(0.4)
+                    with open(f'/proc/{node.process.pid}/task/{node.process.pid}/children') as f:
+                        os.kill(int(f.read().split()[0]), signal.SIGKILL)
+                    self.wait_back(node, f'kill {kill}')
+                self.assertEqual([p.poll() for p in programs], [None] * 3, 'somebody noticed')
+                self.assertNotIn('child_does_not_die', node.log_text())
+            finally:
+                for p in programs:
+                    p.kill()
+                    p.communicate(timeout=BACK_S)
             print(node.log_text().count('keeper child_stuck pid'), 'of', KILLS, 'could not die', end=' ')
 
 

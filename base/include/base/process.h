@@ -8,5 +8,6 @@
  * the kernel. A process that ended and was not reaped yet looks the same. False also if there is
  * no such process. */
 bool process_half_dead(pid_t pid);
-/* And there are threads left, each called one of `names` (ended by NULL). */
+/* And there are threads left, each called one of `names` (ended by NULL), or as the threads of a
+ * pool of that name. */
 bool process_only_left(pid_t pid, const char *const *names);

@@ -41,7 +41,7 @@ static void a_zombie(void **state)
 
 static void *sleep_named(void *arg)
 {
-	(void)pthread_setname_np(pthread_self(), "waiter) Z");
+	(void)pthread_setname_np(pthread_self(), "waiter) Z-12");
 	(void)eventfd_write(*(int *)arg, 1);
 	(void)pause();
 	return NULL;
@@ -53,7 +53,9 @@ static void threads_that_are_left(void **state)
 	static const char *const waiter[] = {"other", "waiter) Z", NULL}, *const other[] = {
 										  "other", NULL};
 	char self[16] = "";
-	const char *const left[] = {"waiter) Z", self, NULL}; /* TSan has a thread of its own */
+	const char *const left[] = {"waiter) Z-12", self, NULL}; /* TSan has a thread of its own */
+	const char *const pool[] = {"waiter) Z", self, NULL};
+	const char *const another[] = {"waiter) Z-1", "waiter) ", self, NULL};
 	int ready = eventfd(0, EFD_CLOEXEC);
 	eventfd_t value;
 	pid_t pid = fork();
@@ -73,6 +75,8 @@ static void threads_that_are_left(void **state)
 	assert_true(process_half_dead(pid));
 	assert_int_equal(prctl(PR_GET_NAME, self), 0);
 	assert_true(process_only_left(pid, left));
+	assert_true(process_only_left(pid, pool));
+	assert_false(process_only_left(pid, another));
 	assert_false(process_only_left(pid, other));
 	assert_false(process_only_left(getpid(), waiter));
 	assert_int_equal(kill(pid, SIGKILL), 0);
