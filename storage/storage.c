@@ -247,6 +247,8 @@ int storage_blob_copy(struct storage *st, const struct oid *blob, int out_fd, ui
 
 	if (r == -EAGAIN && blob_is_local(st->blobs, blob))
 		return copy_by_reading(st, blob, out_fd, len);
+	if (r == -EAGAIN && blob_is_windowed(st->blobs, blob))
+		return -ENOSPC; /* a fetch would not change that */
 	if (r)
 		return r;
 	if (len > pin.size)

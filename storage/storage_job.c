@@ -225,7 +225,7 @@ static int run_digests(struct fetch *f, uint64_t deadline_ns)
 		if (r != -EAGAIN && r != -EIO)
 			break;
 	}
-	return r;
+	return r == -EAGAIN && blob_is_windowed(f->st->blobs, &f->oid) ? -ENOSPC : r;
 }
 
 static int run(struct fetch *f, uint64_t deadline_ns)

@@ -9,6 +9,7 @@
 #include "base/health.h"
 #include "base/io.h"
 #include "blob/blob_internal.h"
+#include "blob/blob_window.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -141,6 +142,19 @@ static int add_spill(struct blob_store *bs, const struct blob_config *config)
 	return r;
 }
 
+/* What is too large for that is read through a window as large as the largest one there. */
+static int add_window(struct blob_store *bs, const struct blob_config *config)
+{
+	struct blob_tier tier;
+	int r = blob_window_new(&tier, config->memory_bytes / 8, config->metrics);
+
+	if (r == 0)
+		r = blob_store_add_tier(bs, &tier);
+	if (r == 0)
+		bs->window = &bs->tier[bs->tier_count - 1];
+	return r;
+}
+
 static int add_own_tiers(struct blob_store *bs, const struct blob_config *config, struct err *e)
 {
 	const struct blob_disk_config disk = {
@@ -167,6 +181,8 @@ static int add_own_tiers(struct blob_store *bs, const struct blob_config *config
 	r = blob_store_add_tier(bs, &tier);
 	if (r == 0)
 		r = add_spill(bs, config);
+	if (r == 0)
+		r = add_window(bs, config);
 	return r < 0 ? err_set(e, r, NULL, "no memory for the blob store") : 0;
 }
 
@@ -270,6 +286,11 @@ bool blob_is_local(struct blob_store *bs, const struct oid *oid)
 	return false;
 }
 
+bool blob_is_windowed(struct blob_store *bs, const struct oid *oid)
+{
+	return blob_window_refused(bs->window, oid);
+}
+
 int blob_pin(struct blob_store *bs, const struct oid *oid, struct blob_pin *ret_pin)
 {
 	if (!oid_ok(oid))
@@ -366,7 +387,7 @@ int blob_keep_small(
 			continue;
 		if (t->ops->put && (t->ops->read || share))
 			r = t->ops->put(t->impl, oid, data, len);
-		if (t->ops->begin)
+		if (t == blob_large_tier(bs))
 			blob_disk_said(bs, len, r);
 		if (!t->ops->read)
 			continue; /* a remote tier: its failures are counted by itself */

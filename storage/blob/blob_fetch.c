@@ -179,7 +179,7 @@ static int fetch_once(struct blob_store *bs, const struct oid *oid,
 	counter_add(bs->fetches, 1);
 	blob_intake_init(&in, bs, oid);
 	in.share = true;
-	in.spill = *ret_refused;
+	in.no_disk = *ret_refused;
 	r = source->produce(source->arg, oid, &in.sink, need->cancel, need->deadline_ns);
 	if (r == 0) {
 		r = blob_intake_commit(&in);
@@ -188,7 +188,7 @@ static int fetch_once(struct blob_store *bs, const struct oid *oid,
 			r = in.error; /* it stopped because of us: full disk, no memory */
 		blob_intake_abort(&in);
 	}
-	*ret_refused = in.refused && in.size <= bs->spill_max;
+	*ret_refused = in.refused;
 	return r;
 }
 
@@ -291,7 +291,7 @@ int blob_put(struct blob_store *bs, const struct oid *oid, const void *data, siz
 	if (blob_is_local(bs, oid))
 		return 0;
 	blob_intake_init(&in, bs, oid);
-	in.share = true;
+	in.share = in.whole = true;
 	r = in.sink.begin(&in.sink, len);
 	if (r == 0)
 		r = in.sink.write(&in.sink, data, len);

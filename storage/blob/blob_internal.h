@@ -9,7 +9,7 @@
 
 #define BLOB_SMALL_MAX_DEFAULT (64u * 1024)
 #define BLOB_SMALL_MAX_LIMIT   (1024u * 1024)
-#define BLOB_TIERS_MAX         5
+#define BLOB_TIERS_MAX         6
 #define BLOB_FLIGHT_BUCKETS    256
 
 /* Counters of one tier: of the registry, or own ones where there is none. */
@@ -43,6 +43,7 @@ struct blob_store {
 	const struct blob_tier *memory; /* NULL: no memory tier */
 	const struct blob_tier *spill;  /* NULL: none */
 	uint64_t spill_max;             /* bytes of one blob in it */
+	const struct blob_tier *window; /* parts of what is larger */
 	struct health *health;          /* may be NULL */
 	uint32_t small_max;
 	const struct clock *clock;
@@ -77,11 +78,14 @@ struct blob_intake {
 	struct blob_store *bs;
 	const struct oid *oid;
 	struct digest *digest;
-	uint8_t *small; /* buffer of a small blob, or of one that spills */
-	void *write;    /* of the large tier */
+	uint8_t *small;             /* buffer of a small blob, or of one that spills */
+	const struct blob_tier *to; /* where a large one flows */
+	void *write;                /* of that tier */
 	uint64_t size, done;
 	bool begun;
-	bool spill;   /* in: do not try the disk. Then: it is kept in memory, though large */
+	bool no_disk; /* in: do not try the disk */
+	bool whole;   /* in: a part of it is of no use */
+	bool spill;   /* it is kept in memory, though large */
 	bool refused; /* out: the disk took it at first, and then did not */
 	bool share;   /* remote tiers get it too: it does not come from one */
 	int error;    /* the first failure; what follows is refused */

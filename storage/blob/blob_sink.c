@@ -2,13 +2,16 @@
 /*
  * The sink that every arrival goes through: it hashes while it streams, keeps a small blob in a
  * buffer and lets a large one flow into the disk tier, so memory is bounded by the small limit
- * whatever the blob's size. Nothing can be read before the hash was compared in blob_intake_commit.
- * The producer is not trusted: more or fewer bytes than announced, writes before begin, or a second
- * begin are refused, and a refusal sticks even if the producer ignores it.
+ * whatever the blob's size. What the disk does not take is kept in memory as a whole (tier spill),
+ * or flows past a window of it (tier window). Nothing can be read before the hash was compared in
+ * blob_intake_commit. The producer is not trusted: more or fewer bytes than announced, writes
+ * before begin, or a second begin are refused, and a refusal sticks even if the producer ignores
+ * it.
  *
  * One thread owns an intake.
  */
 #include "blob/blob_internal.h"
+#include "blob/blob_window.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -20,31 +23,46 @@ static int fail(struct blob_intake *in, int r)
 	return r;
 }
 
+/* What the tier said that the blob flows into. */
 static int large_said(struct blob_intake *in, int r)
 {
-	if (r < 0) {
+	if (r < 0 && in->to == blob_large_tier(in->bs)) {
 		blob_disk_said(in->bs, in->size, r);
 		in->refused = in->refused || blob_disk_refuses(r);
 	}
 	return r;
 }
 
+static int begin_flowing(struct blob_intake *in, const struct blob_tier *to)
+{
+	in->to = to;
+	return to->ops->begin(to->impl, in->oid, in->size, &in->write);
+}
+
+/* A large one that the disk does not take. */
+static int begin_without_disk(struct blob_intake *in)
+{
+	if (in->size > in->bs->spill_max)
+		return in->whole ? -ENOSPC : begin_flowing(in, in->bs->window);
+	in->spill = true;
+	in->small = malloc(in->size);
+	return in->small ? 0 : -ENOMEM;
+}
+
 static int begin_storing(struct blob_intake *in)
 {
-	const struct blob_tier *large = blob_large_tier(in->bs);
-	int r = in->spill ? -ENOSPC : -EFBIG;
+	const struct blob_tier *disk = blob_large_tier(in->bs);
+	int r = -ENOSPC;
 
-	if (in->size > in->bs->small_max && large && !in->spill) {
-		r = large->ops->begin(large->impl, in->oid, in->size, &in->write);
-		blob_disk_said(in->bs, in->size, r);
-		if (r == 0 || !blob_disk_refuses(r))
-			return r;
+	if (in->size <= in->bs->small_max) {
+		in->small = malloc(in->size ? in->size : 1);
+		return in->small ? 0 : -ENOMEM;
 	}
-	in->spill = in->size > in->bs->small_max;
-	if (in->spill && in->size > in->bs->spill_max)
-		return r;
-	in->small = malloc(in->size ? in->size : 1);
-	return in->small ? 0 : -ENOMEM;
+	if (disk && !in->no_disk && !blob_window_refused(in->bs->window, in->oid)) {
+		r = begin_flowing(in, disk);
+		blob_disk_said(in->bs, in->size, r);
+	}
+	return r < 0 && blob_disk_refuses(r) ? begin_without_disk(in) : r;
 }
 
 static int sink_begin(struct blob_sink *s, uint64_t size)
@@ -70,7 +88,6 @@ static int sink_begin(struct blob_sink *s, uint64_t size)
 static int sink_write(struct blob_sink *s, const void *data, size_t len)
 {
 	struct blob_intake *in = (struct blob_intake *)s;
-	const struct blob_tier *large = blob_large_tier(in->bs);
 	int r;
 
 	if (in->error)
@@ -83,7 +100,7 @@ static int sink_write(struct blob_sink *s, const void *data, size_t len)
 	if (r == 0 && in->small)
 		memcpy(in->small + in->done, data, len);
 	else if (r == 0)
-		r = large_said(in, large->ops->write(large->impl, in->write, data, len));
+		r = large_said(in, in->to->ops->write(in->to->impl, in->write, data, len));
 	in->done += len;
 	return fail(in, r);
 }
@@ -109,9 +126,25 @@ static int verify(struct blob_intake *in)
 	return r;
 }
 
+/* It has flown into the disk, or past a window. */
+static int commit_large(struct blob_intake *in)
+{
+	struct blob_store *bs = in->bs;
+	bool disk = in->to == blob_large_tier(bs);
+	int r = large_said(in, in->to->ops->commit(in->to->impl, in->write));
+
+	in->write = NULL;
+	if (r < 0 || !disk)
+		return r;
+	blob_disk_said(bs, in->size, 0);
+	bs->window->ops->drop(bs->window->impl, in->oid);
+	if (in->share)
+		blob_share_large(bs, in->oid, in->size);
+	return 0;
+}
+
 int blob_intake_commit(struct blob_intake *in)
 {
-	const struct blob_tier *large = blob_large_tier(in->bs);
 	int r;
 
 	r = verify(in);
@@ -120,12 +153,7 @@ int blob_intake_commit(struct blob_intake *in)
 	} else if (r == 0 && in->small) {
 		r = blob_keep_small(in->bs, in->oid, in->small, in->size, in->share);
 	} else if (r == 0) {
-		r = large_said(in, large->ops->commit(large->impl, in->write));
-		in->write = NULL;
-		if (r == 0)
-			blob_disk_said(in->bs, in->size, 0);
-		if (r == 0 && in->share)
-			blob_share_large(in->bs, in->oid, in->size);
+		r = commit_large(in);
 	}
 	if (r == 0)
 		counter_add(in->bs->fetched_bytes, in->size);
@@ -135,10 +163,8 @@ int blob_intake_commit(struct blob_intake *in)
 
 void blob_intake_abort(struct blob_intake *in)
 {
-	const struct blob_tier *large = blob_large_tier(in->bs);
-
 	if (in->write)
-		large->ops->abort(large->impl, in->write);
+		in->to->ops->abort(in->to->impl, in->write);
 	in->write = NULL;
 	free(in->small);
 	in->small = NULL;

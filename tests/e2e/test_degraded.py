@@ -4,6 +4,7 @@ import contextlib
 import errno
 import mmap
 import os
+import random
 import shutil
 import subprocess
 import tempfile
@@ -34,6 +35,7 @@ class Degraded(unittest.TestCase):
         cls.files = {f'small/f{i:03}': content(f's{i}-', 40000) for i in range(SMALL)}
         cls.files.update({f'large/f{i}': content(f'l{i}-', 1500000) for i in range(LARGE)})
         cls.files.update({f'later/f{i}': content(f'z{i}-', 900000) for i in range(60)})
+        cls.files['huge/f0'] = random.Random(5).randbytes(9 << 20)
         repo = repo_maker.Repo(cls.repository, pack=False)  # an open pack could be read even when it is gone
         repo.begin()
         for name, data in cls.files.items():
@@ -94,6 +96,42 @@ class Degraded(unittest.TestCase):
         subprocess.run(['mount', '-o', 'remount,size=200m', blobs], check=True, timeout=20)
         self.wait_recovered(node, root, 'disk cache')
         node.delete('job')
+
+    def test_a_file_that_nothing_can_keep_while_the_disk_is_full(self):
+        """Larger than what memory takes: it is read through a window of 2 MiB, and cannot be copied; until there is room."""
+        name = 'huge/f0'
+        node = Node({'demo': self.repository}, extra='cache: {memory: 8MiB}')
+        with self.tmpfs('2m') as blobs:
+            os.mkdir(node.data)
+            os.symlink(blobs, os.path.join(node.data, 'blobs'))
+            with node:
+                root = node.mount('job').root
+                self.assertTrue(read(f'{root}/{name}') == self.files[name])
+                with open(f'{root}/{name}', 'rb') as f:
+                    for at in (8 << 20, 5, 6000000, (9 << 20) - 1):
+                        self.assertTrue(os.pread(f.fileno(), 70000, at) == self.files[name][at:at + 70000])
+                self.assertIn('disk cache', self.degraded(node))
+                window = next(t for t in node.client.GetCacheStats().tiers if t.name == 'window')
+                self.assertGreater(window.hits, 0)
+                self.assertLessEqual(window.bytes, 6 << 20)
+                with self.assertRaises(OSError) as caught, open(f'{root}/{name}', 'r+b') as f:
+                    f.write(b'changed')
+                self.assertEqual(caught.exception.errno, errno.ENOSPC)
+                self.assertTrue(read(f'{root}/{name}') == self.files[name])
+                subprocess.run(['mount', '-o', 'remount,size=200m', blobs], check=True, timeout=20)
+                self.wait_recovered(node, root, 'disk cache')
+
+                def changed():
+                    try:
+                        with open(f'{root}/{name}', 'r+b') as f:
+                            f.write(b'changed')
+                        return True
+                    except OSError as e:
+                        self.assertEqual(e.errno, errno.ENOSPC)
+                        return False
+                wait_until(changed, 20, 'it can be copied', pause=0.5)
+                self.assertTrue(read(f'{root}/{name}') == b'changed' + self.files[name][7:])
+                node.delete('job')
 
     def test_origin_gone(self):
         with Node({'demo': self.repository}) as node:

@@ -41,6 +41,9 @@ struct blob_store *blob_store_close(struct blob_store *bs);
 ssize_t blob_read(
 	struct blob_store *bs, const struct oid *oid, void *buf, size_t len, uint64_t offset);
 bool blob_is_local(struct blob_store *bs, const struct oid *oid);
+/* It is too large to be kept while the disk takes nothing: it can be read, in parts that are each
+ * fetched anew, but neither copied nor hashed. */
+bool blob_is_windowed(struct blob_store *bs, const struct oid *oid);
 
 /* A pinned local blob, for copying: bytes [offset, offset + size) of fd. The fd belongs to the
  * store; do not close it. */
@@ -91,7 +94,7 @@ struct blob_tier_stats {
 	char reason[200]; /* remote: its last failure, for a person */
 };
 struct blob_stats {
-	struct blob_tier_stats tier[5];
+	struct blob_tier_stats tier[6];
 	unsigned tier_count;
 	uint64_t fetches, fetched_bytes, joined, failed, verify_failures;
 };

@@ -187,7 +187,8 @@ static void test_there_is_a_limit_to_tiers(void **state)
 
 	(void)state;
 	remote_init(&r);
-	assert_int_equal(blob_store_add_tier(r.w.bs, &tier), 0);
+	assert_int_equal(
+		blob_store_add_tier(r.w.bs, &tier), 0); /* behind four own ones and the first */
 	assert_int_equal(blob_store_add_tier(r.w.bs, &tier), -ENOSPC);
 	remote_fini(&r);
 }
