@@ -48,6 +48,18 @@ static void persist(struct ovl_node *n)
 		(void)ovl_node_persist_id(n);
 }
 
+uint64_t ovl_nodes_freed(const struct overlay *o)
+{
+	return atomic_load_explicit(&o->nodes_freed, memory_order_relaxed); /* a statistic */
+}
+
+static void free_node(struct ovl_node *n)
+{
+	atomic_fetch_add_explicit(
+		&n->ws->overlay->nodes_freed, 1, memory_order_relaxed); /* a statistic */
+	ovl_node_free(n);
+}
+
 static void clear_child(struct ovl_node *parent, struct ovl_node *n)
 {
 	struct ovl_child *child =
@@ -70,7 +82,7 @@ static void destroy(struct ovl_node *n)
 	if (n->dir)
 		atomic_fetch_sub_explicit(
 			&ws->dir_count, 1, memory_order_relaxed); /* a statistic */
-	ovl_node_free(n);
+	free_node(n);
 }
 
 static void evict_claimed(struct ovl_node *n)
@@ -140,7 +152,7 @@ static void end(struct ovl_node *n)
 {
 	ovl_fd_drop(n);
 	n->parent = NULL; /* goes too; pins mean nothing any more */
-	ovl_node_free(n);
+	free_node(n);
 }
 
 void ovl_evict_all(struct ovl_ws *ws, bool clean)

@@ -255,6 +255,7 @@ struct overlay {
 	struct ovl_fds fds;
 	struct ovl_digester *digester;
 	struct timespec root_time;
+	_Atomic uint64_t nodes_freed; /* a statistic: when memory is worth giving back */
 };
 
 /* ================= part "state": written by ovl.c, ovl_*.c named in brackets ================= */

@@ -3,7 +3,7 @@
  * Leases and housekeeping. One thread, the reaper, sleeps until the soonest deadline; what has run
  * out is deleted on the pool of deleters, so that one slow deletion does not hold up the others.
  * Every half minute it also forgets mounts that ended long ago, closes sessions that nobody uses,
- * and reserves numbers for events.
+ * gives memory back, and reserves numbers for events.
  *
  * The reaper blocks on local disk (journal, closing a session); it stops when told to, after what
  * it is doing.
@@ -218,6 +218,7 @@ void mount_keep_house(struct mounts *m)
 	forget_ended(m);
 	mounts_revive(m);
 	mount_hosts_close(m, false);
+	mount_memory_give_back(m);
 	trash_sweep(m->trash);
 }
 

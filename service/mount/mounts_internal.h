@@ -119,7 +119,8 @@ struct mounts {
 	bool reaper_running; /* by the opening and closing thread */
 	bool reaper_stop;
 	struct cond reaper_wake;
-	bool revive_asked; /* the reaper looks for ended sessions at once; guarded by mu */
+	uint64_t nodes_freed; /* when memory was last given back; by the reaper only */
+	bool revive_asked;    /* the reaper looks for ended sessions at once; guarded by mu */
 
 	pthread_t watchdog;
 	bool watchdog_running; /* by the opening and closing thread */
@@ -225,6 +226,10 @@ uint64_t mount_lease_end(
 
 /* What the reaper does every half minute. */
 void mount_keep_house(struct mounts *m);
+
+/* ---- mount_memory.c ---- */
+
+void mount_memory_give_back(struct mounts *m);
 
 /* ---- mount_watchdog.c ---- */
 

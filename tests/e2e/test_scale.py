@@ -21,6 +21,7 @@ CACHE_MIB = 64
 # What a directory that was entered may cost beside the caches, all its files included: a node and a block of ids. Measured: see
 # fuse/overlay/README.md.
 DIRECTORY_BYTES = 1024
+NODE_BYTES = 700  # a file of the workspace's own that the kernel knows: a node, its name in its directory, its place in the table
 BASE_KIB = 96 << 10  # the process by itself: code, threads' stacks, request buffers, gRPC
 WORKSPACES = 40 if SANITIZE else 200
 
@@ -118,6 +119,28 @@ class Scale(unittest.TestCase):
                 # 4 bytes for each id, which is each entry that was listed
                 self.assertLess(os.stat(work + '/refs').st_blocks * 512, (1 << 20) + 8 * (FILES + directories))
             node.delete('crawl')
+
+    def test_files_of_the_workspace_cost_little_and_are_given_back(self):
+        """A file that was made here has a node while the kernel knows it; then the memory goes back to the system, not only to the allocator."""
+        count = 6000 if SANITIZE else 30_000
+        with MeasuredNode({'demo': self.repository}) as node:
+            root = node.mount('maker').root
+            before = node.anonymous_kib()
+            for d in range(count // 100):
+                os.mkdir(f'{root}/made{d}')
+                for i in range(100):
+                    os.close(os.open(f'{root}/made{d}/file-{i}', os.O_CREAT | os.O_WRONLY))
+            peak, nodes = node.anonymous_kib(), node.metric('coppice_overlay_nodes')
+            each = (peak - before) * 1024 / count
+            drop_caches()
+            wait_until(lambda: node.metric('coppice_overlay_nodes') < count // 20, 60, 'nodes follow FORGET')
+            if release_build():
+                self.assertLess(each, NODE_BYTES)
+                wait_until(lambda: node.anonymous_kib() - before < (peak - before) // 2, 60, 'memory goes back to the system', 0.5)
+            print(f'\n{count} files made, {nodes} nodes: {each:.0f} bytes each; RssAnon {before >> 10} -> {peak >> 10} -> '
+                  f'{node.anonymous_kib() >> 10} MiB')
+            self.assertEqual(self.crawl(root + '/made7'), (100, 0))
+            node.delete('maker')
 
     def only_work(self, node):
         folders = os.listdir(node.data + '/workspaces')

@@ -111,6 +111,8 @@ struct ovl_ws_stats {
 	uint64_t revived, resolved; /* nodes and open intents of the last process, with adopt */
 };
 void ovl_ws_stats(struct ovl_ws *ws, struct ovl_ws_stats *ret_stats);
+/* Nodes whose memory was freed so far, all workspaces. */
+uint64_t ovl_nodes_freed(const struct overlay *o);
 
 /* Starts what a -EAGAIN named; consumes rq->need. `fn` as lower_done. A negative result means: not
  * started. */
