@@ -87,7 +87,7 @@ def run(a, bench):
     while a.quick and disturbed(bench) and number < QUICK_ROUNDS_MAX:
         number += 1
         bench.round(number, bench.groups)
-    print(report.page(bench, command(), number + 1, figures))
+    print(report.page(bench, command(), number + 1, figures, facts_of(bench)))
 
 
 def again(a):
@@ -114,12 +114,17 @@ def command():
     return ' '.join(['tests/bench/run.py', *sys.argv[1:]])
 
 
+def facts_of(bench):
+    return dict(report.machine(), round_trip=f'{report.round_trip_us(bench.workload):.1f}')
+
+
 def write(a, bench, rounds, figures):
+    facts = facts_of(bench)
     if a.markdown:
-        report.write(a.markdown, report.page(bench, command(), rounds, figures))
+        report.write(a.markdown, report.page(bench, command(), rounds, figures, facts))
     if a.json:
         with open(a.json, 'w', encoding='utf-8') as f:
-            json.dump({'command': command(), 'scale': a.scale, 'rounds': rounds, 'machine': report.machine(), 'samples': bench.results,
+            json.dump({'command': command(), 'scale': a.scale, 'rounds': rounds, 'machine': facts, 'samples': bench.results,
                        'summary': {row.name: {c.name: bench.results.summary(row.name, c.name) for c in bench.columns}
                                    for row in bench.rows()}, 'live': figures}, f, indent=1)
             f.write('\n')

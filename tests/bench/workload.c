@@ -93,19 +93,20 @@ void path_list_fini(struct path_list *l)
 	*l = (struct path_list){0};
 }
 
-static const struct workload *find_in(const struct workload *table, const char *name)
+static const struct workload *const tables[] = {workload_reads, workload_writes, workload_floor};
+
+static const struct workload *find(const char *name)
 {
-	for (; table->name; table++)
-		if (strcmp(table->name, name) == 0)
-			return table;
+	for (unsigned i = 0; i < sizeof(tables) / sizeof(*tables); i++)
+		for (const struct workload *w = tables[i]; w->name; w++)
+			if (strcmp(w->name, name) == 0)
+				return w;
 	return NULL;
 }
 
 static int usage(void)
 {
-	const struct workload *tables[] = {workload_reads, workload_writes};
-
-	for (unsigned i = 0; i < 2; i++)
+	for (unsigned i = 0; i < sizeof(tables) / sizeof(*tables); i++)
 		for (const struct workload *w = tables[i]; w->name; w++)
 			(void)fprintf(stderr, "bench_workload %s %s\n", w->name, w->usage);
 	return 2;
@@ -117,9 +118,7 @@ int main(int argc, char **argv)
 
 	if (argc < 2)
 		return usage();
-	w = find_in(workload_reads, argv[1]);
-	if (!w)
-		w = find_in(workload_writes, argv[1]);
+	w = find(argv[1]);
 	if (!w || argc != 2 + w->args)
 		return usage();
 	return w->run(argv + 2) == 0 ? 0 : 1;

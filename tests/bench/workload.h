@@ -15,7 +15,8 @@ struct workload {
 	int (*run)(char **args);
 };
 
-extern const struct workload workload_reads[], workload_writes[]; /* each ends with an empty row */
+/* each ends with an empty row */
+extern const struct workload workload_reads[], workload_writes[], workload_floor[];
 
 /* Paths of a list file, one per line, relative to `dir`, which becomes the working directory. */
 struct path_list {
