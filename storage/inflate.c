@@ -7,7 +7,8 @@
 #include <stdint.h>
 #include <zlib.h>
 
-int inflate_whole(const void *in, size_t in_len, void *out, size_t out_len)
+/* What is left of the input, or -EBADMSG. */
+static long unpack(const void *in, size_t in_len, void *out, size_t out_len)
 {
 	uint8_t one; /* of nothing there is no place to write to */
 	z_stream z = {.next_in = (Bytef *)in, .avail_in = (uInt)in_len};
@@ -21,5 +22,19 @@ int inflate_whole(const void *in, size_t in_len, void *out, size_t out_len)
 		return -ENOMEM;
 	r = inflate(&z, Z_FINISH);
 	(void)inflateEnd(&z); /* only says whether the stream was at its end, as `r` does */
-	return r == Z_STREAM_END && z.total_out == out_len && z.avail_in == 0 ? 0 : -EBADMSG;
+	return r == Z_STREAM_END && z.total_out == out_len ? (long)z.avail_in : -EBADMSG;
+}
+
+int inflate_whole(const void *in, size_t in_len, void *out, size_t out_len)
+{
+	long left = unpack(in, in_len, out, out_len);
+
+	return left > 0 ? -EBADMSG : (int)left;
+}
+
+int inflate_start(const void *in, size_t in_len, void *out, size_t out_len)
+{
+	long left = unpack(in, in_len, out, out_len);
+
+	return left > 0 ? 0 : (int)left;
 }

@@ -8,3 +8,5 @@
 /* Exactly `out_len` bytes must come out, and nothing of the input be left: else -EBADMSG. -ENOMEM.
  */
 int inflate_whole(const void *in, size_t in_len, void *out, size_t out_len);
+/* The same where more of the input may follow that is not ours. */
+int inflate_start(const void *in, size_t in_len, void *out, size_t out_len);

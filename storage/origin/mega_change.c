@@ -30,19 +30,6 @@ static int note(void *arg, const struct mega_ref *ref)
 	return 0;
 }
 
-static void url_refs(struct buf *out, const struct mega *m, const char *path)
-{
-	/* the root is "/" to the server, which takes ".git" away */
-	http_url_begin(out, m->url, "/");
-	for (const char *at = path; *at; at++)
-		if (*at == '/')
-			(void)buf_putc(out, '/');
-		else
-			http_url_encode(out, at, 1);
-	(void)buf_puts(out, ".git/info/refs"); /* the buffer remembers a failure */
-	http_url_query(out, "service", "git-upload-pack", 15);
-}
-
 static int fetch_refs(
 	struct mega *m, const char *path, const struct mega_wait *wait, struct wanted *w)
 {
@@ -51,7 +38,8 @@ static int fetch_refs(
 	int r;
 
 	buf_init(&url, 65536);
-	url_refs(&url, m, path);
+	mega_url_git(&url, m, path, "info/refs");
+	http_url_query(&url, "service", "git-upload-pack", 15);
 	r = buf_error(&url);
 	if (r == 0)
 		r = mega_get(m, buf_cstr(&url), wait, &answer);
@@ -95,6 +83,36 @@ static int fetch_parent(struct mega *m, const struct oid *commit, const struct m
 	return r;
 }
 
+/* Both ends are remembered with where they belong: that finds directories that did not change, and
+ * modes. The root of the change is what its commit object says, or, where the server does not give
+ * that, found as those of other commits are. */
+static int learn_root(struct mega *m, const char *path, const struct oid *commit,
+	const struct oid *base, const struct mega_wait *wait)
+{
+	char root_path[] = "";
+	const struct mega_place place = {.commit = *commit, .path = root_path, .at = path};
+	struct mega_root root = {.at = ""}, known;
+	enum digest_kind kind;
+	struct buf tree;
+	int r;
+
+	if (mega_memory_root(m->memory, commit, &known) == 0)
+		return 0;
+	if (strlen(path) < sizeof(root.at))
+		memcpy(root.at, path, strlen(path) + 1);
+	/* of the base the pack would be all that the directory has: it is not asked for */
+	if (base && mega_fetch_commit(m, path, (struct oid[2]){*commit, *base}, wait, &root) == 0)
+		return mega_memory_put_root(m->memory, commit, &root);
+	buf_init(&tree, MEGA_JSON_MAX_BYTES);
+	r = mega_fetch_tree(m, &place, NULL, wait, &tree);
+	if (r == 0)
+		r = digest_kind_of(commit, &kind);
+	if (r == 0)
+		r = digest_object(kind, OBJECT_TREE, tree.data, tree.len, &root.tree);
+	buf_fini(&tree);
+	return r == 0 ? mega_memory_put_root(m->memory, commit, &root) : r;
+}
+
 int mega_find_change(void *impl, const char *link, const char *path, uint64_t deadline_ns,
 	struct origin_change *ret_change)
 {
@@ -117,5 +135,8 @@ int mega_find_change(void *impl, const char *link, const char *path, uint64_t de
 		ret_change->base = w.main;
 	else if (r < 0)
 		return r;
-	return 0;
+	r = learn_root(m, path, &ret_change->commit, &ret_change->base, &wait);
+	if (r == 0)
+		r = learn_root(m, path, &ret_change->base, NULL, &wait);
+	return r == -ENOENT ? -EIO : r;
 }

@@ -50,6 +50,15 @@ int mega_fetch_sizes(struct mega *m, const struct oid *blobs, size_t count,
 
 int mega_resolve(void *impl, const char *revision, uint64_t deadline_ns,
 	struct origin_revision *ret, struct err *e);
+/* mega_upload.c: the tree of a commit, and when it was made, by the commit object itself: the first
+ * in the pack that Git's side of the directory sends. -EIO: it is not there. */
+int mega_fetch_commit(struct mega *m, const char *path, const struct oid commits[2],
+	const struct mega_wait *wait, struct mega_root *ret_root);
+/* Its answer, as far as it came; pure. */
+int mega_upload_parse(
+	const struct buf *answer, const struct oid *commit, struct mega_root *ret_root);
+/* Appends the URL of Git's side of a directory. */
+void mega_url_git(struct buf *out, const struct mega *m, const char *path, const char *service);
 /* mega_change.c */
 int mega_find_change(void *impl, const char *link, const char *path, uint64_t deadline_ns,
 	struct origin_change *ret_change);

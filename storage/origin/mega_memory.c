@@ -2,7 +2,8 @@
 /*
  * What a Mega origin remembers, in an environment of its own (storage/kv.h):
  *	places   tree id   → commit id with its length in front, path
- *	roots    commit id → tree id with its length in front, time (8 bytes)
+ *	roots    commit id → tree id with its length in front, time (8 bytes), and perhaps where
+ *	         in the monorepo it belongs
  *	sizes    blob id   → 8 bytes
  * Numbers are little-endian. Values are checked when read: a damaged one is as if it were not
  * there.
@@ -110,7 +111,7 @@ static int take_number(const uint8_t *value, size_t len, uint64_t *ret_number)
 {
 	uint64_t number;
 
-	if (len != sizeof(number))
+	if (len < sizeof(number))
 		return -ENOENT;
 	memcpy(&number, value, sizeof(number));
 	*ret_number = le64toh(number);
@@ -133,6 +134,7 @@ int mega_memory_place(struct mega_memory *m, const struct oid *tree, struct mega
 		return r;
 	if (len > PATH_MAX_BYTES || memchr(value, '\0', len))
 		return -ENOENT;
+	place.at = NULL;
 	place.path = strndup((const char *)value, len);
 	if (!place.path)
 		return -ENOMEM;
@@ -143,7 +145,7 @@ int mega_memory_place(struct mega_memory *m, const struct oid *tree, struct mega
 int mega_memory_root(struct mega_memory *m, const struct oid *commit, struct mega_root *ret_root)
 {
 	CLEANUP(cleanup_txn) struct kv_txn *txn = NULL;
-	struct mega_root root;
+	struct mega_root root = {.at = ""};
 	const uint8_t *value;
 	uint64_t time_s = 0;
 	size_t len;
@@ -157,6 +159,8 @@ int mega_memory_root(struct mega_memory *m, const struct oid *commit, struct meg
 		r = take_number(value, len, &time_s);
 	if (r < 0)
 		return r;
+	if (len - sizeof(time_s) < sizeof(root.at))
+		memcpy(root.at, value + sizeof(time_s), len - sizeof(time_s));
 	root.time_s = (int64_t)time_s;
 	*ret_root = root;
 	return 0;
@@ -353,6 +357,7 @@ int mega_memory_put_root(
 	if (fact) {
 		put_oid(&f->values, &root->tree);
 		put_number(&f->values, (uint64_t)root->time_s);
+		(void)buf_puts(&f->values, root->at); /* the buffer remembers a failure */
 		end_fact(f, fact);
 		mega_facts_place(f, &root->tree, commit, "", 0);
 		r = mega_memory_learn(m, f);

@@ -26,14 +26,20 @@ struct mega_memory *mega_memory_close(struct mega_memory *m);
 
 struct mega_place {
 	struct oid commit;
-	char *path; /* below the root, without slashes at its ends; "" = the root; malloc'ed */
+	char *path;     /* below the root, without slashes at its ends; "" = the root; malloc'ed */
+	const char *at; /* of the commit, as struct mega_root has it; NULL: as it is remembered */
 };
 /* -ENOENT: not known. */
 int mega_memory_place(struct mega_memory *m, const struct oid *tree, struct mega_place *ret_place);
 
+#define MEGA_AT_MAX 512
+
 struct mega_root {
 	struct oid tree;
 	int64_t time_s;
+	/* Commits of change lists have the tree of one directory: where that is in the monorepo, as
+	 * far as it is known and not too long. "" for all others. It only helps to find things. */
+	char at[MEGA_AT_MAX];
 };
 int mega_memory_root(struct mega_memory *m, const struct oid *commit, struct mega_root *ret_root);
 /* Its place too. */

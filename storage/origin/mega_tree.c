@@ -16,6 +16,7 @@
 #include "origin/mega_internal.h"
 
 #include "base/cancel.h"
+#include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "origin/mega_modes.h"
@@ -23,6 +24,7 @@
 #include "storage/tree.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 
@@ -55,14 +57,31 @@ static void tell_drift(struct mega *m, const struct mega_place *place, const str
 			LOG_S("tree", oid_hex(want, tree)));
 }
 
+/* Where the head of the branch may have it. */
+static char *path_at_head(struct mega *m, const struct mega_place *place)
+{
+	struct mega_root root;
+	const char *at = place->at;
+	char *path;
+
+	if (!at)
+		at = mega_memory_root(m->memory, &place->commit, &root) == 0 ? root.at : "";
+	return asprintf(&path, "%s%s%s", at, *at && *place->path ? "/" : "", place->path) < 0
+		       ? NULL
+		       : path;
+}
+
 /* The tree object at the head, if it is `want` or that is NULL: else `out` is left empty. */
-static int fetch_head(struct mega *m, const char *path, const struct oid *want,
+static int fetch_head(struct mega *m, const struct mega_place *place, const struct oid *want,
 	const struct mega_wait *wait, struct buf *out)
 {
+	_cleanup_free_ char *path = path_at_head(m, place);
 	struct http_answer answer = {0};
 	struct buf url;
 	int r;
 
+	if (!path)
+		return -ENOMEM;
 	buf_init(&url, 65536);
 	mega_url_tree(&url, m, path, want);
 	r = buf_error(&url);
@@ -135,7 +154,7 @@ static int guess(struct mega *m, const struct mega_place *place, const struct me
 		if (listing->entries[i].oid.len != oid_len)
 			return -EIO;
 	buf_init(&head, TREE_MAX_BYTES);
-	r = fetch_head(m, place->path, NULL, wait, &head);
+	r = fetch_head(m, place, NULL, wait, &head);
 	if (r == 0 || r == -ENOENT) /* nothing there any more: no hints */
 		r = take_hints(&head, oid_len, &hints, &hint_count);
 	if (r == 0)
@@ -149,7 +168,7 @@ int mega_fetch_tree(struct mega *m, const struct mega_place *place, const struct
 	const struct mega_wait *wait, struct buf *out)
 {
 	struct mega_listing listing = {0};
-	int r = want ? fetch_head(m, place->path, want, wait, out) : 0;
+	int r = want ? fetch_head(m, place, want, wait, out) : 0;
 
 	if ((r < 0 && r != -ENOENT) || (want && out->len > 0))
 		return r;

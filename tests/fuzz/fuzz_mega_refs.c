@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-/* What a server advertises, and its history, as hostile bytes. */
+/* What a server advertises, its history, and a pack, as hostile bytes. */
 #include <stdlib.h>
 #include <string.h>
 
+#include "origin/mega_internal.h"
 #include "origin/mega_json.h"
 #include "origin/mega_refs.h"
 
@@ -20,10 +21,16 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	const struct oid commit = {.len = 20};
 	struct oid parent;
+	struct mega_root root;
 	size_t sum = 0;
+	struct buf b;
 
 	if (mega_refs_each((const char *)data, size, look, &sum) == -1)
 		abort();
 	(void)mega_json_parent((const char *)data, size, &commit, &parent);
+	buf_init(&b, size + 1);
+	if (buf_append(&b, data, size) == 0)
+		(void)mega_upload_parse(&b, &commit, &root);
+	buf_fini(&b);
 	return 0;
 }

@@ -11,11 +11,12 @@
 What it does as Mega does: latest-commit pins a revision; tree/content-hash lists one directory of a commit without sizes and modes, sorted by
 (content_type, name), and says an empty list for what is not there; file/tree gives the tree object of the head only, empty on a mismatch;
 file/blob gives a blob, HEAD too; an unknown `refs` and a malformed id are 500; errors come in an envelope, 5xx without their reason; names
-that are not UTF-8 are broken in JSON; directories of imported repositories ignore `refs`, and are found by plain prefix.
+that are not UTF-8 are broken in JSON; directories of imported repositories ignore `refs`, and are found by plain prefix. Git's side is in mega_git.py.
 """
 import argparse
 import base64
 import contextlib
+import gzip
 import hashlib
 import http.server
 import json
@@ -28,7 +29,9 @@ import subprocess
 import sys
 import threading
 import time
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl, unquote_to_bytes, urlsplit
+
+from mega_git import GitSide
 
 HEX40 = re.compile(r'[0-9a-f]{40}')
 
@@ -134,6 +137,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
         for fault in faults:
             if not self.fail(fault):
                 return
+        if '.git/' in url.path:
+            self.answer_git(url, body, faults)
+            return
         query = dict(parse_qsl(url.query, keep_blank_values=True, encoding='utf-8', errors='surrogateescape'))
         try:
             status, data, kind = mega.route(self.command, url.path, query, body)
@@ -147,6 +153,27 @@ class Handler(http.server.BaseHTTPRequestHandler):
             data = self.spoil(fault, data)
         cut = next((f for f in faults if f['action'] == 'cut'), None)
         self.send(status, data, kind, cut_after=cut and cut.get('after', len(data) // 2))
+
+    def answer_git(self, url, body, faults):
+        """Git's smart HTTP, which needs the token for pushes only."""
+        mega = self.server.mega
+        path, service = unquote_to_bytes(url.path).split(b'.git/', 1)
+        asked = dict(parse_qsl(url.query)).get('service', service.decode()).removeprefix('git-')
+        if asked == 'receive-pack' and mega.push_authorization and self.headers.get('Authorization') != mega.push_authorization:
+            self.send(401, b'', 'text/plain', {'WWW-Authenticate': 'Basic realm="Mega", Bearer realm="Mega"'})
+            return
+        if self.headers.get('Content-Encoding') == 'gzip':
+            body = gzip.decompress(body)
+        try:
+            if service == b'info/refs':
+                data, kind = mega.git_side.advertise(path, asked), f'application/x-git-{asked}-advertisement'
+            else:
+                data, kind = mega.git_side.serve(path, asked, body), f'application/x-git-{asked}-result'
+        except Exception:  # pylint: disable=broad-except
+            self.send(500, mega.envelope(error='Internal server error'), 'application/json')
+            return
+        cut = next((f for f in faults if f['action'] == 'cut'), None)
+        self.send(200, data, kind, {'Cache-Control': 'no-cache'}, cut_after=cut and cut.get('after', 0))
 
     def send(self, status, data, kind, headers=None, cut_after=None):
         self.send_response(status)
@@ -235,9 +262,11 @@ class Mega:
     """The server, on threads of this process."""
 
     def __init__(self, repository, port=0, imports=None, import_dir='/third-party', tls=None, address='127.0.0.1',
-                 authorization=None, chunked=False):
+                 authorization=None, chunked=False, push_authorization=None):
         """imports: {path: repository}; tls: (certificate file, key file)."""
         self.git = Git(repository)
+        self.git_side = GitSide(self.git)
+        self.push_authorization = push_authorization  # what a push must bring
         self.imports = {path.encode(): Git(repo) for path, repo in (imports or {}).items()}
         self.import_dir = import_dir.encode()
         self.lock = threading.Lock()
@@ -310,6 +339,8 @@ class Mega:
         if path == '/api/v1/tree/path-can-clone':
             inside = where.startswith(self.import_dir + b'/')
             return 200, self.envelope(where in self.imports if inside else True), 'application/json'
+        if method == 'POST' and path == '/api/v1/commits/history':
+            return 200, self.envelope(self.history(json.loads(body))), 'application/json'
         if path == '/api/v1/file/tree':
             return 200, self.file_tree(where, query.get('oid', '')), 'application/octet-stream'
         if path.startswith('/api/v1/file/blob/'):
@@ -363,6 +394,22 @@ class Mega:
         items = [{'name': name.decode('utf-8', 'replace'), 'content_type': 'directory' if mode == b'40000' else 'file', 'oid': oid}
                  for mode, name, oid in git.entries(tree)]
         return sorted(items, key=lambda item: (item['content_type'], item['name']))
+
+    def history(self, request):
+        asked = request['additional']
+        commit = self.git.commit(asked['refs'])
+        if not commit or self.git.walk(self.git.root(commit), asked['path'].encode()) is None:
+            raise NotFound('no such commit')
+        text = self.git.get(commit)[2].split(b'\n\n', 1)[0].decode('utf-8', 'replace')
+        item = {'sha': commit, 'short_message': '', 'date': '', 'gpg_status': 'NoSignature',
+                'parents': re.findall('^parent ([0-9a-f]{40})$', text, re.M)}
+        return {'total': 1, 'items': [item]}
+
+    def add_change(self, path, tree, link):
+        return self.git_side.add_change(path.encode(), tree, link)
+
+    def refs_of(self, path):
+        return self.git_side.refs(path.encode())
 
     def file_tree(self, where, oid):
         found = self.import_of(where)
@@ -470,6 +517,14 @@ class MegaServer:
 
     def add_lfs(self, data):
         return self.call('add_lfs_base64', base64.b64encode(data).decode()).encode()
+
+    def add_change(self, path, tree, link):
+        """A change list as another user would make it: its commit."""
+        return self.call('add_change', path, tree, link)
+
+    def refs_of(self, path):
+        """{name: id} that the directory advertises."""
+        return self.call('refs_of', path)
 
     def close(self):
         self.process.stdin.close()
