@@ -22,6 +22,9 @@
 
 /* clang-format off */
 const struct rpc_method rpc_methods[] = {
+	{"/coppice.v1.MountService/ClearChangeList",
+		&coppice__v1__clear_change_list_request__descriptor, rpc_clear_change_list,
+		RPC_CREATE, RPC_UNARY, RPC_TENANT, CREATE_MAX_S},
 	{"/coppice.v1.MountService/CreateMount", &coppice__v1__create_mount_request__descriptor,
 		rpc_create_mount, RPC_CREATE, RPC_UNARY, RPC_TENANT, CREATE_MAX_S},
 	{"/coppice.v1.MountService/DeleteMount", &coppice__v1__delete_mount_request__descriptor,
@@ -34,6 +37,9 @@ const struct rpc_method rpc_methods[] = {
 		rpc_prefetch, RPC_PREFETCH, RPC_SERVER_STREAM, RPC_TENANT, PREFETCH_MAX_S},
 	{"/coppice.v1.MountService/RenewLease", &coppice__v1__renew_lease_request__descriptor,
 		rpc_renew_lease, RPC_WORK, RPC_UNARY, RPC_TENANT, SHORT_MAX_S},
+	{"/coppice.v1.MountService/SetChangeList",
+		&coppice__v1__set_change_list_request__descriptor, rpc_set_change_list,
+		RPC_CREATE, RPC_UNARY, RPC_TENANT, CREATE_MAX_S},
 	{"/coppice.v1.MountService/UpdateMount", &coppice__v1__update_mount_request__descriptor,
 		rpc_update_mount, RPC_WORK, RPC_UNARY, RPC_TENANT, SHORT_MAX_S},
 	{"/coppice.v1.MountService/WatchMounts", &coppice__v1__watch_mounts_request__descriptor,

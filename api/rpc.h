@@ -13,6 +13,9 @@ int rpc_list_mounts(struct rpc_call *call, const ProtobufCMessage *in, struct er
 int rpc_delete_mount(struct rpc_call *call, const ProtobufCMessage *in, struct err *e);
 int rpc_renew_lease(struct rpc_call *call, const ProtobufCMessage *in, struct err *e);
 int rpc_update_mount(struct rpc_call *call, const ProtobufCMessage *in, struct err *e);
+/* switch_rpc.c */
+int rpc_set_change_list(struct rpc_call *call, const ProtobufCMessage *in, struct err *e);
+int rpc_clear_change_list(struct rpc_call *call, const ProtobufCMessage *in, struct err *e);
 /* prefetch_rpc.c */
 int rpc_prefetch(struct rpc_call *call, const ProtobufCMessage *in, struct err *e);
 /* watch_rpc.c */

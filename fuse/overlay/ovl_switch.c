@@ -277,6 +277,7 @@ static void reverse(struct ovl_switched *s)
 
 static int make(struct sw *sw)
 {
+	bool only_looks = sw->recall || sw->config->rehearsal;
 	uint64_t begun_ns;
 	int r = ovl_gate_close(sw->o, sw->config->deadline_ns);
 
@@ -285,9 +286,9 @@ static int make(struct sw *sw)
 	begun_ns = clock_mono_ns(&clock_system);
 	ovl_evict_pending(sw->ws);
 	r = ovl_sw_plan(sw);
-	if (r == 0 && !sw->recall)
+	if (r == 0 && !only_looks)
 		r = ovl_sw_record(sw);
-	if (r == 0 && !sw->recall)
+	if (r == 0 && !only_looks)
 		ovl_sw_apply(sw);
 	sw->out->closed_ns = clock_mono_ns(&clock_system) - begun_ns;
 	ovl_gate_open(sw->o);

@@ -54,6 +54,12 @@ const struct cli_command cli_commands[] = {
 		"send the commits of a workspace to its origin", "",
 		"--ref --force-with-lease --tenant --expected-generation --expected-head",
 		cmd_push},
+	{"cl", "set|clear JOB|MOUNT_ID [--change-list REF|A..B] [--expected-generation N] [...]",
+		"lay another change list over a workspace that is in use, or take it away",
+		"set clear",
+		"--change-list --cl --cl-path --patch --tar --deleted --tenant "
+		"--expected-generation",
+		cmd_cl},
 	{"log", "JOB|MOUNT_ID [--limit N]", "list the commits of a workspace", "",
 		"--limit --tenant", cmd_log},
 	{"status", "JOB|MOUNT_ID [PATH...] [--untracked normal|all|no] [--ignored] [--no-renames]",

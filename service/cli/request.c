@@ -32,6 +32,7 @@ enum {
 	OPT_STATE,
 	OPT_WAIT,
 	OPT_PRELOAD_DEPTH,
+	OPT_EXPECTED_GENERATION,
 };
 
 static const struct option options[] = {
@@ -58,6 +59,7 @@ static const struct option options[] = {
 	{"state", required_argument, NULL, OPT_STATE},
 	{"wait", required_argument, NULL, OPT_WAIT},
 	{"preload-depth", required_argument, NULL, OPT_PRELOAD_DEPTH},
+	{"expected-generation", required_argument, NULL, OPT_EXPECTED_GENERATION},
 	{0},
 };
 
@@ -151,6 +153,11 @@ static int set_number(struct request *rq, int option, const char *text)
 			       ? CLI_OK
 			       : cli_usage(rq->command, "--lease is a time such as 5m, not '%s'",
 					 text);
+	case OPT_EXPECTED_GENERATION:
+		return cli_parse_number(text, INT64_MAX, &rq->expected_generation)
+			       ? CLI_OK
+			       : cli_usage(rq->command,
+					 "--expected-generation is a number, not '%s'", text);
 	case OPT_PRELOAD_DEPTH:
 		return cli_parse_number(text, UINT32_MAX, &rq->preload_depth)
 			       ? CLI_OK

@@ -13,7 +13,7 @@ struct request {
 	struct change_words change;
 	Coppice__V1__WaitFor wait_for;
 	uint64_t preload_depth;
-	uint64_t quota_bytes, quota_inodes, since;
+	uint64_t quota_bytes, quota_inodes, since, expected_generation;
 	bool has_quota_bytes, has_quota_inodes, has_lease, has_owner, read_only;
 	uint32_t lease_seconds, uid, gid;
 	Coppice__V1__Label *labels[REQUEST_LABELS_MAX];

@@ -22,6 +22,8 @@
 #include <service/config.h>
 #include <string.h>
 
+#define TELL_WAIT_NS (10 * NS_PER_S)
+
 static bool was_open(const struct mount_record *r)
 {
 	return r->state == MOUNT_READY || r->state == MOUNT_QUIESCING;
@@ -158,6 +160,20 @@ static void add_stats(struct mounts *m, struct ovl_ws_stats *sum)
 	}
 }
 
+/* What the kernel has not heard of switches that were cut short. */
+static void tell_switches(struct mounts *m)
+{
+	list_for_each (it, &m->all) {
+		struct mount *mt = list_entry(it, struct mount, link);
+
+		if (mt->attached && mt->to_tell.notice_count)
+			(void)sess_tell(mt->host->session, &mt->to_tell,
+				clock_after(m->config.clock,
+					TELL_WAIT_NS)); /* beyond that it goes on */
+		ovl_switched_fini(&mt->to_tell);
+	}
+}
+
 static unsigned serve_all(struct mounts *m)
 {
 	unsigned served = 0;
@@ -202,6 +218,7 @@ void mount_adopt_serve(struct mounts *m, const struct mount_record *records, uns
 		log_error("keeper_not_settled", LOG_E(r)); /* it does it by itself after a minute */
 	if (served) {
 		tell(m, &sum, served);
+		tell_switches(m);
 		forget_names(m, records, count);
 		bind_missing(m);
 	}

@@ -148,6 +148,7 @@ int mount_record_encode(const struct mount_record *r, struct buf *out)
 	put_int(out, r->change_kind, 1);
 	put_int(out, r->change_exact, 1);
 	put_text(out, r->change_path);
+	put_bytes(out, r->switching_from.bytes, r->switching_from.len);
 	if (buf_error(out))
 		return buf_error(out);
 	put_int(out, crc32c(0, out->data + start, out->len - start), 4);
@@ -326,6 +327,8 @@ static void get_fields(struct reader *in, unsigned version, struct mount_record 
 	get_labels(in, r);
 	if (version > MOUNT_RECORD_FIRST)
 		get_change_list(in, version, r);
+	if (version > MOUNT_RECORD_STILL)
+		get_oid(in, &r->switching_from);
 	if (!in->error && in->at != in->end)
 		in->error = -EBADMSG;
 }

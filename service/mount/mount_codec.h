@@ -13,7 +13,8 @@
 
 struct buf;
 
-#define MOUNT_RECORD_FORMAT 3
+#define MOUNT_RECORD_FORMAT 4
+#define MOUNT_RECORD_STILL  3             /* without live switches; still read */
 #define MOUNT_RECORD_RANGES 2             /* change lists were ranges; still read */
 #define MOUNT_RECORD_FIRST  1             /* without a change list; still read */
 #define MOUNT_RECORD_MAX    (64u * 1024u) /* bytes of one encoded record */
@@ -29,6 +30,8 @@ struct mount_record {
 	bool change_exact; /* the root is that of change_to: nothing had to be merged */
 	enum mount_state state;
 	struct oid commit, root;
+	struct oid switching_from; /* the root that was shown when a switch to all of this was begun
+				      that has not ended; none: all is as it says */
 	int64_t commit_time_s;
 	uint32_t serial;          /* of the workspace within its tenant */
 	uint64_t order;           /* of creation, on this node */

@@ -138,47 +138,52 @@ static int join_or_start(struct creation *c, struct mount_info *ret_info)
 /* ---- the work ---- */
 
 /* A failure of the repository itself is not the caller's fault, whatever its errno. */
-static int origin_error(struct creation *c, int err)
+static int origin_error(const struct mount_record *r, int err, struct err *e)
 {
-	if (!c->e.reason[0] && (err == -EIO || err == -EBADMSG || err == -EHOSTUNREACH))
-		err = err_set(&c->e, -EHOSTUNREACH, "ORIGIN_UNAVAILABLE",
-			"origin %s cannot be read: %s", c->want.origin,
-			c->e.message[0] ? c->e.message : strerror(-err));
-	else if (!c->e.message[0])
-		err = err_set(&c->e, err, "", "origin %s: %s", c->want.origin, strerror(-err));
+	struct err why = *e;
+
+	if (!why.reason[0] && (err == -EIO || err == -EBADMSG || err == -EHOSTUNREACH))
+		err = err_set(e, -EHOSTUNREACH, "ORIGIN_UNAVAILABLE",
+			"origin %s cannot be read: %s", r->origin,
+			why.message[0] ? why.message : strerror(-err));
+	else if (!why.message[0])
+		err = err_set(e, err, "", "origin %s: %s", r->origin, strerror(-err));
 	return err;
+}
+
+int mount_root_resolve(struct mount *mt, const struct mount_change_call *call, const char *revision,
+	struct mount_record *next, struct err *e)
+{
+	struct storage *storage = mt->registry->config.storage;
+	const char *path = next->path ? next->path : "";
+	struct origin_revision found;
+	int err = storage_resolve(storage, call->origin, revision, call->deadline_ns, &found, e);
+
+	if (err)
+		return origin_error(next, err, e);
+	next->commit = found.commit;
+	next->commit_time_s = found.time_s;
+	next->root = found.root;
+	if (mount_change_list_given(next))
+		err = mount_change_list_lay(mt, call, next, e);
+	else if (path[0])
+		err = storage_find_subtree(storage, call->origin, &next->root, path,
+			call->deadline_ns, &next->root, e);
+	else
+		err = storage_need_tree(storage, call->origin, &next->root, call->deadline_ns);
+	return err ? origin_error(next, err, e) : 0;
 }
 
 static int resolve(struct creation *c, struct mount_record *next)
 {
-	struct storage *storage = c->m->config.storage;
-	const char *path = next->path ? next->path : "";
-	struct origin_revision revision;
-	int err = origins_get(
-		storage, c->m->config.cfg, c->m->config.metrics, next->origin, &c->origin, &c->e);
+	struct mounts *m = c->m;
+	int err = origins_get(m->config.storage, m->config.cfg, m->config.metrics, next->origin,
+		&c->origin, &c->e);
 
-	if (err)
-		return err;
-	err = storage_resolve(storage, c->origin, next->revision, c->deadline_ns, &revision, &c->e);
-	if (err)
-		return origin_error(c, err);
-	next->commit = revision.commit;
-	next->commit_time_s = revision.time_s;
-	next->root = revision.root;
-	if (mount_change_list_given(next))
-		err = mount_change_list_lay(c->mt,
-			&(struct mount_change_call){
-				.origin = c->origin,
-				.source = c->change,
-				.deadline_ns = c->deadline_ns,
-			},
-			next, &c->e);
-	else if (path[0])
-		err = storage_find_subtree(
-			storage, c->origin, &next->root, path, c->deadline_ns, &next->root, &c->e);
-	else
-		err = storage_need_tree(storage, c->origin, &next->root, c->deadline_ns);
-	return err ? origin_error(c, err) : 0;
+	const struct mount_change_call call = {
+		.origin = c->origin, .source = c->change, .deadline_ns = c->deadline_ns};
+
+	return err ? err : mount_root_resolve(c->mt, &call, next->revision, next, &c->e);
 }
 
 static int charge(struct creation *c)

@@ -76,9 +76,16 @@ static bool is_being_changed(const struct mount *mt)
 /* How soon a waiting use sees that it was cancelled. */
 #define WAIT_STEP_NS (100 * NS_PER_MS)
 
+static bool must_wait(const struct mount *mt, const struct mount_use *use)
+{
+	if (mt->alone)
+		return mt->attached && !mt->closing;
+	return is_usable(mt) && use->changes && is_being_changed(mt);
+}
+
 static int wait_turn_locked(struct mount *mt, const struct mount_use *use, struct err *e)
 {
-	while (is_usable(mt) && use->changes && is_being_changed(mt)) {
+	while (must_wait(mt, use)) {
 		uint64_t step_ns = clock_after(&clock_system, WAIT_STEP_NS);
 		int r = cancel_check(use->cancel, use->deadline_ns);
 
@@ -159,6 +166,24 @@ int mount_use_begin(struct mounts *m, const struct mount_use_config *config,
 	return r;
 }
 
+int mount_use_alone(struct mount_use *use, struct err *e)
+{
+	struct mount *mt = use->mount;
+
+	LOCK_GUARD(&mt->registry->mu);
+	mt->alone = use; /* uses that change take turns, so there is no other */
+	while (mt->uses.next != &use->link || use->link.next != &mt->uses) {
+		int r = cancel_check(use->cancel, use->deadline_ns);
+
+		if (r < 0)
+			return err_set(e, r, "", "others work in mount %s, and that takes too long",
+				mt->rec.mount_id);
+		(void)cond_wait_until(
+			&mt->changed, &mt->registry->mu, clock_after(&clock_system, WAIT_STEP_NS));
+	}
+	return 0;
+}
+
 struct mount_use *mount_use_end(struct mount_use *use)
 {
 	struct mounts *m;
@@ -168,6 +193,8 @@ struct mount_use *mount_use_end(struct mount_use *use)
 	m = use->mount->registry;
 	lock_acquire(&m->mu);
 	list_remove(&use->link);
+	if (use->mount->alone == use)
+		use->mount->alone = NULL;
 	cond_broadcast(&use->mount->changed);
 	mount_unref_locked(use->mount);
 	lock_release(&m->mu);

@@ -48,6 +48,9 @@ struct mount_use_config {
 /* -ENOENT MOUNT_NOT_FOUND; -EBUSY NOT_READY; -ETIMEDOUT; -ECANCELED. Blocks for a turn only. */
 int mount_use_begin(struct mounts *m, const struct mount_use_config *config,
 	struct mount_use **ret_use, struct err *e);
+/* Wait until no other use is left; new ones wait for the end of this one. -ETIMEDOUT, -ECANCELED.
+ */
+int mount_use_alone(struct mount_use *use, struct err *e);
 struct mount_use *mount_use_end(struct mount_use *use); /* accepts and returns NULL */
 
 /* For mount_detach: cancel the uses, wait for their end, let no new ones begin. */

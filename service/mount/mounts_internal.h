@@ -21,10 +21,13 @@
 #include <base/metrics.h>
 #include <base/quota.h>
 #include <base/sm.h>
+#include <fuse/switch.h>
 #include <service/mounts.h>
 
 struct mount_fetches;
+struct mount_change_call;
 struct mount_host;
+struct mount_use;
 struct ovl_ws;
 struct pool;
 struct storage_kept;
@@ -66,8 +69,10 @@ struct mount {
 	unsigned kept_count;
 	struct mount *next_stranded; /* see mount_revive.c */
 
-	struct list uses; /* see mount_use.h; guarded by mu, as is the next */
-	bool closing;     /* no new uses */
+	struct list uses;            /* see mount_use.h; guarded by mu, as is the next */
+	bool closing;                /* no new uses */
+	struct mount_use *alone;     /* the only one; others wait. Guarded by mu */
+	struct ovl_switched to_tell; /* see mount_switch_resume; of the opening thread */
 };
 
 struct mounts_metrics {
@@ -77,6 +82,8 @@ struct mounts_metrics {
 	struct counter *adopted_sessions, *revived_nodes, *resolved_intents;
 	struct histogram *takeover_time;
 	struct counter *stuck, *aborted;
+	struct counter *switched, *switch_failed;
+	struct histogram *switch_time;
 	struct gauge *stuck_now;
 };
 
@@ -153,6 +160,12 @@ int mount_reserve_sequence(struct mounts *m);
 int mount_claim_locked(struct mount *mt, uint64_t deadline_ns, struct err *e);
 void mount_release_locked(struct mount *mt);
 void mount_release(struct mount *mt);
+
+/* ---- mount_create.c ---- */
+
+/* Commit, time and root of `next` from a revision, and the record's change list over it. Blocks. */
+int mount_root_resolve(struct mount *mt, const struct mount_change_call *call, const char *revision,
+	struct mount_record *next, struct err *e);
 
 /* ---- mount_commit.c ---- */
 

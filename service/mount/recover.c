@@ -14,6 +14,7 @@
  *has been changed. One thread, before all others.
  */
 #include "mount_host.h"
+#include "mount_switch.h"
 #include "mounts_internal.h"
 #include "trash.h"
 
@@ -131,18 +132,39 @@ static int mark_ready(struct mount *mt)
 	if (next.lease_seconds)
 		next.lease_expires_wall_ns = lease_after_restart(next.lease_expires_wall_ns,
 			next.lease_seconds, clock_wall_ns(m->config.clock));
-	if (next.state == MOUNT_READY) { /* what the journal says is still true */
+	if (next.state == MOUNT_READY &&
+		oid_is_none(&next.switching_from)) { /* what the journal says is still true */
 		LOCK_GUARD(&m->mu);
 		mount_put_locked(mt, &next, MOUNT_EVENT_CHANGED);
 		return 0;
 	}
 	next.state = MOUNT_READY;
+	if (!oid_is_none(&next.switching_from))
+		next.generation++;
+	next.switching_from = (struct oid){0};
 	next.files_kept = false;
 	next.ended_wall_ns = 0;
 	(void)mount_record_set_text(&next.reason, NULL); /* emptying needs no memory */
 	err = mount_commit(mt, &next, 0, MOUNT_EVENT_CHANGED, &e);
 	mount_record_fini(&next);
 	return err;
+}
+
+/* The mount was being switched. If the old view cannot be had any more (the index is a cache), and
+ * no kernel remembers it, it begins anew with the new one: then only inode numbers are others. */
+static int finish_switch(struct mount *mt, const struct mount_attach *how, struct err *e)
+{
+	int err = mount_switch_resume(mt, how->deadline_ns, e);
+	bool adopted = mt->host->adopted;
+
+	if (!err)
+		return 0;
+	mount_detach(mt);
+	if (adopted)
+		return err;
+	mt->rec.switching_from = (struct oid){0};
+	mt->rec.generation++;
+	return mount_attach(mt, how, e);
 }
 
 static int try_attach(struct recovery *rc, struct mount *mt, struct err *e)
@@ -161,6 +183,8 @@ static int try_attach(struct recovery *rc, struct mount *mt, struct err *e)
 		log_warn("mount_without_origin", LOG_S("mount_id", mt->rec.mount_id),
 			LOG_S("origin", mt->rec.origin));
 	err = mount_attach(mt, &how, e);
+	if (!err && !oid_is_none(&mt->rec.switching_from))
+		err = finish_switch(mt, &how, e);
 	origin_unref(how.origin);
 	return err;
 }
@@ -208,7 +232,7 @@ static int handle(struct recovery *rc, struct mount *mt)
 	switch (mt->rec.state) {
 	case MOUNT_READY:
 		return bring_back(rc, mt);
-	case MOUNT_QUIESCING: /* nothing was switched yet */
+	case MOUNT_QUIESCING: /* goes on forward: see mount_switch.h */
 		return bring_back(rc, mt);
 	case MOUNT_FAILED:
 		return mt->rec.files_kept && mt->has_job ? bring_back(rc, mt) : 0;

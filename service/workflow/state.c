@@ -96,7 +96,7 @@ static void put_oid(struct buf *b, const char *key, const struct oid *oid)
 	(void)buf_printf(b, "%s %s\n", key, oid_is_none(oid) ? "-" : oid_hex(oid, hex));
 }
 
-int wf_state_write(int dirfd, const struct wf_state *state)
+static int write_as(int dirfd, const char *name, const struct wf_state *state)
 {
 	struct buf b;
 	int r;
@@ -109,24 +109,78 @@ int wf_state_write(int dirfd, const struct wf_state *state)
 	(void)buf_printf(&b, "bytes %" PRIu64 "\n", state->bytes);
 	r = buf_error(&b);
 	if (r == 0)
-		r = io_write_file(dirfd, "state", b.data, b.len, 0600, true);
+		r = io_write_file(dirfd, name, b.data, b.len, 0600, true);
 	buf_fini(&b);
 	return r;
 }
 
-int wf_state_charged(const char *workspace_dir, uint64_t *ret_bytes)
+int wf_state_write(int dirfd, const struct wf_state *state)
+{
+	return write_as(dirfd, "state", state);
+}
+
+/* ---- of a switch ---- */
+
+#define NEXT_NAME "state.next"
+
+int wf_state_write_next(int dirfd, const struct wf_state *state)
+{
+	return write_as(dirfd, NEXT_NAME, state);
+}
+
+/* -ENOENT: the workspace has no Git state. */
+static int open_git(const char *workspace_dir)
 {
 	_cleanup_free_ char *dir = path_join(workspace_dir, "git");
-	_cleanup_close_ int fd = -1;
-	struct wf_state state = {0};
-	int r;
+	int fd;
 
 	if (!dir)
 		return -ENOMEM;
 	fd = open(dir, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-	if (fd < 0 && errno != ENOENT)
-		return -errno;
-	r = fd < 0 ? 0 : wf_state_read(fd, &state);
+	return fd < 0 ? -errno : fd;
+}
+
+int wf_state_take_next(const char *workspace_dir)
+{
+	_cleanup_close_ int fd = open_git(workspace_dir);
+
+	if (fd < 0)
+		return fd == -ENOENT ? 0 : fd;
+	if (renameat(fd, NEXT_NAME, fd, "state") < 0)
+		return errno == ENOENT ? 0 : -errno;
+	return fsync(fd) < 0 ? -errno : 0;
+}
+
+void wf_state_drop_next(const char *workspace_dir)
+{
+	_cleanup_close_ int fd = open_git(workspace_dir);
+
+	if (fd >= 0)
+		(void)unlinkat(fd, NEXT_NAME, 0); /* replaced by the next one otherwise */
+}
+
+int wf_state_move(const char *workspace_dir, const struct oid *commit,
+	const struct oid *next_commit, const struct oid *next_root)
+{
+	_cleanup_close_ int fd = open_git(workspace_dir);
+	struct wf_state state;
+	int r = fd < 0 ? fd : wf_state_read(fd, &state);
+
+	if (r < 0)
+		return r == -ENOENT ? 0 : r;
+	if (!oid_equal(&state.head, commit) || !oid_equal(&state.index, &state.tree))
+		return -EBUSY;
+	state.head = *next_commit;
+	state.tree = state.index = *next_root;
+	return wf_state_write_next(fd, &state);
+}
+
+int wf_state_charged(const char *workspace_dir, uint64_t *ret_bytes)
+{
+	_cleanup_close_ int fd = open_git(workspace_dir);
+	struct wf_state state = {0};
+	int r = fd < 0 ? fd : wf_state_read(fd, &state);
+
 	if (r < 0 && r != -ENOENT)
 		return r;
 	*ret_bytes = state.bytes;

@@ -27,5 +27,14 @@ int wf_state_decode(const char *text, size_t len, struct wf_state *ret_state);
 int wf_state_read(int dirfd, struct wf_state *ret_state);
 /* What the objects of the workspace in this directory are charged; 0 if it has none. */
 int wf_state_charged(const char *workspace_dir, uint64_t *ret_bytes);
+/* For a switch of the mount: the state that holds once it is made is put aside, until it is taken
+ * or dropped. Both do nothing if there is none. */
+int wf_state_write_next(int dirfd, const struct wf_state *state);
+int wf_state_take_next(const char *workspace_dir);
+void wf_state_drop_next(const char *workspace_dir);
+/* The next state of a workspace with neither commits nor anything staged over `commit`; it has no
+ * state: nothing. -EBUSY: it has. */
+int wf_state_move(const char *workspace_dir, const struct oid *commit,
+	const struct oid *next_commit, const struct oid *next_root);
 /* Durable when it returns. */
 int wf_state_write(int dirfd, const struct wf_state *state);

@@ -30,6 +30,7 @@ struct ovl_switch_config {
 	bool (*drop)(void *arg, const char *path);
 	void *arg;
 	uint64_t deadline_ns; /* for a moment without calls */
+	bool rehearsal;       /* change nothing: are all trees there? */
 };
 
 struct ovl_switched {

@@ -152,6 +152,19 @@ struct mount_update {
 int mounts_update(struct mounts *m, const struct mount_key *key, const struct mount_update *update,
 	struct mount_info *ret_info, struct err *e);
 
+/* What names the mount of a switch, and how long it may take. */
+struct mount_switch_call {
+	const struct mount_key *key;
+	uint64_t expected_generation; /* 0: any. -ESTALE, reason GENERATION_CHANGED */
+	struct cancel *cancel;        /* may be NULL */
+	uint64_t deadline_ns;
+};
+/* Lays another change list over the mount's revision, or none (`source` NULL), while jobs use it:
+ * what they have open goes on, what they wrote stays on top. -ESTALE reason
+ * CHANGE_LIST_DOES_NOT_APPLY; -EBUSY WORKSPACE_HAS_COMMITS, NOT_READY. Nothing has changed then. */
+int mounts_set_change_list(struct mounts *m, const struct mount_switch_call *call,
+	const struct mount_change_source *source, struct mount_info *ret_info, struct err *e);
+
 struct mount_filter {
 	const char *tenant, *origin; /* NULL = any */
 	uint32_t states;             /* bit set of 1 << enum mount_state; 0 = any */

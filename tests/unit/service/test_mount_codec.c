@@ -169,7 +169,7 @@ static void test_the_first_version_is_still_read(void **state)
 	in.change_from = in.change_to = (struct oid){0};
 	in.change_paths = 0;
 	encode(&in, &bytes);
-	bytes.len -= 2 + 2 + 2 + 8 + 1 + 1 + 2;
+	bytes.len -= 2 + 2 + 2 + 8 + 1 + 1 + 2 + 2;
 	bytes.data[0] = 1;
 	put_checksum(&bytes);
 	assert_int_equal(mount_record_decode(bytes.data, bytes.len, &out), 0);
@@ -190,7 +190,7 @@ static void test_the_second_version_is_still_read(void **state)
 	in.change_text = (char *)"v1..v2";
 	in.change_path = NULL;
 	encode(&in, &bytes);
-	bytes.len -= 1 + 1 + 2;
+	bytes.len -= 1 + 1 + 2 + 2;
 	bytes.data[0] = 2;
 	put_checksum(&bytes);
 	assert_int_equal(mount_record_decode(bytes.data, bytes.len, &out), 0);
@@ -198,6 +198,28 @@ static void test_the_second_version_is_still_read(void **state)
 	assert_string_equal(out.change_text, "v1..v2");
 	assert_int_equal(out.change_paths, 6);
 	assert_false(out.change_exact);
+	mount_record_fini(&out);
+	buf_fini(&bytes);
+}
+
+/* Mounts could not be switched: there is no root from before. */
+static void test_the_third_version_is_still_read(void **state)
+{
+	struct mount_record in = sample(), out;
+	struct buf bytes;
+
+	(void)state;
+	in.switching_from = (struct oid){.len = 20, .bytes = {9}};
+	encode(&in, &bytes);
+	assert_int_equal(mount_record_decode(bytes.data, bytes.len, &out), 0);
+	assert_true(oid_equal(&out.switching_from, &in.switching_from));
+	mount_record_fini(&out);
+	bytes.len -= 2 + 20;
+	bytes.data[0] = 3;
+	put_checksum(&bytes);
+	assert_int_equal(mount_record_decode(bytes.data, bytes.len, &out), 0);
+	assert_true(oid_is_none(&out.switching_from));
+	assert_int_equal(out.change_paths, 6);
 	mount_record_fini(&out);
 	buf_fini(&bytes);
 }
@@ -245,6 +267,7 @@ int main(void)
 		cmocka_unit_test(test_nonsense_with_a_good_checksum_is_damage),
 		cmocka_unit_test(test_the_first_version_is_still_read),
 		cmocka_unit_test(test_the_second_version_is_still_read),
+		cmocka_unit_test(test_the_third_version_is_still_read),
 		cmocka_unit_test(test_memory_shortage),
 	};
 
