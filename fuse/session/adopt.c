@@ -11,6 +11,7 @@
  * read are still queued. Until sess_serve nobody reads. Threads: the one that opens the service.
  */
 #include "session/mountinfo.h"
+#include "session/notify.h"
 #include "session/session_internal.h"
 #include "session/slots.h"
 #include "session/wire.h"
@@ -18,6 +19,7 @@
 #include <base/clock.h>
 #include <base/err.h>
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -81,20 +83,35 @@ bool sess_adopted(struct session *s)
 	return s->adopted;
 }
 
+/* A removed file whose FORGET went with the dead process would be kept for ever. What the kernel
+ * still has of it is certain: names of it are gone, so no request that is sent again can bring it
+ * back (one for a file without a name makes another). */
+static void find_lost(struct session *s, uint64_t *ids, size_t count)
+{
+	if (count)
+		notify_ask(s->farm->notify, s, ids, count);
+	else
+		free(ids);
+}
+
 int sess_serve(struct session *s)
 {
 	const struct wire_out_header resend = {.len = sizeof(resend), .error = WIRE_NOTIFY_RESEND};
 	int fd = fuse_session_fd(s->se), r = 0;
+	uint64_t *orphans = NULL;
+	size_t orphan_count = 0;
 
 	if (!s->adopted)
 		return 0;
 	s->adopted = false;
+	(void)ovl_orphans(s->overlay, &orphans, &orphan_count); /* the next to take over asks too */
 	if (write(fd, &resend, sizeof(resend)) != (ssize_t)sizeof(resend))
 		r = -errno;
 	if (r == 0)
 		r = sess_workers_watch(s->farm, fd, s->key);
 	if (r < 0)
 		sess_abandon(s);
+	find_lost(s, orphans, orphan_count);
 	return r;
 }
 

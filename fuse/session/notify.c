@@ -22,7 +22,8 @@
 struct item {
 	struct list queued;
 	struct session *session;    /* referenced through its slot */
-	struct ovl_notice *notices; /* owned, as their names */
+	struct ovl_notice *notices; /* owned, as their names; NULL: ids */
+	uint64_t *ids;              /* owned */
 	size_t count;
 	bool running, done, abandoned; /* guarded by the lock */
 };
@@ -46,7 +47,9 @@ static void free_notices(struct ovl_notice *notices, size_t count)
 
 static struct item *item_free(struct item *item)
 {
-	free_notices(item->notices, item->count);
+	if (item->notices)
+		free_notices(item->notices, item->count);
+	free(item->ids);
 	free(item);
 	return NULL;
 }
@@ -119,14 +122,29 @@ static void tell(struct fuse_session *se, const struct ovl_notice *n)
 		(void)fuse_lowlevel_notify_inval_entry(se, n->parent, n->name, strlen(n->name));
 }
 
+/* An offset below 0 is about attributes only, so nothing is lost by asking. */
+static void ask(struct session *s, uint64_t id)
+{
+	if (fuse_lowlevel_notify_inval_inode(s->se, id, -1, 0) == -ENOENT)
+		ovl_forget(s->overlay, id, UINT64_MAX);
+}
+
+static void work_off(const struct item *item)
+{
+	for (size_t i = 0; i < item->count; i++)
+		if (item->ids)
+			ask(item->session, item->ids[i]);
+		else
+			tell(item->session->se, &item->notices[i]);
+}
+
 static void *notify_main(void *arg)
 {
 	struct notify *n = arg;
 	struct item *item;
 
 	while ((item = next_item(n))) {
-		for (size_t i = 0; i < item->count; i++)
-			tell(item->session->se, &item->notices[i]);
+		work_off(item);
 		finish(n, item);
 	}
 	return NULL;
@@ -248,4 +266,23 @@ int notify_entry(struct notify *n, struct session *s, uint64_t parent, const cha
 	notices[0] = (struct ovl_notice){.parent = parent, .name = copy};
 	notices[1] = (struct ovl_notice){.parent = parent};
 	return notify_all(n, s, notices, 2, deadline_ns);
+}
+
+void notify_ask(struct notify *n, struct session *s, uint64_t *ids, size_t count)
+{
+	struct item *item = malloc(sizeof(*item));
+	int r = -ESHUTDOWN;
+
+	if (!item) {
+		free(ids);
+		return;
+	}
+	*item = (struct item){.session = s, .ids = ids, .count = count, .abandoned = true};
+	if (slots_ref(s->farm->slots, s->key)) {
+		r = enqueue(n, item);
+		if (r < 0)
+			slots_unref(s->farm->slots, s->key);
+	}
+	if (r < 0)
+		(void)item_free(item); /* returns NULL always */
 }

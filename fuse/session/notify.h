@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Telling the kernel to forget what it cached. Such a call takes the kernel's lock of the
- * directory, and waits while a request in that directory is parked: so it happens only here, on
- * threads that serve nothing else.
+ * Telling the kernel to forget what it cached, and asking it what it has. Such a call takes the
+ * kernel's lock of the directory, and waits while a request in that directory is parked: so it
+ * happens only here, on threads that serve nothing else.
  */
 #pragma once
 #include <stdbool.h>
@@ -27,3 +27,6 @@ int notify_entry(struct notify *n, struct session *s, uint64_t parent, const cha
  * failure. Otherwise as above. */
 int notify_all(struct notify *n, struct session *s, struct ovl_notice *notices, size_t count,
 	uint64_t deadline_ns);
+/* Forget what the kernel does not have any more of these ids: the FORGETs of them were lost. Takes
+ * the array. Does not wait; without memory, or with too many waiting, nothing is done. */
+void notify_ask(struct notify *n, struct session *s, uint64_t *ids, size_t count);

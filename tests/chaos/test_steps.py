@@ -14,10 +14,10 @@ import sys
 import time
 import unittest
 
-from fire import under_fire
-from killer import Striker, daemon_of
+from fire import renew, under_fire, usage
+from killer import Striker, answers, daemon_of
 from loads import Calls, Load, Make, Storm, World
-from node import SANITIZE, SLOW, Node
+from node import SANITIZE, SLOW, Node, wait_until
 
 DYING = os.environ.get('COPPICE_DYING_LIBRARY')
 # How old a daemon may get before it dies: the keeper waits before it starts the successor of one that died within its first second, if
@@ -147,6 +147,28 @@ class Steps(unittest.TestCase):
     def test_every_step(self):
         with World(files=200, c_files=20, seed=options.seed) as world:
             under_fire(Everything(world), 60 * options.rounds, options.seed, Stepper, DyingNode)
+
+    def test_a_forget_that_was_read_and_lost(self):
+        """The removed file that it was about does not stay until its workspace goes."""
+        with World(files=1, c_files=0) as world, DyingNode({'demo': world.repository}, keeper=True) as node:
+            root = node.mount('job').root
+            orphans = os.path.join(node.data, 'workspaces', node.client.GetMount(job_id='job').mount_id, 'work/orphan')
+            node.order(['forget after 1 0'])
+            renew(node)
+            before = usage(node)
+            kept = os.open(root + '/kept', os.O_RDWR | os.O_CREAT)
+            lost = os.open(root + '/lost', os.O_RDWR | os.O_CREAT)
+            pid = daemon_of(node.process.pid)
+            for fd, name in ((kept, 'kept'), (lost, 'lost')):
+                os.write(fd, b'x' * 5000)
+                os.unlink(f'{root}/{name}')
+            self.assertEqual(len(os.listdir(orphans)), 2)
+            os.close(lost)
+            wait_until(lambda: daemon_of(node.process.pid) not in (0, pid) and answers(node), 20, 'it dies of the FORGET')
+            wait_until(lambda: len(os.listdir(orphans)) == 1, 20, f'one orphan goes: {os.listdir(orphans)}')
+            self.assertEqual(os.pread(kept, 5000, 0), b'x' * 5000)
+            os.close(kept)
+            wait_until(lambda: not os.listdir(orphans) and usage(node) == before, 20, f'all is given back: {before} {usage(node)}')
 
 
 if __name__ == '__main__':

@@ -131,6 +131,9 @@ int ovl_set_flush(struct overlay *o, ovl_flush flush, void *arg, uint64_t deadli
  * of its workspace, `unique` that of the request without the resend bit. Then the answer is
  * success. */
 bool ovl_was_done(struct overlay *o, uint64_t id, uint64_t unique);
+/* Removed files of all workspaces that are kept because the kernel has lookups of them, as far as
+ * the counts of a process that is dead say so. Before requests are served; free() the ids. */
+int ovl_orphans(struct overlay *o, uint64_t **ret_ids, size_t *ret_count);
 
 /* ---- requests (called by session/ops_*.c) ---- */
 
