@@ -30,8 +30,10 @@
 /* As attach in session.c, but nobody is woken by it. */
 static int hold(struct session *s, int fd)
 {
-	int r = fuse_session_custom_io(s->se, &sess_custom_io, fd);
+	int r = sess_own_opening(s, fd);
 
+	if (r == 0)
+		r = fuse_session_custom_io(s->se, &sess_custom_io, fd);
 	if (r < 0) {
 		(void)close(fd); /* the keeper has it too */
 		return r;
@@ -105,7 +107,7 @@ int sess_serve(struct session *s)
 		return 0;
 	s->adopted = false;
 	(void)ovl_orphans(s->overlay, &orphans, &orphan_count); /* the next to take over asks too */
-	if (write(fd, &resend, sizeof(resend)) != (ssize_t)sizeof(resend))
+	if (s->resends && write(fd, &resend, sizeof(resend)) != (ssize_t)sizeof(resend))
 		r = -errno;
 	if (r == 0)
 		r = sess_workers_watch(s->farm, fd, s->key);

@@ -57,7 +57,10 @@ static ssize_t write_reply(int fd, struct iovec *iov, int count, void *userdata)
 		return -1;
 	}
 	/* The kernel has the answer of the process that was killed. */
-	n = init && s->agreed ? (ssize_t)h->len : writev(fd, iov, count);
+	if (init)
+		n = s->agreed ? (ssize_t)h->len : sess_write_init(s, fd, iov, count);
+	else
+		n = writev(fd, iov, count);
 	if (init) {
 		atomic_store_explicit(&s->init_unique, 0, memory_order_relaxed); /* as above */
 		sess_started(s, n < 0 ? -errno : 0);

@@ -60,6 +60,7 @@ int sess_init_save_request(struct session *s, const void *request, size_t len)
 		return -ENOMEM;
 	memcpy(s->init_request, request, len);
 	s->init_len = (uint32_t)len;
+	sess_note_kernel(s);
 	/* relaxed: the reply is written by the same thread */
 	atomic_store_explicit(&s->init_unique, h.unique, memory_order_relaxed);
 	return 0;
@@ -131,17 +132,13 @@ static int split(struct session *s, const char *file, size_t len)
 int sess_init_load(struct session *s)
 {
 	_cleanup_free_ char *file = NULL;
-	struct wire_init_in in;
 	size_t len;
 	int r = io_read_file(s->state_fd, INIT_FILE,
 		sizeof(struct init_header) + INIT_MAX + sizeof(struct wire_init_out), &file, &len);
 
 	if (r == 0)
 		r = split(s, file, len);
-	if (r < 0)
-		return r;
-	memcpy(&in, s->init_request + sizeof(struct wire_in_header), sizeof(in));
-	return in.flags & WIRE_INIT_EXT && in.flags2 & WIRE_INIT2_HAS_RESEND ? 0 : -EOPNOTSUPP;
+	return r;
 }
 
 int sess_init_compare(struct session *s, const void *init_out, size_t len)

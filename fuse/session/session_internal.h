@@ -95,6 +95,8 @@ struct session {
 	uint32_t init_len;
 	_Atomic uint64_t init_unique; /* the reply to watch for; 0: answered */
 
+	bool resends; /* the kernel can send requests again (old_kernel.c); const after INIT */
+
 	/* A connection that was adopted (adopt.c) */
 	bool adopt;   /* asked for; const */
 	bool adopted; /* not served yet; the opener's */
@@ -133,6 +135,14 @@ void sess_mount_tune(struct session *s);
 /* End the connection at once. False: it cannot be told; closing the descriptor ends it. */
 bool sess_mount_abort(struct session *s);
 
+/* [old_kernel.c] What the INIT request says of it. */
+void sess_note_kernel(struct session *s);
+/* If it cannot send requests again: read through an opening of our own from now on, under the same
+ * number. Nothing may be under way. */
+int sess_own_opening(struct session *s, int fd);
+/* The first answer to INIT, as writev; does that before. */
+ssize_t sess_write_init(struct session *s, int fd, const struct iovec *iov, int count);
+
 /* [custom_io.c] */
 extern const struct fuse_custom_io sess_custom_io;
 /* [init.c] */
@@ -143,7 +153,7 @@ int sess_init_save_request(struct session *s, const void *request, size_t len);
 int sess_init_finish(struct session *s, void *init_out, size_t len);
 void sess_init_forget(struct session *s);
 /* From the state directory: request and reply of the connection, to s->init_request and s->agreed.
- * -ENOENT, -EPROTO; -EOPNOTSUPP: its kernel cannot send requests again. */
+ * -ENOENT, -EPROTO. */
 int sess_init_load(struct session *s);
 /* The reply to a request that was answered by another process: 0 if it says the same. */
 int sess_init_compare(struct session *s, const void *init_out, size_t len);

@@ -62,10 +62,12 @@ enum wire_opcode {
 
 #define WIRE_WRITE_HEADERS 80u /* bytes before a WRITE's payload: fuse_in_header, fuse_write_in */
 
-#define WIRE_UNIQUE_RESEND      (1ull << 63) /* of a request that is sent again after a takeover */
-#define WIRE_NOTIFY_RESEND      7            /* the `error` of an out header with unique 0 */
-#define WIRE_INIT_EXT           (1u << 30)   /* flags2 is there */
-#define WIRE_INIT2_HAS_RESEND   (1u << 7)
+#define WIRE_UNIQUE_RESEND    (1ull << 63) /* of a request that is sent again after a takeover */
+#define WIRE_NOTIFY_RESEND    7            /* the `error` of an out header with unique 0 */
+#define WIRE_INIT_EXT         (1u << 30)   /* flags2 is there */
+#define WIRE_INIT2_HAS_RESEND (1u << 7)
+/* attach this opening of /dev/fuse to the connection of another */
+#define WIRE_IOC_CLONE          _IOR(229, 0, uint32_t)
 #define WIRE_WRITE_KILL_SUIDGID (1u << 2)
 #define WIRE_FATTR_KILL_SUIDGID (1u << 11)
 

@@ -313,11 +313,13 @@ static ProtobufCMessage *call_once(struct client *c, const char *method,
 	return message;
 }
 
-/* Nobody listens, unlike a connection that broke. */
-static bool refused(struct client *c)
+/* Nobody listens, unlike a connection that broke, or that ended while it was made because the
+ * daemon that had accepted it was replaced. grpc tells by words only. */
+static bool refused(struct client *c, const struct client_status *st)
 {
 	return grpc_channel_check_connectivity_state(c->channel, 0) ==
-	       GRPC_CHANNEL_TRANSIENT_FAILURE;
+		       GRPC_CHANNEL_TRANSIENT_FAILURE &&
+	       !strstr(st->message, "Socket closed");
 }
 
 /* A refused connection is final for a person at a terminal; a service that answered "not now", or
@@ -327,7 +329,7 @@ static bool ask_again(
 {
 	struct timespec pause = clock_timespec(*wait_ns);
 
-	if (st->code != GRPC_STATUS_UNAVAILABLE || (!*st->reason && refused(c)) ||
+	if (st->code != GRPC_STATUS_UNAVAILABLE || (!*st->reason && refused(c, st)) ||
 		clock_after(&clock_system, *wait_ns) >= deadline_ns)
 		return false;
 	(void)nanosleep(&pause, NULL); /* a signal only shortens the wait */

@@ -41,7 +41,8 @@ def orders():
 
 
 class DyingNode(Node):
-    """A node whose daemons have orders when to die."""
+    """A node whose daemons have orders when to die, from a library that is loaded first; the keeper hands it on to them."""
+    libraries = (DYING,)
 
     def __init__(self, *args, **options_of_node):
         super().__init__(*args, **options_of_node)
@@ -58,7 +59,7 @@ class DyingNode(Node):
 
     def command(self, *args):
         extra = [f'ASAN_OPTIONS=verify_asan_link_order=0:{os.environ.get("ASAN_OPTIONS", "")}'] if SANITIZE else []
-        return ['/usr/bin/env', f'LD_PRELOAD={DYING}', f'COPPICE_DYING={self.orders}', *extra, *super().command(*args)]
+        return ['/usr/bin/env', f'LD_PRELOAD={":".join(self.libraries)}', f'COPPICE_DYING={self.orders}', *extra, *super().command(*args)]
 
 
 class Stepper(Striker):
