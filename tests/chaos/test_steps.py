@@ -90,7 +90,7 @@ class Stepper(Striker):
 
     def wait(self):
         """Until the next death."""
-        end = time.monotonic() + (AGES_MS[0] / 1000 + 4) * SLOW
+        end = time.monotonic() + (AGES_MS[0] / 1000 + 20) * SLOW
         while daemon_of(self.node.process.pid) == self.pid and time.monotonic() < end:
             time.sleep(0.002)
 
