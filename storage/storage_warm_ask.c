@@ -161,9 +161,37 @@ static unsigned missing_of_batch(struct warm *w, struct oid *ret_oids)
 	return count;
 }
 
-/* One request for all of the batch that is not local: to what the farm shares, then to the origin.
- * A failure costs only time: they are asked for one by one afterwards. */
-static int prepare_batch(struct warm *w)
+/* What of the batch is ours to ask for comes to its front; the number of those that are missing,
+ * and ours, and their ids. */
+static unsigned claim_batch(struct warm *w, struct oid *ret_oids, struct blob_claims **ret_claims)
+{
+	unsigned count = missing_of_batch(w, ret_oids), ours_count = 0, front = 0;
+	bool *ours = calloc(count ? count : 1, sizeof(*ours));
+
+	if (!ours || !count || (origin_caps(w->plan->origin) & ORIGIN_CAP_LOCAL)) {
+		free(ours);
+		return count;
+	}
+	blob_claim_many(w->st->blobs, ret_oids, count, ours, ret_claims);
+	for (unsigned i = 0, at = 0; at < count; i++) { /* ids are in the order of the batch */
+		struct warm_blob blob = w->batch[i];
+
+		if (!oid_equal(&blob.oid, &ret_oids[at]))
+			continue;
+		if (ours[at++]) {
+			w->batch[i] = w->batch[front];
+			w->batch[front++] = blob;
+			ret_oids[ours_count++] = blob.oid;
+		}
+	}
+	free(ours);
+	return ours_count;
+}
+
+/* One request for all of the batch that is not local: to what the farm shares, then to the origin,
+ * for what no other node asks it for now. A failure costs only time: they are asked for one by one
+ * afterwards, the first *ret_first while the claims are held. */
+static int prepare_batch(struct warm *w, unsigned *ret_first, struct blob_claims **ret_claims)
 {
 	bool batches = origin_caps(w->plan->origin) & ORIGIN_CAP_BATCH;
 	uint64_t until_ns = clock_after(&clock_system, PREPARE_LIMIT_NS);
@@ -180,12 +208,15 @@ static int prepare_batch(struct warm *w)
 		until_ns = w->deadline_ns;
 	count = missing_of_batch(w, oids);
 	r = count > 1 ? wait_for_quiet(w) : 0;
-	if (r == 0 && count > 1 && w->st->redis) {
+	if (r == 0 && count > 1 && w->st->redis)
 		(void)blob_fetch_shared(w->st->blobs, oids, count, w->cancel, until_ns);
-		count = missing_of_batch(w, oids);
+	if (r == 0 && count > 1 && batches) {
+		count = claim_batch(w, oids, ret_claims);
+		*ret_first = *ret_claims ? count : 0;
+		if (count)
+			(void)origin_prepare_blobs(
+				w->plan->origin, oids, count, w->cancel, until_ns);
 	}
-	if (r == 0 && count > 1 && batches)
-		(void)origin_prepare_blobs(w->plan->origin, oids, count, w->cancel, until_ns);
 	free(oids);
 	return r;
 }
@@ -207,11 +238,35 @@ static int ask_blob(struct warm *w, const struct warm_blob *blob)
 	return 0;
 }
 
+static int wait_for_contents(struct warm *w)
+{
+	unsigned out;
+	int r = 0;
+
+	for (;;) {
+		lock_acquire(&w->mu);
+		out = w->blobs_out;
+		lock_release(&w->mu);
+		if (!out || r < 0)
+			return r;
+		r = warm_wait_step(w);
+	}
+}
+
+/* First what is ours to ask for, until it is here: then others need not wait for us, and only then
+ * we wait for them. */
 int warm_flush(struct warm *w)
 {
-	int r = prepare_batch(w);
+	struct blob_claims *claims = NULL;
+	unsigned first = 0, i = 0;
+	int r = prepare_batch(w, &first, &claims);
 
-	for (unsigned i = 0; r == 0 && i < w->batch_count; i++)
+	for (; r == 0 && i < first; i++)
+		r = ask_blob(w, &w->batch[i]);
+	if (r == 0 && claims)
+		r = wait_for_contents(w);
+	(void)blob_claims_release(w->st->blobs, claims);
+	for (; r == 0 && i < w->batch_count; i++)
 		r = ask_blob(w, &w->batch[i]);
 	w->batch_count = 0;
 	return r;

@@ -349,3 +349,36 @@ unsigned blob_fetch_shared(struct blob_store *bs, const struct oid *oids, unsign
 	free(missing);
 	return count_local(bs, oids, count);
 }
+
+struct blob_claims {
+	unsigned count;
+	void *claim[];
+};
+
+void blob_claim_many(struct blob_store *bs, const struct oid *oids, unsigned count, bool *ret_ours,
+	struct blob_claims **ret_claims)
+{
+	const struct blob_tier *t = claiming_tier(bs);
+	struct blob_claims *claims = NULL;
+
+	for (unsigned i = 0; i < count; i++)
+		ret_ours[i] = true;
+	if (t && t->ops->claim_many)
+		claims = calloc(1, sizeof(*claims) + count * sizeof(claims->claim[0]));
+	if (claims) {
+		claims->count = count;
+		t->ops->claim_many(t->impl, oids, count, claims->claim, ret_ours);
+	}
+	*ret_claims = claims;
+}
+
+struct blob_claims *blob_claims_release(struct blob_store *bs, struct blob_claims *claims)
+{
+	const struct blob_tier *t = claiming_tier(bs);
+
+	for (unsigned i = 0; claims && i < claims->count; i++)
+		if (claims->claim[i])
+			t->ops->release(t->impl, claims->claim[i]);
+	free(claims);
+	return NULL;
+}

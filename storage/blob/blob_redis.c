@@ -201,6 +201,18 @@ static int claim(void *impl, const struct oid *oid, const struct cancel *cancel,
 	return result;
 }
 
+static void claim_many(
+	void *impl, const struct oid *oids, unsigned count, void **ret_claims, bool *ret_ours)
+{
+	struct blob_redis *r = impl;
+	uint64_t start_ns = clock_mono_ns(&clock_system);
+
+	l3_lease_claim_many(&r->leases, oids, count, (struct l3_claim **)ret_claims, ret_ours);
+	histogram_observe(r->m.lease, clock_mono_ns(&clock_system) - start_ns);
+	for (unsigned i = 0; i < count; i++)
+		counter_add(r->m.claims, ret_claims[i] ? 1 : 0);
+}
+
 static void release(void *impl, void *ours)
 {
 	struct blob_redis *r = impl;
@@ -226,6 +238,7 @@ static const struct blob_tier_ops ops = {
 	.load = l3_load,
 	.load_many = l3_load_many,
 	.claim = claim,
+	.claim_many = claim_many,
 	.release = release,
 	.share = share,
 	.put = put,

@@ -25,6 +25,7 @@
 #define CALL_NS        NS_PER_S        /* the client's own deadlines are shorter */
 #define REPLY_BYTES    1024u
 #define TENDED_AT_ONCE 64u
+#define LOOKED_AT_ONCE 64u
 
 static const char script_delete[] =
 	"if redis.call('get',KEYS[1])==ARGV[1] then return redis.call('del',KEYS[1]) end return 0";
@@ -88,33 +89,68 @@ static void claim_drop(struct l3_leases *l, struct l3_claim *claim)
 
 enum look { LOOK_OURS, LOOK_STORED, LOOK_HELD, LOOK_FAILED };
 
+/* The two commands of a look, and what they point to. */
+struct look_at {
+	struct l3_key lease, value;
+	struct l3_arg set[6], exists[2];
+};
+
 /* Take the lease if it is free, and look whether the value came meanwhile: in this order, so that a
  * holder who stores and then releases cannot slip between. */
-static enum look look(struct l3_leases *l, const struct l3_claim *claim, bool *ret_ours)
+static void look_ask(
+	const struct l3_claim *claim, const char *ms, struct look_at *at, struct l3_call calls[2])
 {
-	struct l3_key lease = l3_key_lease(&claim->oid), value = l3_key_value(&claim->oid);
-	char ms[16];
-	const struct l3_arg set[] = {{"SET", 3}, {lease.text, lease.len},
-		{claim->token, strlen(claim->token)}, {"NX", 2}, {"PX", 2},
-		{ms, (size_t)snprintf(ms, sizeof(ms), "%u", L3_LEASE_MS)}};
-	const struct l3_arg exists[] = {{"EXISTS", 6}, {value.text, value.len}};
-	struct l3_call calls[] = {{.argv = set, .argc = 6, .slot = lease.slot},
-		{.argv = exists, .argc = 2, .slot = value.slot}};
-	enum look result = LOOK_FAILED;
+	*at = (struct look_at){
+		.lease = l3_key_lease(&claim->oid), .value = l3_key_value(&claim->oid)};
+	at->set[0] = (struct l3_arg){"SET", 3};
+	at->set[1] = (struct l3_arg){at->lease.text, at->lease.len};
+	at->set[2] = (struct l3_arg){claim->token, strlen(claim->token)};
+	at->set[3] = (struct l3_arg){"NX", 2};
+	at->set[4] = (struct l3_arg){"PX", 2};
+	at->set[5] = (struct l3_arg){ms, strlen(ms)};
+	at->exists[0] = (struct l3_arg){"EXISTS", 6};
+	at->exists[1] = (struct l3_arg){at->value.text, at->value.len};
+	calls[0] = (struct l3_call){.argv = at->set, .argc = 6, .slot = at->lease.slot};
+	calls[1] = (struct l3_call){.argv = at->exists, .argc = 2, .slot = at->value.slot};
+}
 
-	l3_run(l->client, calls, 2, REPLY_BYTES, clock_after(&clock_system, CALL_NS));
+/* *ret_ours: the lease is ours, whatever else was seen. */
+static enum look look_answer(const struct l3_call calls[2], bool *ret_ours)
+{
 	*ret_ours = calls[0].result == 0 && calls[0].reply->type == REDIS_REPLY_STATUS;
-	if (calls[0].result == 0 && calls[1].result == 0 &&
-		calls[1].reply->type == REDIS_REPLY_INTEGER) {
-		if (calls[1].reply->integer)
-			result = LOOK_STORED; /* if the lease is ours too, it is let go */
-		else if (calls[0].reply->type == REDIS_REPLY_STATUS)
-			result = LOOK_OURS;
-		else if (calls[0].reply->type == REDIS_REPLY_NIL)
-			result = LOOK_HELD;
-	}
-	l3_calls_fini(calls, 2);
-	return result;
+	if (calls[0].result < 0 || calls[1].result < 0 ||
+		calls[1].reply->type != REDIS_REPLY_INTEGER)
+		return LOOK_FAILED;
+	if (calls[1].reply->integer)
+		return LOOK_STORED; /* if the lease is ours too, it is let go */
+	if (*ret_ours)
+		return LOOK_OURS;
+	return calls[0].reply->type == REDIS_REPLY_NIL ? LOOK_HELD : LOOK_FAILED;
+}
+
+static void look_many(struct l3_leases *l, struct l3_claim *const *claims, unsigned count,
+	enum look *ret_seen, bool *ret_ours)
+{
+	struct look_at at[LOOKED_AT_ONCE];
+	struct l3_call calls[2 * LOOKED_AT_ONCE];
+	char ms[16];
+
+	(void)snprintf(ms, sizeof(ms), "%u", L3_LEASE_MS);
+	for (unsigned i = 0; i < count; i++)
+		look_ask(claims[i], ms, &at[i], &calls[2 * i]);
+	l3_run(l->client, calls, 2 * count, count * (size_t)REPLY_BYTES,
+		clock_after(&clock_system, CALL_NS));
+	for (unsigned i = 0; i < count; i++)
+		ret_seen[i] = look_answer(&calls[2 * i], &ret_ours[i]);
+	l3_calls_fini(calls, 2 * count);
+}
+
+static enum look look(struct l3_leases *l, struct l3_claim *claim, bool *ret_ours)
+{
+	enum look seen;
+
+	look_many(l, &claim, 1, &seen, ret_ours);
+	return seen;
 }
 
 static void hold(struct l3_leases *l, struct l3_claim *claim)
@@ -124,13 +160,23 @@ static void hold(struct l3_leases *l, struct l3_claim *claim)
 	list_push_back(&l->held, &claim->node);
 }
 
+/* Does another thread of ours hold it already? Then it has said that the source is to be asked. */
+static bool held_here(struct l3_leases *l, const struct oid *oid)
+{
+	LOCK_GUARD(&l->mu);
+	list_for_each (it, &l->held)
+		if (oid_equal(&list_entry(it, struct l3_claim, node)->oid, oid))
+			return true;
+	return false;
+}
+
 int l3_lease_claim(struct l3_leases *l, const struct oid *oid, const struct cancel *cancel,
 	uint64_t deadline_ns, struct l3_claim **ret_claim, bool *ret_waited)
 {
 	/* the token guards itself; const says only that it is not fired here */
 	struct cancel *token = (struct cancel *)cancel;
 	uint64_t give_up_ns = clock_after(&clock_system, WAIT_MAX_NS), pause_ns = LOOK_FIRST_NS;
-	struct l3_claim *claim = claim_new(l, oid);
+	struct l3_claim *claim = held_here(l, oid) ? NULL : claim_new(l, oid);
 	enum look seen = LOOK_FAILED;
 	bool ours = false;
 	int r = 0;
@@ -164,6 +210,49 @@ int l3_lease_claim(struct l3_leases *l, const struct oid *oid, const struct canc
 	return r < 0 ? r : seen == LOOK_STORED ? 1 : 0;
 }
 
+/* What was seen of one of many. False: another node fetches it, or has stored it. */
+static bool settle(struct l3_leases *l, struct l3_claim *claim, enum look seen, bool ours,
+	struct l3_claim **ret_claim)
+{
+	if (!ours) {
+		claim_drop(l, claim);
+		return seen == LOOK_FAILED;
+	}
+	hold(l, claim);
+	if (seen == LOOK_STORED) {
+		l3_lease_release(l, claim);
+		return false;
+	}
+	*ret_claim = claim;
+	return true;
+}
+
+void l3_lease_claim_many(struct l3_leases *l, const struct oid *oids, unsigned count,
+	struct l3_claim **ret_claims, bool *ret_ours)
+{
+	struct l3_claim *claims[LOOKED_AT_ONCE];
+	enum look seen[LOOKED_AT_ONCE];
+	bool ours[LOOKED_AT_ONCE];
+	unsigned index[LOOKED_AT_ONCE];
+
+	for (unsigned i = 0; i < count;) {
+		unsigned n = 0;
+
+		for (; i < count && n < LOOKED_AT_ONCE; i++) {
+			ret_claims[i] = NULL;
+			ret_ours[i] = true;
+			claims[n] = held_here(l, &oids[i]) ? NULL : claim_new(l, &oids[i]);
+			index[n] = i;
+			n += claims[n] ? 1 : 0;
+		}
+		if (n)
+			look_many(l, claims, n, seen, ours);
+		for (unsigned k = 0; k < n; k++)
+			ret_ours[index[k]] =
+				settle(l, claims[k], seen[k], ours[k], &ret_claims[index[k]]);
+	}
+}
+
 void l3_lease_release(struct l3_leases *l, struct l3_claim *claim)
 {
 	uint64_t mark = l3_queue_mark(l->queue);
@@ -195,6 +284,8 @@ static unsigned copy_due(struct l3_leases *l, struct l3_claim *ret_due, uint64_t
 		claim->renewed_ns = now_ns;
 		ret_due[n++] = *claim;
 	}
+	if (n == TENDED_AT_ONCE)
+		*ret_next_ns = now_ns; /* a batch has more of them */
 	return n;
 }
 

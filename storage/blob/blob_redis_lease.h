@@ -43,6 +43,11 @@ void l3_leases_fini(struct l3_leases *l);
 /* See blob_tier_ops.claim. *ret_waited: another node was waited for. */
 int l3_lease_claim(struct l3_leases *l, const struct oid *oid, const struct cancel *cancel,
 	uint64_t deadline_ns, struct l3_claim **ret_claim, bool *ret_waited);
+/* Without waiting: which of these are for us to fetch, and the leases that we have for that. What
+ * is not ours is on its way, or there. ret_claims[i] may be NULL even if ret_ours[i]: no lease was
+ * to be had. */
+void l3_lease_claim_many(struct l3_leases *l, const struct oid *oids, unsigned count,
+	struct l3_claim **ret_claims, bool *ret_ours);
 /* The fetch is over; the lease goes when the queue has written what it brought. */
 void l3_lease_release(struct l3_leases *l, struct l3_claim *claim);
 /* The writer's round: renew what is old, remove what is done. Next time it is due: ret_due_ns. */

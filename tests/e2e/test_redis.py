@@ -13,6 +13,7 @@ import types
 import unittest
 
 import repo_maker
+from git_server import HttpServer
 from mega_server import MegaServer
 from node import SLOW, Node, wait_until
 from redis_server import RedisCluster, RedisServer
@@ -206,6 +207,49 @@ class SharedCache(unittest.TestCase):
             self.assertLess(waited, 2.5 * SLOW)
             self.assertGreater(waited, 1)
             self.assertEqual(self.fetches(node), 1)
+
+    def blobs_in_mirror(self, node):
+        """What has come from the Git server, by id."""
+        mirror = os.path.join(node.data, 'origins', 'demo', 'mirror.git')
+        out = subprocess.run(['git', '-C', mirror, 'cat-file', '--batch-all-objects', '--batch-check'], check=True, capture_output=True,
+                             text=True, timeout=60, env=dict(os.environ, GIT_NO_LAZY_FETCH='1')).stdout
+        return {line.split()[0] for line in out.splitlines() if line.split()[1] == 'blob'}
+
+    def test_two_nodes_share_the_batches_of_a_git_server(self):
+        """One request brings many files: each file comes to one of the nodes only."""
+        with RedisServer() as redis, HttpServer(self.folder, {'repo.git': self.repository}, object_info=True) as server:
+            origins = {'demo': server.url('repo.git')}
+            with Node(origins, extra=settings(redis.url)) as a, Node(origins, extra=settings(redis.url)) as b:
+                roots = [n.mount('job').root for n in (a, b)]
+                for root in roots:  # directories, so that both come to the contents at once
+                    subprocess.run(['find', root], stdout=subprocess.DEVNULL, check=True, timeout=60 * SLOW)
+                with concurrent.futures.ThreadPoolExecutor(2) as pool:
+                    for last in pool.map(lambda n: list(n.client.Prefetch(job_id='job'))[-1], (a, b)):
+                        self.assertTrue(last.done)
+                        self.assertEqual((last.blobs, last.failed), (self.blobs, 0))
+                here, there = self.blobs_in_mirror(a), self.blobs_in_mirror(b)
+                self.assertEqual(here & there, set())
+                self.assertEqual(len(here | there), self.blobs)
+                self.assertEqual(self.fetches(a) + self.fetches(b), self.blobs)
+                for root in roots:
+                    self.assertEqual(Comparison(self.want, root).differences, [])
+
+    def test_a_batch_of_a_dead_node_delays_nobody_beyond_the_lease(self):
+        oids = subprocess.run(['git', '-C', self.repository, 'ls-tree', '-r', '--format=%(objectname)', 'main'], check=True,
+                              capture_output=True, text=True, timeout=60).stdout.split()
+        with RedisServer() as redis, HttpServer(self.folder, {'repo.git': self.repository}, object_info=True) as server, \
+                Node({'demo': server.url('repo.git')}, extra=settings(redis.url)) as node:
+            root = node.mount('job').root
+            subprocess.run(['find', root], stdout=subprocess.DEVNULL, check=True, timeout=60 * SLOW)
+            for oid in oids[::2]:
+                redis('SET', 'coppice:1:{%s}:l' % oid, 'somebody else', 'PX', 2000)
+            start = time.monotonic()
+            last = list(node.client.Prefetch(job_id='job'))[-1]
+            waited = time.monotonic() - start
+            self.assertEqual((last.done, last.blobs, last.failed), (True, self.blobs, 0))
+            self.assertLess(waited, 4 * SLOW)
+            self.assertGreater(waited, 1)
+            self.assertEqual(self.fetches(node), self.blobs)
 
     # ---- a cluster ----
 

@@ -81,6 +81,14 @@ int blob_fetch(struct blob_store *bs, const struct oid *oid, const struct blob_s
  * source is asked for many. Blocks. How many are local now. */
 unsigned blob_fetch_shared(struct blob_store *bs, const struct oid *oids, unsigned count,
 	const struct cancel *cancel, uint64_t deadline_ns);
+/* Before one request for many to a source: which of these are for us to ask for, because no other
+ * process that shares a remote tier does? Those that are not come from that tier when they are
+ * asked for one by one. *ret_claims, to be released when what was ours is local, may be NULL. Asks
+ * the remote tier, and waits for nobody else. */
+struct blob_claims;
+void blob_claim_many(struct blob_store *bs, const struct oid *oids, unsigned count, bool *ret_ours,
+	struct blob_claims **ret_claims);
+struct blob_claims *blob_claims_release(struct blob_store *bs, struct blob_claims *claims);
 /* Size of a local blob. -EAGAIN: not local. */
 int blob_local_size(struct blob_store *bs, const struct oid *oid, uint64_t *ret_size);
 /* Store bytes that the caller has (verified too). */

@@ -68,6 +68,11 @@ struct blob_tier_ops {
 	 * another process' fetch for a bounded time. -ECANCELED, -ETIMEDOUT. */
 	int (*claim)(void *impl, const struct oid *oid, const struct cancel *cancel,
 		uint64_t deadline_ns, void **ret_claim);
+	/* The same for many at once, without waiting: ret_ours[i] is false if another process
+	 * fetches oids[i] now, or has stored it. `release` must follow for each ret_claims[i] that
+	 * is not NULL. */
+	void (*claim_many)(void *impl, const struct oid *oids, unsigned count, void **ret_claims,
+		bool *ret_ours);
 	/* The fetch is over; what it brought was given to put or share before. Never waits. */
 	void (*release)(void *impl, void *claim);
 	/* A large blob came from a source and is local now: the tier may read it from the store at
