@@ -21,11 +21,28 @@ static void count_state(struct mounts *m, enum mount_state state, int change)
 		m->ended_count += (size_t)change;
 }
 
-void mount_put_locked(struct mount *mt, struct mount_record *next, enum mount_event_kind kind)
+void mount_publish_locked(struct mount *mt, enum mount_event_kind kind)
 {
 	struct mounts *m = mt->registry;
 	struct mount_record event;
 	struct mount_info view;
+
+	mount_view_locked(mt, &view);
+	event = mt->rec; /* borrowed; with the usage of this moment */
+	event.reason = view.reason;
+	event.used_bytes = view.used_bytes;
+	event.used_inodes = view.used_inodes;
+	event.trees_fetched = view.trees_fetched;
+	event.blobs_fetched = view.blobs_fetched;
+	event.bytes_fetched = view.bytes_fetched;
+	event.fetch_errors = view.fetch_errors;
+	mt->sequence = watch_publish_locked(
+		&m->watch, kind, clock_wall_ns(m->config.clock), &event, &view);
+}
+
+void mount_put_locked(struct mount *mt, struct mount_record *next, enum mount_event_kind kind)
+{
+	struct mounts *m = mt->registry;
 
 	lock_assert_held(&m->mu);
 	if (mt->known)
@@ -38,18 +55,8 @@ void mount_put_locked(struct mount *mt, struct mount_record *next, enum mount_ev
 		return;
 	count_state(m, mt->rec.state, 1);
 	mount_lease_arm_locked(mt);
-	if (!kind)
-		return;
-	mount_view_locked(mt, &view);
-	event = mt->rec; /* borrowed; with the usage of this moment */
-	event.used_bytes = view.used_bytes;
-	event.used_inodes = view.used_inodes;
-	event.trees_fetched = view.trees_fetched;
-	event.blobs_fetched = view.blobs_fetched;
-	event.bytes_fetched = view.bytes_fetched;
-	event.fetch_errors = view.fetch_errors;
-	mt->sequence = watch_publish_locked(
-		&m->watch, kind, clock_wall_ns(m->config.clock), &event, &view);
+	if (kind)
+		mount_publish_locked(mt, kind);
 }
 
 int mount_journal_failed(const struct mounts *m, int err, struct err *e)

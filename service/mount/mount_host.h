@@ -25,7 +25,7 @@ struct mount_host {
 		       */
 	unsigned users;
 	uint64_t idle_since_ns;
-	bool stuck; /* by the watchdog, as the next two */
+	const char *trouble; /* for a person; NULL: none. By the watchdog, as the next two */
 	uint64_t replies_seen, quiet_since_ns;
 	const char *tenant;      /* const */
 	struct overlay *overlay; /* const while open */

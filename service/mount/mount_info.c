@@ -3,6 +3,7 @@
  */
 #include "mounts_internal.h"
 
+#include "mount_host.h"
 #include "mount_lower.h"
 
 #include <errno.h>
@@ -110,6 +111,8 @@ void mount_view_locked(const struct mount *mt, struct mount_info *ret_view)
 	ret_view->sequence = mt->sequence;
 	if (!mt->attached)
 		return;
+	if (mt->host->trouble)
+		ret_view->reason = (char *)mt->host->trouble; /* borrowed, as all of it */
 	ret_view->used_bytes = quota_used(&mt->quota, QUOTA_BYTES);
 	ret_view->used_inodes = quota_used(&mt->quota, QUOTA_INODES);
 	/* the record has what earlier runs of the daemon counted */

@@ -68,6 +68,8 @@ static void put_back(struct mount *mt)
 				"journal_failed", LOG_S("mount_id", mt->rec.mount_id), LOG_E(err));
 	}
 	lock_acquire(&m->mu);
+	if (!err && mt->attached)
+		mount_publish_locked(mt, MOUNT_EVENT_CHANGED); /* nothing is wrong with it now */
 	mount_release_locked(mt);
 	mount_unref_locked(mt);
 	lock_release(&m->mu);

@@ -4,7 +4,7 @@
  * many requests wait, and whether any was answered since the last look.
  *
  *	answered, or nothing waits ──► fine
- *	no answer for `stuck`      ──► stuck: a warning, a metric
+ *	no answer for `stuck`      ──► stuck: a warning, a metric, an event of each of its mounts
  *	no answer for `abort`      ──► the connection is aborted: those who wait get errors, and the
  *	                               reaper opens the session again, with its mounts
  *
@@ -37,10 +37,27 @@ static uint64_t look_every_ns(const struct mounts *m)
 	return ns < LOOK_MAX_NS ? ns : LOOK_MAX_NS;
 }
 
-static void became_stuck(
+static const char stuck[] = "its session answers nothing; a handler or the disk hangs",
+		  ended[] = "its session answered nothing and was ended; it is opened again";
+
+/* Who watches the mounts hears of it. */
+static void set_trouble_locked(struct mounts *m, struct mount_host *host, const char *trouble)
+{
+	if (host->trouble == trouble)
+		return;
+	host->trouble = trouble;
+	list_for_each (it, &m->all) {
+		struct mount *mt = list_entry(it, struct mount, link);
+
+		if (mt->attached && mt->host == host)
+			mount_publish_locked(mt, MOUNT_EVENT_CHANGED);
+	}
+}
+
+static void became_stuck_locked(
 	struct mounts *m, struct mount_host *host, uint64_t waiting, uint64_t for_ns)
 {
-	host->stuck = true;
+	set_trouble_locked(m, host, stuck);
 	counter_add(m->metrics.stuck, 1);
 	log_warn("session_stuck", LOG_S("tenant", host->tenant), LOG_U("waiting", waiting),
 		LOG_U("seconds", for_ns / NS_PER_S));
@@ -52,7 +69,7 @@ static void end_it_locked(struct mounts *m, struct mount_host *host, uint64_t wa
 	log_error("session_aborted", LOG_S("tenant", host->tenant), LOG_U("waiting", waiting));
 	counter_add(m->metrics.aborted, 1);
 	sess_abandon(host->session);
-	host->stuck = false;
+	set_trouble_locked(m, host, ended);
 	m->revive_asked = true;
 	cond_signal(&m->reaper_wake);
 }
@@ -66,23 +83,23 @@ static void look_at_locked(struct mounts *m, struct mount_host *host)
 	/* without fusectl nothing is known: nothing is done */
 	if (sess_waiting(host->session, &waiting) < 0 || waiting == 0 ||
 		replies != host->replies_seen || !host->quiet_since_ns) {
-		if (host->stuck)
+		if (host->trouble)
 			log_info("session_moves", LOG_S("tenant", host->tenant));
 		host->replies_seen = replies;
 		host->quiet_since_ns = now;
-		host->stuck = false;
+		set_trouble_locked(m, host, NULL);
 		return;
 	}
 	for_ns = now - host->quiet_since_ns;
 	if (cfg->watchdog_abort_ns && for_ns >= cfg->watchdog_abort_ns)
 		end_it_locked(m, host, waiting);
-	else if (!host->stuck && for_ns >= cfg->watchdog_stuck_ns)
-		became_stuck(m, host, waiting, for_ns);
+	else if (!host->trouble && for_ns >= cfg->watchdog_stuck_ns)
+		became_stuck_locked(m, host, waiting, for_ns);
 }
 
 static void look_locked(struct mounts *m)
 {
-	uint64_t stuck = 0;
+	uint64_t count = 0;
 
 	list_for_each (it, &m->hosts) {
 		struct mount_host *host = list_entry(it, struct mount_host, link);
@@ -90,9 +107,9 @@ static void look_locked(struct mounts *m)
 		if (host->state != HOST_OPEN || host->dead || host->adopted)
 			continue;
 		look_at_locked(m, host);
-		stuck += host->stuck;
+		count += host->trouble == stuck;
 	}
-	gauge_set(m->metrics.stuck_now, (int64_t)stuck);
+	gauge_set(m->metrics.stuck_now, (int64_t)count);
 }
 
 /* A handler that is under way for long; told of once. */

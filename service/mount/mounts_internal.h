@@ -181,6 +181,8 @@ int mount_move(
 	struct mount *mt, enum mount_state to, const char *reason, unsigned rows, struct err *e);
 /* Put a record in place without journaling it (what the journal has is as good after a restart). */
 void mount_put_locked(struct mount *mt, struct mount_record *next, enum mount_event_kind kind);
+/* An event with what it is now. The mount is registered. */
+void mount_publish_locked(struct mount *mt, enum mount_event_kind kind);
 
 /* ---- mount_info.c ---- */
 

@@ -63,6 +63,17 @@ class Watchdog(unittest.TestCase):
             lines = answer.read().decode().splitlines()
         return sum(float(line.split()[-1]) for line in lines if re.match(re.escape(name) + r'[ {]', line))
 
+    def reasons(self, events):
+        """What a watch said was wrong with its mount, without repetitions, until nothing was any more."""
+        told = ['']
+        for event in events:
+            reason = event.mount.reason.split(';')[0]
+            if event.HasField('mount') and reason != told[-1]:
+                told.append(reason)
+                if not reason:
+                    return told[1:]
+        raise AssertionError(f'the watch has ended: {told}')
+
     def asker(self, root):
         """A program that needs an answer; what it got."""
         got = []
@@ -84,6 +95,8 @@ class Watchdog(unittest.TestCase):
     def test_it_is_told_and_ended(self):
         with self.node(1000 * SLOW, 2500 * SLOW) as node:
             root = node.mount('job').root
+            events = node.client.WatchMounts(timeout=60 * SLOW)
+            self.assertEqual(next(events).mount.job_id, 'job')
             with open(root + '/before', 'wb') as f:
                 f.write(b'kept')
             with Frozen(node.process.pid, 'fuse-worker'):
@@ -92,6 +105,7 @@ class Watchdog(unittest.TestCase):
                 wait_until(lambda: self.metric(node, 'coppice_sessions_stuck') == 1, 20, 'it is seen')
                 self.assertRegex(node.log_text(), r'event=session_stuck tenant="default" waiting=[1-9]')
                 self.assertEqual(got, [])
+                self.assertIn('answers nothing', node.client.GetMount(job_id='job').reason)
                 thread.join(20 * SLOW)
                 took = time.monotonic() - begin
             self.assertIn(got, ([errno.ECONNABORTED], [errno.ENOTCONN]))
@@ -101,6 +115,7 @@ class Watchdog(unittest.TestCase):
             wait_until(lambda: os.path.exists(root + '/before'), 20, 'the workspace is back')
             with open(root + '/before', 'rb') as f:
                 self.assertEqual(f.read(), b'kept')
+            self.assertEqual(self.reasons(events), ['its session answers nothing', 'its session answered nothing and was ended', ''])
             self.assertEqual((self.metric(node, 'coppice_sessions_aborted_total'), self.metric(node, 'coppice_sessions_stuck')), (1, 0))
 
     def test_it_moves_again(self):
