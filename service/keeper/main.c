@@ -38,15 +38,16 @@
 #include <time.h>
 #include <unistd.h>
 
-#define NEVER          UINT64_MAX
-#define BACKOFF_MIN_MS 100u
-#define BACKOFF_MAX_MS 10000u
-#define CALM_MS        1000u /* a child that lived so long was fine: its successor starts at once */
-#define QUICK_MAX      3u    /* so many that died younger in a row are followed at once too */
-#define PATIENCE_S     600u  /* how long mounts wait for a successor that serves them */
-#define PATIENCE_MAX_S 86400u
-#define LOOK_MS        200u   /* between two looks at whether the child could die */
-#define DYING_MS       10000u /* how long a killed child may take to end */
+#define NEVER             UINT64_MAX
+#define BACKOFF_MIN_MS    100u
+#define BACKOFF_MAX_MS    10000u
+#define BACKOFF_SERVED_MS 1000u /* at most, if the dead one had served: each time jobs got on */
+#define CALM_MS           1000u /* a child that lived so long was fine: its successor starts at once */
+#define QUICK_MAX         3u    /* so many that died younger in a row are followed at once too */
+#define PATIENCE_S        600u /* how long mounts wait for a successor that serves them */
+#define PATIENCE_MAX_S    86400u
+#define LOOK_MS           200u   /* between two looks at whether the child could die */
+#define DYING_MS          10000u /* how long a killed child may take to end */
 #define STOP_MS \
 	120000u /* how long a child may take to stop before it is killed, if it does not say */
 
@@ -130,7 +131,7 @@ static int code_of(int status)
 	return WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
 }
 
-static void schedule_restart(struct keeper *k, uint64_t lived_ms)
+static void schedule_restart(struct keeper *k, uint64_t lived_ms, bool served)
 {
 	uint64_t now = keeper_now_ms();
 
@@ -139,7 +140,8 @@ static void schedule_restart(struct keeper *k, uint64_t lived_ms)
 	if (k->quick_deaths <= QUICK_MAX) {
 		k->backoff_ms = BACKOFF_MIN_MS;
 	} else {
-		k->restart_ms += k->backoff_ms;
+		k->restart_ms += served && k->backoff_ms > BACKOFF_SERVED_MS ? BACKOFF_SERVED_MS
+									     : k->backoff_ms;
 		k->backoff_ms =
 			k->backoff_ms * 2 < BACKOFF_MAX_MS ? k->backoff_ms * 2 : BACKOFF_MAX_MS;
 	}
@@ -150,11 +152,10 @@ static void schedule_restart(struct keeper *k, uint64_t lived_ms)
 static void child_ended(struct keeper *k, int status)
 {
 	uint64_t lived_ms = keeper_now_ms() - k->child.started_ms;
+	bool served = k->child.settled;
+	bool handed_over = served && WIFEXITED(status) && WEXITSTATUS(status) == KEEPER_HANDED_OVER;
 
-	bool handed_over =
-		k->child.settled && WIFEXITED(status) && WEXITSTATUS(status) == KEEPER_HANDED_OVER;
-
-	k->use_good = !k->child.settled;
+	k->use_good = !served;
 	child_clear(&k->child);
 	held_untake_all(&k->held);
 	k->kill_ms = NEVER;
@@ -162,7 +163,7 @@ static void child_ended(struct keeper *k, int status)
 		finish(k, handed_over ? 0 : code_of(status));
 		return;
 	}
-	schedule_restart(k, handed_over ? CALM_MS : lived_ms);
+	schedule_restart(k, handed_over ? CALM_MS : lived_ms, served);
 	keeper_log("%s status=%d lived_ms=%llu mounts=%u quick_deaths=%u",
 		handed_over ? "child_handed_over" : "child_died", code_of(status),
 		(unsigned long long)lived_ms, k->held.count, k->quick_deaths);

@@ -97,6 +97,14 @@ static void look_at_locked(struct mounts *m, struct mount_host *host)
 		became_stuck_locked(m, host, waiting, for_ns);
 }
 
+/* Ended by somebody else, through fusectl or by umount -f. */
+static void was_ended_locked(struct mounts *m, const struct mount_host *host)
+{
+	log_warn("session_ended", LOG_S("tenant", host->tenant));
+	m->revive_asked = true;
+	cond_signal(&m->reaper_wake);
+}
+
 static void look_locked(struct mounts *m)
 {
 	uint64_t count = 0;
@@ -106,6 +114,10 @@ static void look_locked(struct mounts *m)
 
 		if (host->state != HOST_OPEN || host->dead || host->adopted)
 			continue;
+		if (!sess_alive(host->session)) {
+			was_ended_locked(m, host);
+			continue;
+		}
 		look_at_locked(m, host);
 		count += host->trouble == stuck;
 	}

@@ -13,7 +13,7 @@ from loads import World
 from node import SLOW, TOP, Node, wait_until
 from test_watchdog import Frozen
 
-NEVER = 'watchdog: {stuck: 600s, abort: 1200s}\nworkers: 2'
+NEVER = 'watchdog: {stuck: 4s, abort: 1200s}\nworkers: 2'
 WHO, DAEMON, WAITING, ABORT, KILL = range(5)
 
 
