@@ -78,6 +78,9 @@ static void check_mega(const struct cfg_origin *origin, const char *prefix, stru
 	(void)snprintf(field, sizeof(field), "%s.refresh", prefix);
 	if (origin->refresh_ns)
 		cfg_mistake(r, field, "is for Git repositories; a Mega server is always asked");
+	(void)snprintf(field, sizeof(field), "%s.mirror_size", prefix);
+	if (origin->mirror_bytes)
+		cfg_mistake(r, field, "is for Git repositories; take it out");
 }
 
 static void check_type(const struct cfg_origin *origin, const char *prefix, struct cfg_report *r)
@@ -132,6 +135,7 @@ static const char *first_network_key(const struct cfg_origin *o)
 		bool given;
 	} keys[] = {
 		{"refresh", o->refresh_ns != 0},
+		{"mirror_size", o->mirror_bytes != 0},
 		{"auth", o->username || o->password_file || o->token_file || o->ssh_key_file ||
 				 o->ssh_known_hosts_file},
 		{"tls", o->tls_ca || o->tls_cert || o->tls_key},

@@ -440,6 +440,7 @@ static const struct cfg_field origin_fields[] = {
 	SCALAR("push_url", type_text, struct cfg_origin, push_url),
 	SCALAR("mode", type_text, struct cfg_origin, mode),
 	SCALAR("refresh", type_duration, struct cfg_origin, refresh_ns),
+	SCALAR("mirror_size", type_size, struct cfg_origin, mirror_bytes),
 	MAP("auth", origin_auth_fields),
 	MAP("tls", origin_tls_fields),
 	SCALAR("proxy", type_text, struct cfg_origin, proxy),

@@ -172,7 +172,7 @@ bool gitmirror_has_commit(struct gitmirror *m, const struct oid *commit)
 	return false;
 }
 
-size_t gitmirror_commits(struct gitmirror *m, struct oid *ret_commits, size_t cap)
+size_t gitmirror_begin_haves(struct gitmirror *m, struct oid *ret_commits, size_t cap)
 {
 	size_t count;
 	LOCK_GUARD(&m->lock);
@@ -180,7 +180,14 @@ size_t gitmirror_commits(struct gitmirror *m, struct oid *ret_commits, size_t ca
 	count = m->commit_count < cap ? m->commit_count : cap;
 	for (size_t i = 0; i < count; i++)
 		ret_commits[i] = m->commits[m->commit_count - 1 - i];
+	m->haves_told++;
 	return count;
+}
+
+void gitmirror_end_haves(struct gitmirror *m)
+{
+	LOCK_GUARD(&m->lock);
+	m->haves_told--;
 }
 
 int gitmirror_forget_commits(struct gitmirror *m)

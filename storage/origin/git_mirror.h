@@ -8,8 +8,9 @@
  *
  * It is crash-safe because objects appear whole or not at all (git index-pack), a commit is listed
  * after its objects are on disk, and what a killed program has left is removed at the next start.
- * Objects are never taken away: a commit that is mounted stays readable whatever happens to its
- * branch. So that they are found quickly, many small packs are put together now and then.
+ * Objects are taken away only beyond a budget, and only those that can be fetched again
+ * (git_mirror_trim.c): a commit that is mounted stays readable whatever happens to its branch. So
+ * that they are found quickly, many small packs are put together now and then.
  *
  * Threads: any; `git` is run by the calling thread, putting together by a pool of one.
  */
@@ -21,9 +22,21 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+struct counter;
 struct err;
+struct gauge;
 struct giturl;
 struct pool;
+
+/* How large the packs may become; set before the first comes in. */
+struct gitmirror_budget {
+	uint64_t bytes; /* 0: no limit */
+	struct gauge *size;
+	struct counter *trimmed; /* both may be NULL */
+	/* Objects have been removed. On the tidier's thread, no lock held. */
+	void (*dropped)(void *arg);
+	void *arg;
+};
 
 struct gitmirror {
 	char *path, *commits_path, *lock_path; /* const after open */
@@ -35,6 +48,8 @@ struct gitmirror {
 	size_t commit_count, commit_cap;
 	unsigned packs; /* new since they were put together */
 	bool tidying;
+	unsigned haves_told;            /* requests under way that build on `commits` */
+	struct gitmirror_budget budget; /* const once packs come in */
 };
 
 void gitmirror_init(struct gitmirror *m);
@@ -58,8 +73,10 @@ int gitmirror_end_pack(
 void gitmirror_drop_pack(struct gitpack *pack);
 
 bool gitmirror_has_commit(struct gitmirror *m, const struct oid *commit);
-/* The latest that are complete, at most `cap`. */
-size_t gitmirror_commits(struct gitmirror *m, struct oid *ret_commits, size_t cap);
+/* The latest that are complete, at most `cap`, to be told to a server. Nothing of them is removed
+ * until gitmirror_end_haves. */
+size_t gitmirror_begin_haves(struct gitmirror *m, struct oid *ret_commits, size_t cap);
+void gitmirror_end_haves(struct gitmirror *m);
 /* One that is listed is not here: the mirror was damaged, and no entry is believed any more. */
 int gitmirror_forget_commits(struct gitmirror *m);
 int gitmirror_add_commit(struct gitmirror *m, const struct oid *commit);

@@ -2,6 +2,7 @@
 /* Shared by git_mirror.c, git_mirror_run.c and git_incoming.c. */
 #pragma once
 #include <stddef.h>
+#include <stdint.h>
 
 struct err;
 struct gitrun;
@@ -17,5 +18,9 @@ int gitmirror_run_to_end(
 	struct gitrun *run, char *out, size_t cap, const struct gitrun_wait *wait, struct err *e);
 /* One more pack is there: enough of them are put together. */
 void gitmirror_count_pack(struct gitmirror *m);
+/* Bytes of all packs, shown in the metric. */
+uint64_t gitmirror_measure(struct gitmirror *m);
+/* Removes the oldest packs, down to half of the budget. */
+void gitmirror_trim(struct gitmirror *m);
 /* Removes what has not come in before the daemon ended. */
 void gitmirror_clean_incoming(const struct gitmirror *m);

@@ -85,6 +85,13 @@ static int lock_files(struct gitmirror *m, const struct gitrun_wait *wait)
 	return TAKE_FD(fd);
 }
 
+static bool over_budget(struct gitmirror *m)
+{
+	uint64_t bytes = gitmirror_measure(m);
+
+	return m->budget.bytes && bytes > m->budget.bytes;
+}
+
 static void tidy(void *arg)
 {
 	static const char *const argv[] = {"git", "repack", "--geometric=2", "-d", "-q", "-n",
@@ -96,8 +103,11 @@ static void tidy(void *arg)
 	char out[OUTPUT_MAX];
 	struct gitrun run;
 
-	/* Without it everything works as before, only slower; the next pack tries again. */
-	if (lock_fd >= 0 && start(m, &run, argv, lock_fd, NULL) == 0)
+	/* Packs that are put together are new: then none would ever be old enough to go. Without
+	 * either everything works as before, only slower or larger; the next pack tries again. */
+	if (lock_fd >= 0 && over_budget(m))
+		gitmirror_trim(m);
+	else if (lock_fd >= 0 && start(m, &run, argv, lock_fd, NULL) == 0)
 		(void)gitmirror_run_to_end(&run, out, sizeof(out), &wait, NULL);
 	LOCK_GUARD(&m->lock);
 	m->tidying = false;
@@ -105,10 +115,10 @@ static void tidy(void *arg)
 
 void gitmirror_count_pack(struct gitmirror *m)
 {
-	bool start_tidying;
+	bool over = over_budget(m), start_tidying;
 
 	lock_acquire(&m->lock);
-	start_tidying = ++m->packs >= PACKS_MAX && !m->tidying;
+	start_tidying = (++m->packs >= PACKS_MAX || over) && !m->tidying;
 	if (start_tidying) {
 		m->packs = 0;
 		m->tidying = true;

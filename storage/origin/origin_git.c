@@ -154,14 +154,19 @@ static int wait_locked(struct gitrepo *g, const struct gitrepo_wait *wait)
 	return r;
 }
 
+/* Of the repository, when a handle was taken. */
+struct gitrepo_state {
+	unsigned generation, epoch;
+};
+
 /* An idle handle, or a place for a new one (*ret_handle NULL). */
 static int take_place(struct gitrepo *g, bool fresh, const struct gitrepo_wait *wait,
-	struct gitrepo_handle **ret_handle, unsigned *ret_generation)
+	struct gitrepo_handle **ret_handle, struct gitrepo_state *ret_state)
 {
 	int r = 0;
 
 	LOCK_GUARD(&g->lock);
-	*ret_generation = g->generation;
+	*ret_state = (struct gitrepo_state){g->generation, g->epoch};
 	while (r == 0) {
 		*ret_handle = NULL;
 		if (!fresh && !list_empty(&g->idle)) {
@@ -182,10 +187,10 @@ int gitrepo_take(struct gitrepo *g, bool fresh, const struct gitrepo_wait *wait,
 	struct gitrepo_handle **ret_handle)
 {
 	struct gitrepo_handle *h;
-	unsigned generation;
+	struct gitrepo_state now;
 	int r, code;
 
-	r = take_place(g, fresh, wait, &h, &generation);
+	r = take_place(g, fresh, wait, &h, &now);
 	if (r == 0 && !h) {
 		r = handle_open(g->path, &h, &code);
 		if (r < 0) {
@@ -194,12 +199,13 @@ int gitrepo_take(struct gitrepo *g, bool fresh, const struct gitrepo_wait *wait,
 				       ? -EIO
 				       : r; /* the repository went away: that is not an answer */
 		}
+		h->epoch = now.epoch;
 	}
 	if (r < 0)
 		return r;
-	if (h->generation != generation)
+	if (h->generation != now.generation)
 		(void)git_odb_refresh(h->odb); /* or it looks when it misses something */
-	h->generation = generation;
+	h->generation = now.generation;
 	*ret_handle = h;
 	return 0;
 }
@@ -210,6 +216,25 @@ void gitrepo_changed(struct gitrepo *g)
 	g->generation++;
 }
 
+void gitrepo_dropped(struct gitrepo *g)
+{
+	struct list old;
+
+	list_init(&old);
+	lock_acquire(&g->lock);
+	g->generation++;
+	g->epoch++;
+	list_for_each_safe (it, &g->idle) {
+		list_remove(it);
+		list_push_back(&old, it);
+		g->count--;
+	}
+	cond_broadcast(&g->freed);
+	lock_release(&g->lock);
+	list_for_each_safe (it, &old)
+		handle_close(list_entry(it, struct gitrepo_handle, node));
+}
+
 void gitrepo_give(struct gitrepo *g, struct gitrepo_handle *h, bool discard)
 {
 	unsigned idle = 0;
@@ -217,7 +242,7 @@ void gitrepo_give(struct gitrepo *g, struct gitrepo_handle *h, bool discard)
 	lock_acquire(&g->lock);
 	list_for_each (it, &g->idle)
 		idle++;
-	if (!discard && idle < IDLE_MAX) {
+	if (!discard && idle < IDLE_MAX && h->epoch == g->epoch) {
 		list_push_front(&g->idle, &h->node);
 		h = NULL;
 	} else {

@@ -17,6 +17,7 @@ struct gitrepo_handle {
 	git_odb *odb;
 	struct loose_dirs loose;
 	unsigned generation; /* of the repository when it was looked at last */
+	unsigned epoch;      /* of the repository when it was opened */
 };
 
 struct gitrepo {
@@ -28,6 +29,7 @@ struct gitrepo {
 	unsigned count;      /* handles, idle or in use */
 	uint64_t lent_bytes; /* of objects that are in memory now */
 	unsigned generation; /* grows when we have added objects ourselves */
+	unsigned epoch;      /* and this when we have removed some */
 	/* Sizes of blobs that are not here, or NULL; const after open. */
 	bool (*known_size)(void *arg, const struct oid *blob, uint64_t *ret_size);
 	void *known_arg;
@@ -44,6 +46,8 @@ int gitrepo_open_path(struct gitrepo **ret_repo, const char *path, struct err *e
 void gitrepo_close(void *impl);
 /* Objects were added: every handle looks at the disk again before its next call. */
 void gitrepo_changed(struct gitrepo *g);
+/* Objects were removed: no handle from before is used for another call. */
+void gitrepo_dropped(struct gitrepo *g);
 
 /* A handle for one call: an idle one, or (also if `fresh`) a new one. Waits for one if too many are
  * in use. */

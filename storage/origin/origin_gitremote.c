@@ -26,6 +26,7 @@
 #define CONNECT_NS   (10 * NS_PER_S)
 #define TIMEOUT_NS   (15 * NS_PER_S)
 #define REFRESH_NS   (30 * NS_PER_S)
+#define MIRROR_BYTES (UINT64_C(20) << 30)
 #define CHANNELS_MAX 6u
 #define AHEAD_MIN    64u
 #define AHEAD_MAX    8192u
@@ -106,6 +107,37 @@ static void set_up_exchange(struct gitremote *r, const struct origin_net *net)
 	r->x.channels_max = requests && requests < CHANNELS_MAX ? requests : CHANNELS_MAX;
 }
 
+static void on_dropped(void *arg)
+{
+	struct gitremote *r = arg;
+
+	gitrepo_dropped(r->repo);
+	if (r->notice)
+		r->notice(r->name, "mirror_trimmed",
+			"the mirror was larger than mirror_size; its oldest half was removed and "
+			"is "
+			"fetched again when it is needed");
+}
+
+/* In mode mirror everything is wanted, and may be gone from the server. */
+static void set_up_budget(struct gitremote *r, const struct origin_config *config)
+{
+	struct gitmirror_budget budget = {.dropped = on_dropped, .arg = r};
+	char labels[128];
+
+	if (r->partial)
+		budget.bytes = config->mirror_bytes ? config->mirror_bytes : MIRROR_BYTES;
+	(void)snprintf(labels, sizeof(labels), "origin=\"%s\"", r->name);
+	if (config->metrics) {
+		budget.size = metrics_gauge(config->metrics, "coppice_git_mirror_bytes",
+			"Size of the packs of a mirror.", labels);
+		budget.trimmed = metrics_counter(config->metrics,
+			"coppice_git_mirror_trimmed_bytes_total",
+			"Packs removed because a mirror was larger than mirror_size.", labels);
+	}
+	r->mirror.budget = budget;
+}
+
 static void register_metrics(struct gitremote *r, struct metrics *metrics)
 {
 	static const char *const kinds[BATCH_COUNT] = {
@@ -174,6 +206,7 @@ static int set_up(struct gitremote *r, const struct origin_config *config, struc
 		return err;
 	set_up_exchange(r, &config->net);
 	register_metrics(r, config->metrics);
+	set_up_budget(r, config);
 	return 0;
 }
 

@@ -203,7 +203,7 @@ static int fetch_commits(void *arg, const struct oid *oids, size_t n)
 		.want = oids,
 		.want_count = n,
 		.have = have,
-		.have_count = gitmirror_commits(&r->mirror, have, HAVE_MAX),
+		.have_count = gitmirror_begin_haves(&r->mirror, have, HAVE_MAX),
 		.shallow = true,
 		.filter = "blob:none",
 	};
@@ -213,6 +213,7 @@ static int fetch_commits(void *arg, const struct oid *oids, size_t n)
 	err = fetch(r, &wish, &wait, NULL);
 	for (size_t i = 0; err == 0 && i < n; i++)
 		err = gitmirror_add_commit(&r->mirror, &oids[i]);
+	gitmirror_end_haves(&r->mirror);
 	return err;
 }
 

@@ -138,6 +138,7 @@ struct checking_sink {
 	struct blob_sink *to;
 	struct gitremote *r;
 	const struct oid *blob;
+	bool begun;
 };
 
 static int check_begin(struct blob_sink *s, uint64_t size)
@@ -146,6 +147,7 @@ static int check_begin(struct blob_sink *s, uint64_t size)
 
 	uint64_t told;
 
+	check->begun = true;
 	if (gitsizes_get(&check->r->sizes, check->blob, &told) && told != size) {
 		gitsizes_put(
 			&check->r->sizes, check->blob, size); /* directories listed from now on */
@@ -179,5 +181,12 @@ int gitremote_read_blob(void *impl, const struct oid *blob, struct blob_sink *si
 
 	if (err < 0)
 		return err;
-	return gitrepo_read_blob(r->repo, blob, &check.sink, cancel, deadline_ns);
+	err = gitrepo_read_blob(r->repo, blob, &check.sink, cancel, deadline_ns);
+	/* the mirror was trimmed in between */
+	if (err < 0 && !check.begun && !gitremote_here(r, blob)) {
+		err = need_blob(r, blob, &wait);
+		if (err == 0)
+			err = gitrepo_read_blob(r->repo, blob, &check.sink, cancel, deadline_ns);
+	}
+	return err;
 }

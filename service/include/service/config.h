@@ -46,6 +46,7 @@ struct cfg_origin {
 	char *name, *type, *url, *mode;
 	char *push_url;      /* NULL: url */
 	uint64_t refresh_ns; /* this and all below: see struct origin_config; 0 or NULL = default */
+	uint64_t mirror_bytes;
 	char *username, *password_file, *token_file;
 	char *ssh_key_file, *ssh_known_hosts_file;
 	char *tls_ca, *tls_cert, *tls_key;

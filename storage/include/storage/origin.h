@@ -56,7 +56,9 @@ struct origin_config {
 	const char *mode; /* of a remote Git repository: "partial", "mirror"; NULL: the default */
 	const char *
 		state_dir; /* the origin's own directory, made on need; NULL: it can keep nothing */
-	uint64_t refresh_ns; /* how long the name of a revision may be remembered; 0 = 30 s */
+	uint64_t mirror_bytes; /* of a remote Git repository, mode partial: what is kept of it at
+				  most; 0 = 20 GiB */
+	uint64_t refresh_ns;   /* how long the name of a revision may be remembered; 0 = 30 s */
 	struct origin_net net;
 	bool lfs; /* ORIGIN_CAP_LFS */
 	const char

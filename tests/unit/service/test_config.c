@@ -323,6 +323,8 @@ static const struct bad bad_meaning[] = {
 		"origins[0].mode: is for Git"},
 	{"origins: [{name: x, type: mega, url: \"http://m\", refresh: 5s}]\n", 1,
 		"origins[0].refresh: is for Git"},
+	{"origins: [{name: x, type: mega, url: \"http://m\", mirror_size: 5MiB}]\n", 1,
+		"origins[0].mirror_size: is for Git"},
 	{"origins: [{name: x, type: git, url: \"https://u:p@h/r\"}]\n", 1,
 		"origins[0].url: holds a user or password"},
 	{"origins: [{name: x, type: git, url: \"ftp://h/r\"}]\n", 1,
