@@ -59,8 +59,7 @@ static int lay_between(struct change_work *w, const struct oid *from, const stru
 	if (err)
 		return err_wrap(w->e, err, "compare the commits of the change list");
 	w->next->change_paths = layer_count(l);
-	w->next->change_exact = oid_equal(from, &w->base) && !oid_is_none(to);
-	if (w->next->change_exact)
+	if (oid_equal(from, &w->base) && !oid_is_none(to))
 		w->next->root = *to;
 	else
 		err = change_merge(w, &w->base, l, &w->next->root);
@@ -75,6 +74,8 @@ static int lay_commits(struct change_work *w)
 
 	if (!err)
 		err = root_of(w, &w->next->change_to, &roots[1]);
+	/* of the whole revision: commits are */
+	w->next->change_exact = !err && oid_equal(&roots[0], &w->next->root);
 	for (unsigned i = 0; i < 2 && !err; i++)
 		err = change_subtree(w, &roots[i], &roots[i]);
 	return err ? err : lay_between(w, &roots[0], &roots[1]);

@@ -81,6 +81,11 @@ bool mount_change_list_given(const struct mount_record *rec)
 	return rec->change_kind != MOUNT_CHANGE_NONE;
 }
 
+const struct oid *mount_change_list_base(const struct mount_record *rec)
+{
+	return rec->change_exact ? &rec->change_to : &rec->commit;
+}
+
 /* ---- what does not apply ---- */
 
 void change_conflict(struct change_work *w, const char *path, const char *reason)

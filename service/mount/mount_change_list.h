@@ -20,6 +20,7 @@ struct err;
 struct mount;
 struct mount_change_source;
 struct mount_record;
+struct oid;
 struct origin;
 
 struct mount_change_call {
@@ -36,6 +37,9 @@ int mount_change_list_check(const struct mount_change_source *source, struct err
 int mount_change_list_choose(struct mount_record *next, const struct mount_change_source *source);
 /* It has one, laid or not. */
 bool mount_change_list_given(const struct mount_record *rec);
+/* The commit that the workspace's commits go on from: the revision's, or the last one of a change
+ * list that is shown as it is. */
+const struct oid *mount_change_list_base(const struct mount_record *rec);
 /* Resolves the change list of `next` and lays it over next->root, which is the root of the whole
  * revision and becomes what is shown: the directory at next->path. Changes elsewhere do not count.
  * -ESTALE reason CHANGE_LIST_DOES_NOT_APPLY, with the paths. What the mount keeps for it counts

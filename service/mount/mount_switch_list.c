@@ -17,7 +17,9 @@ static int move_state(const struct mount_switch *sw, struct err *e)
 	const struct mount_record *now = &sw->mt->rec, *next = &sw->next;
 	_cleanup_free_ char *dir =
 		path_join(sw->mt->registry->workspaces_dir, sw->mt->rec.mount_id);
-	int r = dir ? wf_state_move(dir, &now->commit, &next->commit, &next->root) : -ENOMEM;
+	int r = dir ? wf_state_move(dir, mount_change_list_base(now), mount_change_list_base(next),
+			      &next->root)
+		    : -ENOMEM;
 
 	if (r == -EBUSY)
 		return err_set(e, r, "WORKSPACE_HAS_COMMITS",

@@ -123,13 +123,18 @@ static int enter_locked(struct mount *mt, struct mount_use *use, struct err *e)
 	(void)snprintf(use->mount_id, sizeof(use->mount_id), "%s", rec->mount_id);
 	(void)snprintf(use->origin, sizeof(use->origin), "%s", rec->origin);
 	(void)snprintf(use->revision, sizeof(use->revision), "%s", rec->revision);
-	use->commit = rec->commit;
+	use->commit = *mount_change_list_base(rec);
 	use->root = rec->root;
 	use->generation = rec->generation;
 	use->uid = rec->uid;
 	use->gid = rec->gid;
 	use->read_only = rec->read_only;
-	use->has_change_list = mount_change_list_given(rec);
+	use->has_change_list = mount_change_list_given(rec) && !rec->change_exact;
+	use->change_kind = rec->change_kind;
+	use->change_from = rec->change_from;
+	use->change_to = rec->change_to;
+	(void)snprintf(use->change_name, sizeof(use->change_name), "%s",
+		rec->change_text ? rec->change_text : "");
 	use->mount = mt;
 	list_push_back(&mt->uses, &use->link);
 	return 0;

@@ -7,6 +7,7 @@
  */
 #pragma once
 #include <base/list.h>
+#include <service/mounts.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <storage/digest.h>
@@ -23,13 +24,19 @@ struct mount_use {
 				quota, tenant, job_key. Not the record: here is a copy of what names
 				the base */
 	char mount_id[40], origin[64], revision[256];
-	char *path; /* "" = the whole repository */
-	struct oid commit, root;
+	char *path;              /* "" = the whole repository */
+	struct oid commit, root; /* what commits go on from; what the job's files lie over */
 	uint64_t generation;
 	uid_t uid;
 	gid_t gid;
 	bool read_only;
-	bool has_change_list;   /* `root` is not the tree of `commit` */
+	/* `root` is not the tree of `commit`, but that with this change list. Where the change list
+	 * is commits and nothing had to be merged, `commit` is its last one, and there is none
+	 * here. */
+	bool has_change_list;
+	enum mount_change_kind change_kind;
+	struct oid change_from, change_to;
+	char change_name[65];   /* of a patch or an archive: its SHA-256 */
 	struct cancel *cancel;  /* fires with the caller's, and when the mount is to be closed */
 	struct cancel *callers; /* borrowed */
 	int callers_handle;

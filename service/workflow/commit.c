@@ -121,9 +121,15 @@ static int build(
 
 /* ---- statistics ---- */
 
+struct counting {
+	struct wf *w;
+	struct wf_commit_result *result;
+};
+
 static int count(void *arg, struct wf_item *item)
 {
-	struct wf_commit_result *result = arg;
+	struct wf_commit_result *result = ((struct counting *)arg)->result;
+	struct wf *w = ((struct counting *)arg)->w;
 
 	if (!item->head.mode)
 		result->added++;
@@ -131,11 +137,14 @@ static int count(void *arg, struct wf_item *item)
 		result->deleted++;
 	else
 		result->modified++;
-	return 0;
+	if (!w->use->has_change_list || !item->index.mode || item->index.mode == WF_MODE_GITLINK)
+		return 0;
+	return wf_list_own(w, &item->index.oid);
 }
 
 static int count_changes(struct wf *w, struct wf_commit_result *result)
 {
+	struct counting counting = {w, result};
 	struct wf_walk *walk = calloc(1, sizeof(*walk));
 	int r;
 
@@ -145,7 +154,7 @@ static int count_changes(struct wf *w, struct wf_commit_result *result)
 		.head = w->state.tree,
 		.index = w->state.index,
 		.visit = count,
-		.arg = result};
+		.arg = &counting};
 	r = wf_walk(walk, NULL);
 	free(walk);
 	return r;
@@ -157,10 +166,6 @@ static int check(const struct wf *w, const struct wf_commit_request *rq)
 {
 	int r = check_ident(w, "author", &rq->author);
 
-	/* its parent would not have the change list, and its trees would not be on the server */
-	if (r == 0 && w->use->has_change_list)
-		r = err_set(w->e, -EOPNOTSUPP, "NOT_IN_THIS_VERSION",
-			"committing over a change list is not supported by this version");
 	if (r == 0 && rq->committer.name)
 		r = check_ident(w, "committer", &rq->committer);
 	if (r < 0)

@@ -165,7 +165,7 @@ static int tree_of(struct wf *w, const struct oid *commit, struct oid *ret_tree)
 	int r;
 
 	if (oid_equal(commit, &w->use->commit)) {
-		*ret_tree = w->use->root;
+		*ret_tree = w->use->has_change_list ? w->list.base : w->use->root;
 		return 0;
 	}
 	r = wf_commit_read(w, commit, &c);

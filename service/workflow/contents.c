@@ -220,6 +220,29 @@ static int load_raw(struct wf *w, const struct oid *tree, struct wf_dir *ret_dir
 	return r < 0 ? r : wf_dir_parse(data, len, ret_dir);
 }
 
+static int load(struct wf *w, const struct oid *tree, struct wf_dir *ret_dir, bool *ret_submodules)
+{
+	int r = load_indexed(w, tree, ret_dir, ret_submodules);
+
+	if (r != -EAGAIN)
+		return r;
+	r = load_own(w, tree, ret_dir);
+	if (r != -ENOENT)
+		return r;
+	r = fetch(w, storage_fetch_tree, tree);
+	if (r == 0)
+		r = load_indexed(w, tree, ret_dir, ret_submodules);
+	return r == -EAGAIN ? -EIO : r; /* it was there a moment ago */
+}
+
+int wf_load_merged(struct wf *w, const struct oid *tree, struct wf_dir *ret_dir)
+{
+	bool submodules = false;
+
+	*ret_dir = (struct wf_dir){0};
+	return oid_is_none(tree) ? 0 : load(w, tree, ret_dir, &submodules);
+}
+
 int wf_load_dir(struct wf *w, const struct oid *tree, struct wf_dir *ret_dir)
 {
 	bool submodules = false;
@@ -228,17 +251,8 @@ int wf_load_dir(struct wf *w, const struct oid *tree, struct wf_dir *ret_dir)
 	*ret_dir = (struct wf_dir){0};
 	if (oid_is_none(tree))
 		return 0;
-	r = load_indexed(w, tree, ret_dir, &submodules);
-	if (r == -EAGAIN) {
-		r = load_own(w, tree, ret_dir);
-		if (r != -ENOENT)
-			return r;
-		r = fetch(w, storage_fetch_tree, tree);
-		if (r == 0)
-			r = load_indexed(w, tree, ret_dir, &submodules);
-		if (r == -EAGAIN)
-			r = -EIO; /* it was there a moment ago */
-	}
+	tree = wf_list_find(&w->list, tree);
+	r = load(w, tree, ret_dir, &submodules);
 	if (r < 0 || !submodules)
 		return r;
 	wf_dir_fini(ret_dir);

@@ -64,7 +64,7 @@ static int root_of_base(struct wf *w, struct oid *ret_root)
 	size_t len;
 	int r;
 
-	if (!w->use->path[0]) {
+	if (!w->use->path[0] && !w->use->has_change_list) {
 		*ret_root = w->use->root;
 		return 0;
 	}

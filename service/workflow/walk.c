@@ -56,7 +56,11 @@ static struct wf_node work_node(const struct slot *s)
 
 	if (work_is_dir(s))
 		return n;
-	if (!s->upper || is_submodule(s))
+	/* it is at whatever commit is staged, as far as anybody can tell from an empty directory;
+	 * and an empty directory is nothing */
+	if (is_submodule(s))
+		return s->index && s->index->mode == WF_MODE_GITLINK ? *s->index : n;
+	if (!s->upper)
 		return s->lower ? *s->lower : n;
 	if (S_ISLNK(s->upper->mode)) {
 		n.mode = WF_MODE_LINK;

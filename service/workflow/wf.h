@@ -9,6 +9,7 @@
  */
 #pragma once
 #include "mount/mount_use.h"
+#include "workflow/change_list.h"
 #include "workflow/git_tree.h"
 #include "workflow/state.h"
 
@@ -33,6 +34,7 @@ struct wf {
 	struct wf_state state;
 	bool has_state;       /* there were changes before */
 	struct wf_odb *odb;   /* NULL: no own objects yet */
+	struct wf_list list;  /* empty without a change list */
 	struct wf_seen *seen; /* NULL as odb */
 	uint64_t added_bytes; /* charged by this verb */
 	struct err *e;        /* of the caller */
@@ -75,6 +77,8 @@ int wf_odb_write_file(struct wf *w, int fd, uint64_t size, struct oid *ret_oid);
 
 /* A directory; an empty one for no oid. */
 int wf_load_dir(struct wf *w, const struct oid *tree, struct wf_dir *ret_dir);
+/* The same of a directory that the storage may have merged: submodules without their commits. */
+int wf_load_merged(struct wf *w, const struct oid *tree, struct wf_dir *ret_dir);
 /* Size of a blob: in the node afterwards. */
 int wf_blob_size(struct wf *w, struct wf_node *node);
 /* Content of a blob, malloc'ed and with a NUL behind it. -EFBIG beyond `max`. */

@@ -129,7 +129,26 @@ static int open_all(struct wf *w, bool changes)
 	return r < 0 ? wf_failed(w, r, "open the workspace's Git state") : 0;
 }
 
-int wf_open(struct wf *w, const struct wf_call *call, bool changes, struct err *e)
+/* What the change list does is staged from the start. A state from before it was switched has
+ * nothing else staged. */
+static int open_list(struct wf *w, bool may_make)
+{
+	int r = wf_list_open(w, may_make);
+
+	if (r < 0)
+		return r == -EAGAIN ? r : wf_failed(w, r, "open the change list");
+	if (!w->has_state || (oid_equal(&w->state.head, &w->use->commit) &&
+				     oid_equal(&w->state.tree, &w->use->root) &&
+				     oid_equal(&w->state.index, &w->use->root))) {
+		w->state.head = w->use->commit;
+		w->state.tree = w->list.base;
+		w->state.index = w->list.index;
+	}
+	return 0;
+}
+
+/* -EAGAIN: again, with a turn. */
+static int try_open(struct wf *w, const struct wf_call *call, bool changes, struct err *e)
 {
 	struct mount_use_config config = {
 		.key = &call->key,
@@ -148,9 +167,18 @@ int wf_open(struct wf *w, const struct wf_call *call, bool changes, struct err *
 	w->origin = storage_origin(w->storage, w->use->origin);
 	w->ws = w->use->mount->ws;
 	r = open_all(w, changes);
+	if (r == 0 && w->use->has_change_list)
+		r = open_list(w, changes);
 	if (r < 0)
 		wf_close(w);
 	return r;
+}
+
+int wf_open(struct wf *w, const struct wf_call *call, bool changes, struct err *e)
+{
+	int r = try_open(w, call, changes, e);
+
+	return r == -EAGAIN && !changes ? try_open(w, call, true, e) : r;
 }
 
 void wf_head_of(const struct wf *w, struct wf_head *ret_head)
@@ -189,6 +217,7 @@ void wf_close(struct wf *w)
 	}
 	w->e = e;
 	w->odb = wf_odb_free(w->odb);
+	wf_list_fini(&w->list);
 	w->seen = wf_seen_close(w->seen);
 	if (w->dirfd >= 0)
 		(void)close(w->dirfd); /* a directory: nothing to lose */
