@@ -22,6 +22,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #define BATCH_MAX_BYTES (16ull << 20)
@@ -66,6 +67,21 @@ static void cover_file(struct kv *kv)
 		(void)!ftruncate(fd, (off_t)((info.me_last_pgno + 1) * kv->page_bytes));
 }
 
+/* LMDB says EIO of a write that the disk took a part of: it was full then, which is no damage. A
+ * commit writes at most so many pages at once. */
+#define PAGES_AT_ONCE 64u
+
+static int commit_result(struct kv *kv, int mdb_result)
+{
+	int r = kv_errno(mdb_result);
+	struct statvfs fs;
+	mdb_filehandle_t fd;
+
+	if (r != -EIO || mdb_env_get_fd(kv->env, &fd) || fstatvfs(fd, &fs) < 0)
+		return r;
+	return fs.f_bavail * fs.f_frsize < PAGES_AT_ONCE * kv->page_bytes ? -ENOSPC : r;
+}
+
 /* Requests from `first` up to (not including) `end`, in one transaction. */
 static int commit_span(struct kv *kv, struct list *first, const struct list *end)
 {
@@ -87,7 +103,7 @@ static int commit_span(struct kv *kv, struct list *first, const struct list *end
 	}
 	r = mdb_txn_commit(txn);
 	if (r)
-		return kv_errno(r);
+		return commit_result(kv, r);
 	cover_file(kv);
 	counter_add(kv->m.commits, 1);
 	counter_add(kv->m.ops, ops);

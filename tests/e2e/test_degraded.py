@@ -133,6 +133,74 @@ class Degraded(unittest.TestCase):
                 self.assertTrue(read(f'{root}/{name}') == b'changed' + self.files[name][7:])
                 node.delete('job')
 
+    def many_directories(self):
+        """A repository whose directories fill an index of some hundred KiB."""
+        path = os.path.join(self.folder, 'many.git')
+        repo = repo_maker.Repo(path)
+        repo.begin()
+        for d in range(120):
+            for f in range(100):
+                repo.add(b'd%03d/a name that is long enough to make a large directory of it %03d' % (d, f), b'%d of %d\n' % (f, d))
+        repo.finish()
+        return path
+
+    def test_index_cannot_be_written(self):
+        node = Node({'demo': self.many_directories()})
+        with self.tmpfs('600k') as index:
+            os.mkdir(node.data)
+            os.symlink(index, os.path.join(node.data, 'index'))
+            with node:
+                root = node.mount('job').root
+                seen, refused = [], None
+                for d in range(119):
+                    try:
+                        self.assertEqual(len(os.listdir(f'{root}/d{d:03}')), 100, 'never a part of it')
+                        seen.append(d)
+                    except OSError as e:
+                        self.assertEqual(e.errno, errno.ENOSPC)
+                        refused = d
+                        break
+                self.assertTrue(seen and refused is not None)
+                condition = self.degraded(node)['index']
+                self.assertIn('No space left', condition.reason)
+                self.assertIn('DEGRADED index', node.cli('node').stdout)
+                self.assertIn('component="index"', node.log_text())
+                for d in seen:  # what is in the index goes on, contents too
+                    self.assertEqual(len(os.listdir(f'{root}/d{d:03}')), 100)
+                self.assertEqual(read(f'{root}/d{seen[0]:03}/a name that is long enough to make a large directory of it 007'), b'7 of %d\n' % seen[0])
+                with open(root + '/written', 'w', encoding='ascii') as f:
+                    f.write('by the job')
+                with self.assertRaises(OSError) as caught:
+                    os.stat(f'{root}/d{refused:03}/no such file')
+                self.assertEqual(caught.exception.errno, errno.ENOSPC, 'never ENOENT')
+                subprocess.run(['mount', '-o', 'remount,size=200m', index], check=True, timeout=20)
+                later = iter(range(refused, 120))
+
+                def recovered():
+                    self.assertEqual(len(os.listdir(f'{root}/d{next(later):03}')), 100)
+                    return 'index' not in self.degraded(node)
+                wait_until(recovered, 20, 'the index is not degraded any more', pause=0.5)
+                node.delete('job')
+
+    def test_index_is_damaged(self):
+        """It is set aside and built again; what is mounted comes back."""
+        with Node({'demo': self.repository}) as node:
+            root = node.mount('job').root
+            self.assert_files(root, 'small/')
+            with open(root + '/small/f001', 'wb') as f:
+                f.write(b'mine')
+            node.kill()
+            path = os.path.join(node.data, 'index', 'data.mdb')
+            with open(path, 'r+b') as f:
+                f.write(os.urandom(16384))
+            answer = node.start()
+            self.assertTrue(answer.index_set_aside)
+            self.assertTrue(read(root + '/small/f001') == b'mine')
+            self.assert_files(root, 'large/')
+            self.assertTrue(read(root + '/small/f002') == self.files['small/f002'])
+            self.assertEqual(list(self.degraded(node)), [])
+            node.delete('job')
+
     def test_origin_gone(self):
         with Node({'demo': self.repository}) as node:
             root = node.mount('job').root
