@@ -257,7 +257,7 @@ int rpc_diff(struct rpc_call *call, const ProtobufCMessage *message, struct err 
 
 /* ---- push ---- */
 
-_Static_assert((int)WF_PUSH_SERVER == COPPICE__V1__PUSH_PROGRESS__PHASE__SERVER, "phase");
+_Static_assert((int)WF_PUSH_LFS == COPPICE__V1__PUSH_PROGRESS__PHASE__LFS, "phase");
 
 static int send_progress(void *arg, const struct wf_push_progress *p)
 {

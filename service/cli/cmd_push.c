@@ -23,7 +23,8 @@ static void end_bar(struct push_printer *p)
 
 static void print_progress(struct push_printer *p, const Coppice__V1__PushProgress *m)
 {
-	static const char *const words[] = {"", "Counting", "Compressing", "Writing", ""};
+	static const char *const words[] = {
+		"", "Counting", "Compressing", "Writing", "", "Sending LFS"};
 
 	if (m->phase == COPPICE__V1__PUSH_PROGRESS__PHASE__SERVER) {
 		end_bar(p);

@@ -103,8 +103,7 @@ static int not_found(const struct wf *w, const char *name)
 		"no commit between HEAD and the base of this workspace is called \"%.128s\"", name);
 }
 
-/* The commit below; -ENOENT below the base. */
-static int parent_of(struct wf *w, const struct oid *commit, struct oid *ret_parent)
+int wf_commit_parent(struct wf *w, const struct oid *commit, struct oid *ret_parent)
 {
 	struct wf_parsed_commit c;
 	int r;
@@ -134,7 +133,7 @@ static int find_by_id(struct wf *w, const char *name, size_t len, struct oid *re
 					"more than one commit begins with %.*s", (int)len, name);
 			found = at;
 		}
-		r = parent_of(w, &at, &at);
+		r = wf_commit_parent(w, &at, &at);
 	}
 	if (r < 0 && r != -ENOENT)
 		return r;
@@ -159,7 +158,7 @@ static int find_start(struct wf *w, const char *name, size_t len, struct oid *re
 	return find_by_id(w, name, len, ret_commit);
 }
 
-static int tree_of(struct wf *w, const struct oid *commit, struct oid *ret_tree)
+int wf_commit_tree(struct wf *w, const struct oid *commit, struct oid *ret_tree)
 {
 	struct wf_parsed_commit c;
 	int r;
@@ -190,9 +189,9 @@ int wf_commit_find(struct wf *w, const char *name, struct oid *ret_commit, struc
 			return not_found(w, name);
 	}
 	for (; r == 0 && up; up--)
-		r = parent_of(w, &at, &at);
+		r = wf_commit_parent(w, &at, &at);
 	if (r == 0)
-		r = tree_of(w, &at, ret_tree);
+		r = wf_commit_tree(w, &at, ret_tree);
 	if (r == 0)
 		*ret_commit = at;
 	return r == -ENOENT ? not_found(w, name) : r;

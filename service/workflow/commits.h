@@ -23,6 +23,10 @@ int wf_commit_read(struct wf *w, const struct oid *commit, struct wf_parsed_comm
 /* "Name <email> time zone" into its parts, which are cut from `line`. -EBADMSG. */
 int wf_signature_parse(const char *line, struct wf_signature *ret_signature, char **ret_memory);
 
+/* The commit below; -ENOENT below the base. */
+int wf_commit_parent(struct wf *w, const struct oid *commit, struct oid *ret_parent);
+/* Its tree at the workspace's path. */
+int wf_commit_tree(struct wf *w, const struct oid *commit, struct oid *ret_tree);
 /* "", "HEAD", "BASE", either with "~N" behind it, or an id (also a short one) of the line from HEAD
  * to the base, or the full id of any commit made in this workspace. -ENOENT reason
  * REVISION_NOT_FOUND. The tree is that at the workspace's path. */

@@ -4,6 +4,7 @@
  * walk finds and writes, a path at a time; renames need all that came and went first, so a walk
  * that only looks at ids goes before.
  */
+#include "workflow/attr.h"
 #include "workflow/commits.h"
 #include "workflow/diff_text.h"
 #include "workflow/paths.h"
@@ -137,6 +138,7 @@ static int write_patch(struct diff *d, struct wf_item *item, struct wf_patch *p,
 {
 	_cleanup_free_ char *before = NULL;
 	_cleanup_free_ char *after = NULL;
+	struct wf_attr attrs[WF_ATTRS];
 	int r = 0;
 
 	if (!p->old_node.mode || !p->new_node.mode ||
@@ -152,6 +154,12 @@ static int write_patch(struct diff *d, struct wf_item *item, struct wf_patch *p,
 	}
 	p->old_data = before;
 	p->new_data = after;
+	r = wf_attrs_of(&d->w, item->level, item->path, item->name_at, attrs);
+	if (r < 0)
+		return r;
+	p->kind = attrs[WF_ATTR_DIFF].state == WF_ATTR_UNSET ? WF_IS_BINARY
+		  : attrs[WF_ATTR_DIFF].state == WF_ATTR_SET ? WF_IS_TEXT
+							     : WF_LOOK;
 	p->context = d->rq->context;
 	r = d->rq->format == WF_DIFF_PATCH ? wf_patch_text(p, &d->out)
 					   : wf_patch_numstat(p, &d->out);
@@ -231,7 +239,8 @@ static int set_sides(struct diff *d)
 	d->to_files = !*to;
 	if (!*from)
 		from = d->to_files ? "INDEX" : "HEAD";
-	d->walk = (struct wf_walk){.w = &d->w, .with_work = d->to_files, .enter = enter, .arg = d};
+	/* the job's files are looked at in any case: their .gitattributes count */
+	d->walk = (struct wf_walk){.w = &d->w, .with_work = true, .enter = enter, .arg = d};
 	d->walk.index = d->w.state.index;
 	r = tree_called(d, from, &d->walk.head);
 	return r == 0 && !d->to_files ? tree_called(d, to, &d->walk.index) : r;

@@ -121,7 +121,9 @@ static bool is_binary(const struct wf_patch *p)
 	size_t a = p->old_len < BINARY_LOOK ? p->old_len : BINARY_LOOK;
 	size_t b = p->new_len < BINARY_LOOK ? p->new_len : BINARY_LOOK;
 
-	return p->large || (a && memchr(p->old_data, 0, a)) || (b && memchr(p->new_data, 0, b));
+	if (p->large || p->kind != WF_LOOK)
+		return p->large || p->kind == WF_IS_BINARY;
+	return (a && memchr(p->old_data, 0, a)) || (b && memchr(p->new_data, 0, b));
 }
 
 static int make_hunks(const struct wf_patch *p, git_patch **ret_patch)

@@ -17,7 +17,8 @@ struct wf_patch {
 	const char *old_data, *new_data;
 	size_t old_len, new_len;
 	bool large;
-	unsigned context; /* lines */
+	enum { WF_LOOK, WF_IS_TEXT, WF_IS_BINARY } kind; /* by its attributes */
+	unsigned context;                                /* lines */
 };
 /* Appends header and hunks. A change of type is a deletion and an addition. */
 int wf_patch_text(const struct wf_patch *p, struct buf *out);

@@ -2,6 +2,8 @@
 /* See files.h. Each call is repeated while it lacks something of the lower. */
 #include "workflow/files.h"
 
+#include "workflow/lfs.h"
+
 #include "mount/mount_host.h"
 #include "mount/mounts_internal.h"
 
@@ -432,7 +434,7 @@ static int make_file(struct wf_files *f, const struct wf_place *tmp, const struc
 	if (r < 0)
 		return r;
 	*ret_id = writing.id = entry.id;
-	return wf_blob_each(f->w, &node->oid, write_piece, &writing);
+	return wf_lfs_each(f->w, &node->oid, write_piece, &writing);
 }
 
 static int make_link(struct wf_files *f, const struct wf_place *tmp, const struct wf_node *node,

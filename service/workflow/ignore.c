@@ -158,42 +158,6 @@ static int load_exclude(struct wf_ignores *x)
 	return r == 0 && !x->exclude ? -ENOMEM : 0;
 }
 
-static const struct ovl_upper_entry *upper_named(const struct ovl_upper_dir *dir, const char *name)
-{
-	size_t low = 0, high = dir->count;
-
-	while (low < high) {
-		size_t mid = low + (high - low) / 2;
-		int order = strcmp(dir->entries[mid].name, name);
-
-		if (order == 0)
-			return &dir->entries[mid];
-		if (order < 0)
-			low = mid + 1;
-		else
-			high = mid;
-	}
-	return NULL;
-}
-
-/* The .gitignore that the job sees in this directory. */
-static int read_rules(struct wf *w, struct wf_level *level, char **ret_text, size_t *ret_len)
-{
-	static const char name[] = ".gitignore";
-	const struct ovl_upper_entry *upper = upper_named(&level->upper, name);
-	const struct wf_dirent *lower =
-		upper ? NULL : wf_dir_find(&level->lower, name, strlen(name));
-	struct wf_item item = {.path = name, .level = level, .upper = upper};
-
-	if (upper && S_ISREG(upper->mode))
-		item.work.mode = WF_MODE_FILE;
-	else if (lower && (lower->node.mode == WF_MODE_FILE || lower->node.mode == WF_MODE_EXEC))
-		item.work = lower->node;
-	else
-		return -ENOENT;
-	return wf_work_read(w, &item, FILE_MAX, ret_text, ret_len);
-}
-
 static int load_rules(struct wf_ignores *x, struct wf_level *level)
 {
 	_cleanup_free_ char *text = NULL;
@@ -202,7 +166,7 @@ static int load_rules(struct wf_ignores *x, struct wf_level *level)
 
 	if (level->ignore_loaded)
 		return 0;
-	r = read_rules(x->w, level, &text, &len);
+	r = wf_level_read(x->w, level, ".gitignore", &text, &len);
 	if (r < 0 && r != -ENOENT && r != -EFBIG)
 		return wf_failed_at(x->w, r, "read a .gitignore of", x->w->use->mount_id);
 	level->ignore_loaded = true;

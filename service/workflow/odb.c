@@ -7,7 +7,7 @@
  * so that a tenant cannot fill the node through commits.
  */
 #include "mount/mounts_internal.h"
-#include "workflow/wf.h"
+#include "workflow/walk.h"
 
 #include <base/cleanup.h>
 #include <errno.h>
@@ -126,7 +126,7 @@ int wf_odb_size(struct wf *w, const struct oid *oid, uint64_t *ret_size)
 	return 0;
 }
 
-static int charge(struct wf *w, uint64_t size)
+int wf_odb_charge(struct wf *w, uint64_t size)
 {
 	uint64_t bytes = (size / BLOCK + 1) * BLOCK;
 	int r = quota_charge(&w->use->mount->quota, QUOTA_BYTES, bytes);
@@ -136,7 +136,7 @@ static int charge(struct wf *w, uint64_t size)
 	return r;
 }
 
-static void uncharge(struct wf *w, uint64_t size)
+void wf_odb_uncharge(struct wf *w, uint64_t size)
 {
 	uint64_t bytes = (size / BLOCK + 1) * BLOCK;
 
@@ -165,14 +165,14 @@ int wf_odb_write(
 		return -EIO;
 	oid = oid_from_bytes(id.id, GIT_OID_RAWSZ);
 	if (!wf_odb_has(w, &oid)) {
-		r = charge(w, len);
+		r = wf_odb_charge(w, len);
 		if (r < 0)
 			return r;
 		errno = 0;
 		r = git_odb_write(&id, w->odb->db, data, len, (git_object_t)type);
 		if (r < 0) {
 			r = errno_of(r);
-			uncharge(w, len);
+			wf_odb_uncharge(w, len);
 			return r;
 		}
 	}
@@ -181,7 +181,7 @@ int wf_odb_write(
 }
 
 /* Both ends of the file are looked at: it may be written meanwhile. */
-static int read_small(int fd, size_t size, char *data)
+int wf_read_exactly(int fd, size_t size, char *data)
 {
 	size_t at = 0;
 
@@ -230,7 +230,7 @@ static int write_large(struct wf *w, int fd, uint64_t size, struct oid *ret_oid)
 {
 	git_odb_stream *stream = NULL;
 	git_oid id;
-	int r = charge(w, size);
+	int r = wf_odb_charge(w, size);
 
 	if (r < 0)
 		return r;
@@ -244,7 +244,7 @@ static int write_large(struct wf *w, int fd, uint64_t size, struct oid *ret_oid)
 	}
 	git_odb_stream_free(stream);
 	if (r < 0)
-		uncharge(w, size);
+		wf_odb_uncharge(w, size);
 	else
 		*ret_oid = oid_from_bytes(id.id, GIT_OID_RAWSZ);
 	return r;
@@ -260,6 +260,6 @@ int wf_odb_write_file(struct wf *w, int fd, uint64_t size, struct oid *ret_oid)
 	data = malloc((size_t)size + 1);
 	if (!data)
 		return -ENOMEM;
-	r = read_small(fd, (size_t)size, data);
+	r = wf_read_exactly(fd, (size_t)size, data);
 	return r < 0 ? r : wf_odb_write(w, WF_BLOB, data, (size_t)size, ret_oid);
 }

@@ -17,6 +17,7 @@
 
 #include "mount/mounts_internal.h"
 #include "workflow/commits.h"
+#include "workflow/lfs.h"
 
 #include <base/cleanup.h>
 #include <base/log.h>
@@ -166,6 +167,15 @@ static int find_out(struct wf_remote *r, const char *ref, const struct oid *old)
 		w->e, -EBUSY, "NON_FAST_FORWARD", "%.128s has moved on the server meanwhile", ref);
 }
 
+static int tell_lfs(void *arg, uint64_t objects, uint64_t bytes)
+{
+	const struct wf_remote *r = arg;
+	const struct wf_push_progress p = {
+		.phase = WF_PUSH_LFS, .objects = objects, .bytes = bytes};
+
+	return r->progress ? r->progress(r->arg, &p) : 0;
+}
+
 static int push_to(
 	struct wf_remote *r, const struct wf_push_request *rq, struct wf_push_result *result)
 {
@@ -184,6 +194,8 @@ static int push_to(
 	if (result->up_to_date)
 		return 0;
 	err = check_old(w, rq, result->ref, &old);
+	if (err == 0)
+		err = wf_lfs_push(w, &w->state.head, tell_lfs, r);
 	if (err == 0)
 		err = wf_thin_fill(r->thin, &w->state.head);
 	if (err == 0)

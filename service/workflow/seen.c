@@ -90,7 +90,7 @@ bool wf_seen_find(struct wf_seen *s, const struct wf_seen_file *file, struct oid
 	if (low == s->old_count || r->ino != file->ino)
 		return false;
 	if (r->size != file->size || r->ctime_s != file->ctime.tv_sec ||
-		r->ctime_ns != (uint32_t)file->ctime.tv_nsec)
+		r->ctime_ns != (uint32_t)file->ctime.tv_nsec || r->how != (file->how & 3))
 		return false;
 	s->used_count += !s->used[low];
 	s->used[low] = true;
@@ -123,7 +123,8 @@ void wf_seen_add(struct wf_seen *s, const struct wf_seen_file *file, const struc
 	s->new[s->new_count] = (struct wf_seen_record){.ino = file->ino,
 		.size = file->size,
 		.ctime_s = file->ctime.tv_sec,
-		.ctime_ns = (uint32_t)file->ctime.tv_nsec};
+		.ctime_ns = (uint32_t)file->ctime.tv_nsec & 0x3fffffff,
+		.how = file->how & 3};
 	memcpy(s->new[s->new_count++].oid, oid->bytes, sizeof(s->new->oid));
 }
 

@@ -20,6 +20,7 @@ struct wf_seen;
 struct wf_seen_file {
 	uint64_t ino, size;
 	struct timespec ctime;
+	unsigned how; /* its content became the object's: enum wf_clean */
 };
 
 /* An empty one if there is no file, or a bad one. -ENOMEM. */
@@ -36,7 +37,7 @@ void wf_seen_add(struct wf_seen *seen, const struct wf_seen_file *file, const st
 struct wf_seen_record {
 	uint64_t ino, size;
 	int64_t ctime_s;
-	uint32_t ctime_ns;
+	uint32_t ctime_ns : 30, how : 2; /* `how` modulo 4 */
 	uint8_t oid[20];
 };
 /* What is in a file; NULL: not a good one. Points into `data`, which is aligned as malloc does. */

@@ -8,6 +8,8 @@
  */
 #include "workflow/walk.h"
 
+#include "workflow/attr.h"
+
 #include <base/buf.h>
 #include <base/err.h>
 #include <errno.h>
@@ -213,6 +215,7 @@ static void level_free(struct wf_walk *walk, struct wf_level *l)
 		return;
 	if (walk->leave)
 		walk->leave(walk->arg, l);
+	(void)wf_attr_free(l->attrs);
 	ovl_upper_close(&l->upper);
 	/* sides that are the same tree share it */
 	if (l->head.memory != l->index.memory && l->head.memory != l->lower.memory)

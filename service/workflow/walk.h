@@ -15,6 +15,7 @@
 #define WF_PATH_MAX  4096
 #define WF_DEPTH_MAX 512 /* a descriptor per level */
 
+struct wf_attr_file;
 struct wf_ignore;
 
 /* A directory on the way. Kept while what is below it is visited. */
@@ -27,8 +28,13 @@ struct wf_level {
 	bool tracked;             /* something of it is staged */
 	struct wf_ignore *ignore; /* the visitor's: its rules, loaded when needed */
 	bool ignore_loaded;
+	struct wf_attr_file *attrs; /* of attr.c: loaded when needed */
+	bool attrs_loaded;
 	int excluded; /* the visitor's: -1 not known, 0, 1: the directory is ignored */
 };
+
+/* See clean.h. */
+enum wf_clean { WF_CLEAN_UNKNOWN, WF_CLEAN_NONE, WF_CLEAN_TEXT, WF_CLEAN_AUTO, WF_CLEAN_LFS };
 
 /* What is not a directory, on any of the three sides. */
 struct wf_item {
@@ -38,6 +44,7 @@ struct wf_item {
 	struct wf_node head, index, work; /* mode 0: nothing, or a directory */
 	const struct ovl_upper_entry
 		*upper;        /* of `work`, if the job wrote it; its oid is unknown then */
+	enum wf_clean clean;   /* of `work` */
 	struct wf_node result; /* in: as staged. Out: what the new tree has */
 };
 
@@ -72,6 +79,19 @@ int wf_work_store(struct wf *w, struct wf_item *item);
 int wf_work_differs(struct wf *w, struct wf_item *item, struct wf_node *node, bool *ret_differs);
 /* The same by path; for a file only. -ENOENT: it is not of the upper. */
 int wf_work_read_path(struct wf *w, const char *path, size_t max, char **ret_data, size_t *ret_len);
-/* Content of the job's file or symlink, malloc'ed. -EFBIG. */
-int wf_work_read(
-	struct wf *w, const struct wf_item *item, size_t max, char **ret_data, size_t *ret_len);
+/* Content of the job's file as its object would have it, or of its symlink; malloc'ed. -EFBIG. */
+int wf_work_read(struct wf *w, struct wf_item *item, size_t max, char **ret_data, size_t *ret_len);
+/* The file of this name that the job sees in a directory, as it is. -ENOENT, -EFBIG. */
+int wf_level_read(
+	struct wf *w, struct wf_level *level, const char *name, char **ret_text, size_t *ret_len);
+
+/* A file that is open, and what is wanted of it. */
+struct wf_content {
+	int fd;
+	uint64_t size;
+	bool store; /* into the workspace's own objects */
+};
+/* The id of the file as it is. -ESTALE: it has another size now. */
+int wf_hash_file(struct wf *w, int fd, uint64_t size, struct oid *ret_oid);
+/* Its `size` bytes, and no more may be there: -ESTALE. `data` has room for one byte more. */
+int wf_read_exactly(int fd, size_t size, char *data);

@@ -68,9 +68,12 @@ int wf_odb_read(
 /* Writes it unless it is there. Charged to the quota: -EDQUOT; -ENOSPC. */
 int wf_odb_write(
 	struct wf *w, enum wf_object type, const void *data, size_t len, struct oid *ret_oid);
-/* The content of a file of `size` bytes as a blob. -ESTALE: it has another size now. */
 /* Of an own blob. -ENOENT. */
 int wf_odb_size(struct wf *w, const struct oid *oid, uint64_t *ret_size);
+/* Of what is kept beside the objects: charged like one. */
+int wf_odb_charge(struct wf *w, uint64_t size);
+void wf_odb_uncharge(struct wf *w, uint64_t size);
+/* The content of a file of `size` bytes as a blob. -ESTALE: it has another size now. */
 int wf_odb_write_file(struct wf *w, int fd, uint64_t size, struct oid *ret_oid);
 
 /* ---- contents.c: wherever it lives ---- */

@@ -4,8 +4,8 @@
  * meanwhile is taken as gone, one that keeps changing its size is read again a few times and then
  * an error.
  */
+#include "workflow/clean.h"
 #include "workflow/seen.h"
-#include "workflow/walk.h"
 
 #include <base/cleanup.h>
 #include <base/clock.h>
@@ -16,8 +16,9 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#define PIECE    (256u << 10)
-#define ATTEMPTS 5
+#define PIECE     (256u << 10)
+#define ATTEMPTS  5
+#define RULES_MAX (1u << 20) /* of a .gitignore or .gitattributes */
 
 static const char *name_of(const struct wf_item *item)
 {
@@ -55,7 +56,7 @@ static int hash_pieces(struct wf *w, int fd, uint64_t size, struct digest *diges
 	return r;
 }
 
-static int hash_file(struct wf *w, int fd, uint64_t size, struct oid *ret_oid)
+int wf_hash_file(struct wf *w, int fd, uint64_t size, struct oid *ret_oid)
 {
 	struct digest *digest;
 	struct oid oid = {0};
@@ -72,25 +73,22 @@ static int hash_file(struct wf *w, int fd, uint64_t size, struct oid *ret_oid)
 	return r;
 }
 
-/* What is done with the content of a file. */
-typedef int (*file_fn)(struct wf *w, int fd, uint64_t size, struct oid *ret_oid);
-
-static struct wf_seen_file seen_file(const struct stat *st)
+static struct wf_seen_file seen_file(const struct stat *st, enum wf_clean how)
 {
-	return (struct wf_seen_file){st->st_ino, (uint64_t)st->st_size, st->st_ctim};
+	return (struct wf_seen_file){st->st_ino, (uint64_t)st->st_size, st->st_ctim, how};
 }
 
 /* Its content was just read: as it was before and is now, it needs no second reading. */
-static void remember(
-	struct wf *w, int fd, const struct stat *before, uint64_t began_ns, const struct oid *oid)
+static void remember(struct wf *w, const struct wf_item *item, int fd, const struct stat *before,
+	uint64_t began_ns)
 {
-	const struct wf_seen_file file = seen_file(before);
+	const struct wf_seen_file file = seen_file(before, item->clean);
 	struct stat now;
 
 	if (w->seen && fstat(fd, &now) == 0 && now.st_size == before->st_size &&
 		now.st_ctim.tv_sec == before->st_ctim.tv_sec &&
 		now.st_ctim.tv_nsec == before->st_ctim.tv_nsec)
-		wf_seen_add(w->seen, &file, oid, began_ns);
+		wf_seen_add(w->seen, &file, &item->work.oid, began_ns);
 }
 
 /* A file that was read before, and has not changed since. */
@@ -99,11 +97,11 @@ static bool recall(struct wf *w, struct wf_item *item)
 	const struct ovl_upper_entry *u = item->upper;
 
 	return w->seen && item->work.size_known &&
-	       wf_seen_find(
-		       w->seen, &(struct wf_seen_file){u->ino, u->size, u->ctime}, &item->work.oid);
+	       wf_seen_find(w->seen, &(struct wf_seen_file){u->ino, u->size, u->ctime, item->clean},
+		       &item->work.oid);
 }
 
-static int with_file(struct wf *w, struct wf_item *item, file_fn fn)
+static int with_file(struct wf *w, struct wf_item *item, bool store)
 {
 	int r = -ESTALE;
 
@@ -111,6 +109,7 @@ static int with_file(struct wf *w, struct wf_item *item, file_fn fn)
 		uint64_t began_ns = clock_wall_ns(&clock_system);
 		_cleanup_close_ int fd = -1;
 		struct stat st;
+		bool lasting;
 
 		r = ovl_upper_open(&item->level->upper, name_of(item), &fd);
 		if (r < 0)
@@ -118,9 +117,10 @@ static int with_file(struct wf *w, struct wf_item *item, file_fn fn)
 		if (fstat(fd, &st) < 0)
 			return -errno;
 		item->work.size = (uint64_t)st.st_size;
-		r = fn(w, fd, item->work.size, &item->work.oid);
-		if (r == 0)
-			remember(w, fd, &st, began_ns, &item->work.oid);
+		r = wf_clean_content(
+			w, item, &(struct wf_content){fd, (uint64_t)st.st_size, store}, &lasting);
+		if (r == 0 && lasting)
+			remember(w, item, fd, &st, began_ns);
 	}
 	if (r == -ESTALE)
 		return err_set(
@@ -144,16 +144,18 @@ static int with_link(struct wf *w, struct wf_item *item, bool store)
 
 static int take_content(struct wf *w, struct wf_item *item, bool store)
 {
+	enum wf_clean how;
 	int r;
 
 	if (!item->upper || !item->work.mode)
 		return 0;
 	if (item->work.mode == WF_MODE_LINK)
 		r = with_link(w, item, store);
-	else if (recall(w, item) && (!store || wf_odb_has(w, &item->work.oid)))
-		r = 0;
 	else
-		r = with_file(w, item, store ? wf_odb_write_file : hash_file);
+		r = wf_clean_of(w, item, &how);
+	if (r == 0 && item->work.mode != WF_MODE_LINK &&
+		!(recall(w, item) && (!store || wf_odb_has(w, &item->work.oid))))
+		r = with_file(w, item, store);
 	if (r == -ENOENT) {
 		became_nothing(item);
 		return 0;
@@ -173,6 +175,7 @@ int wf_work_store(struct wf *w, struct wf_item *item)
 
 int wf_work_differs(struct wf *w, struct wf_item *item, struct wf_node *node, bool *ret_differs)
 {
+	enum wf_clean how = WF_CLEAN_NONE;
 	int r;
 
 	if (!item->upper) {
@@ -182,8 +185,11 @@ int wf_work_differs(struct wf *w, struct wf_item *item, struct wf_node *node, bo
 	*ret_differs = true;
 	if (item->work.mode != node->mode)
 		return 0;
-	if (item->work.size_known && oid_is_none(&item->work.oid) &&
-		(item->work.mode == WF_MODE_LINK || !recall(w, item))) {
+	r = item->work.mode == WF_MODE_LINK ? 0 : wf_clean_of(w, item, &how);
+	if (r < 0)
+		return r;
+	if (item->work.size_known && oid_is_none(&item->work.oid) && how == WF_CLEAN_NONE &&
+		!recall(w, item)) {
 		r = wf_blob_size(w, node);
 		if (r < 0)
 			return wf_failed_at(w, r, "learn the size of", item->path);
@@ -227,7 +233,7 @@ static int read_file(int fd, size_t max, char **ret_data, size_t *ret_len)
 	return 0;
 }
 
-int wf_work_read(
+static int read_raw(
 	struct wf *w, const struct wf_item *item, size_t max, char **ret_data, size_t *ret_len)
 {
 	_cleanup_close_ int fd = -1;
@@ -247,6 +253,53 @@ int wf_work_read(
 	}
 	r = ovl_upper_open(&item->level->upper, name_of(item), &fd);
 	return r < 0 ? r : read_file(fd, max, ret_data, ret_len);
+}
+
+int wf_work_read(struct wf *w, struct wf_item *item, size_t max, char **ret_data, size_t *ret_len)
+{
+	int r = read_raw(w, item, max, ret_data, ret_len);
+
+	if (r < 0 || !item->upper || item->work.mode == WF_MODE_LINK)
+		return r;
+	r = wf_clean_data(w, item, ret_data, ret_len);
+	if (r < 0)
+		free(*ret_data);
+	return r;
+}
+
+static const struct ovl_upper_entry *upper_named(const struct ovl_upper_dir *dir, const char *name)
+{
+	size_t low = 0, high = dir->count;
+
+	while (low < high) {
+		size_t mid = low + (high - low) / 2;
+		int order = strcmp(dir->entries[mid].name, name);
+
+		if (order == 0)
+			return &dir->entries[mid];
+		if (order < 0)
+			low = mid + 1;
+		else
+			high = mid;
+	}
+	return NULL;
+}
+
+int wf_level_read(
+	struct wf *w, struct wf_level *level, const char *name, char **ret_text, size_t *ret_len)
+{
+	const struct ovl_upper_entry *upper = upper_named(&level->upper, name);
+	const struct wf_dirent *lower =
+		upper ? NULL : wf_dir_find(&level->lower, name, strlen(name));
+	struct wf_item item = {.path = name, .level = level, .upper = upper};
+
+	if (upper && S_ISREG(upper->mode))
+		item.work.mode = WF_MODE_FILE;
+	else if (lower && (lower->node.mode == WF_MODE_FILE || lower->node.mode == WF_MODE_EXEC))
+		item.work = lower->node;
+	else
+		return -ENOENT;
+	return read_raw(w, &item, RULES_MAX, ret_text, ret_len);
 }
 
 int wf_work_read_path(struct wf *w, const char *path, size_t max, char **ret_data, size_t *ret_len)

@@ -12,8 +12,10 @@
 #include "base/err.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #define CALLS_MAX         8192 /* of one client, not done yet */
 #define MAX_REQUESTS      32
@@ -147,6 +149,8 @@ static void call_free(struct http_call *call)
 	cond_fini(&call->changed);
 	free(call->target);
 	free(call->post);
+	if (call->put_fd >= 0)
+		(void)close(call->put_fd); /* for reading */
 	free(call->url);
 	free(call);
 }
@@ -188,6 +192,9 @@ static struct http_call *call_new(struct http_client *c, const struct http_reque
 		.deadline_ns = request->deadline_ns,
 		.url = strdup(request->url),
 		.refs = 2,
+		.put_fd = request->method == HTTP_PUT ? fcntl(request->body_fd, F_DUPFD_CLOEXEC, 0)
+						      : -1,
+		.put_bytes = request->body_bytes,
 		.answer = {.length = -1},
 	};
 	cond_init(&call->changed);
@@ -199,7 +206,9 @@ static struct http_call *call_new(struct http_client *c, const struct http_reque
 			memcpy(call->post, request->body, request->body_len);
 		call->post_len = request->body_len;
 	}
-	if (!call->url || (request->body_len && !call->post) || add_headers(call, request) < 0) {
+	if (!call->url || (request->body_len && !call->post) ||
+		(request->method == HTTP_PUT && call->put_fd < 0) ||
+		add_headers(call, request) < 0) {
 		call_free(call);
 		return NULL;
 	}

@@ -34,7 +34,7 @@ struct http_config {
 	struct metrics *metrics; /* may be NULL */
 };
 
-enum http_method { HTTP_GET, HTTP_HEAD, HTTP_POST };
+enum http_method { HTTP_GET, HTTP_HEAD, HTTP_POST, HTTP_PUT };
 
 /* Copied by http_start. */
 struct http_request {
@@ -43,9 +43,11 @@ struct http_request {
 	const char *const *headers; /* "Name: value", ended by NULL; or NULL */
 	const void *body;           /* of a POST */
 	size_t body_len;
-	bool stream;      /* to be finished by http_finish_to; otherwise by http_finish */
-	bool once;        /* must not be repeated */
-	size_t max_bytes; /* of an answer that is not a stream; more is -EIO */
+	int body_fd;         /* of a PUT: a file, read from its beginning; the caller's */
+	uint64_t body_bytes; /* of it */
+	bool stream;         /* to be finished by http_finish_to; otherwise by http_finish */
+	bool once;           /* must not be repeated */
+	size_t max_bytes;    /* of an answer that is not a stream; more is -EIO */
 	uint64_t deadline_ns;
 };
 

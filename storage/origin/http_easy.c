@@ -9,6 +9,7 @@
 #include "origin/http_internal.h"
 
 #include "base/clock.h"
+#include "base/io.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -88,6 +89,31 @@ static size_t on_header(char *data, size_t size, size_t count, void *arg)
 	(void)data;
 	call->progress_ns = clock_mono_ns(&clock_system);
 	return size * count;
+}
+
+/* The file that is sent. A short one, or one that cannot be read, ends the transfer. */
+static size_t on_send(char *data, size_t size, size_t count, void *arg)
+{
+	struct http_call *call = arg;
+	uint64_t left = call->put_bytes - call->put_at;
+	size_t len = size * count < left ? size * count : (size_t)left;
+
+	call->progress_ns = clock_mono_ns(&clock_system);
+	if (io_pread_full(call->put_fd, data, len, call->put_at) < 0)
+		return CURL_READFUNC_ABORT;
+	call->put_at += len;
+	return len;
+}
+
+/* libcurl sends again, from another place, after a redirect or on another connection. */
+static int on_seek(void *arg, curl_off_t offset, int origin)
+{
+	struct http_call *call = arg;
+
+	if (origin != SEEK_SET || offset < 0 || (uint64_t)offset > call->put_bytes)
+		return CURL_SEEKFUNC_FAIL;
+	call->put_at = (uint64_t)offset;
+	return CURL_SEEKFUNC_OK;
 }
 
 /* Where the request goes now, and whether that is the origin's own server. */
@@ -187,6 +213,23 @@ static CURLcode set_texts(struct http_call *call, bool home)
 	return CURLE_OK;
 }
 
+static CURLcode set_upload(struct http_call *call)
+{
+	CURLcode code = curl_easy_setopt(call->easy, CURLOPT_UPLOAD, 1L);
+
+	call->put_at = 0;
+	if (!code)
+		code = curl_easy_setopt(
+			call->easy, CURLOPT_INFILESIZE_LARGE, (curl_off_t)call->put_bytes);
+	if (!code)
+		code = curl_easy_setopt(call->easy, CURLOPT_READFUNCTION, on_send);
+	if (!code)
+		code = curl_easy_setopt(call->easy, CURLOPT_READDATA, call);
+	if (!code)
+		code = curl_easy_setopt(call->easy, CURLOPT_SEEKFUNCTION, on_seek);
+	return code ? code : curl_easy_setopt(call->easy, CURLOPT_SEEKDATA, call);
+}
+
 static CURLcode set_method(struct http_call *call)
 {
 	CURLcode code = curl_easy_setopt(call->easy, CURLOPT_HTTPHEADER, call->headers);
@@ -195,6 +238,8 @@ static CURLcode set_method(struct http_call *call)
 		return code;
 	if (call->method == HTTP_HEAD)
 		return curl_easy_setopt(call->easy, CURLOPT_NOBODY, 1L);
+	if (call->method == HTTP_PUT)
+		return set_upload(call);
 	code = curl_easy_setopt(
 		call->easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)call->post_len);
 	return code ? code : curl_easy_setopt(call->easy, CURLOPT_POSTFIELDS, call->post);
@@ -349,7 +394,8 @@ bool http_easy_redirect(struct http_call *call)
 		return explain(call, "a redirect to what is no http or https URL"), false;
 	if (++call->redirects > REDIRECTS_MAX)
 		return explain(call, "too many redirects"), false;
-	if (call->method == HTTP_POST && status != 307 && status != 308)
+	if ((call->method == HTTP_POST || call->method == HTTP_PUT) && status != 307 &&
+		status != 308)
 		return explain(call, "a redirect that would lose what was sent"), false;
 	if (http_url_split(call->target ? call->target : call->url, &from) == 0 && from.tls &&
 		!to.tls)

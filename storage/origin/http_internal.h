@@ -61,6 +61,8 @@ struct http_call {
 	struct curl_slist *headers;
 	char *post;
 	size_t post_len;
+	int put_fd; /* -1: none */
+	uint64_t put_bytes;
 	unsigned refs; /* guarded by client->mu, as all up to `answer` */
 	bool done, abandoned;
 	bool paused, resume; /* the window was full; there is room again */
@@ -74,6 +76,7 @@ struct http_call {
 	char *target; /* where a redirect points; NULL: url */
 	unsigned attempts, redirects;
 	uint64_t not_before_ns, progress_ns;
+	uint64_t put_at;  /* what was sent of the file */
 	uint64_t skip;    /* bytes of a repeated stream that were delivered before */
 	bool length_seen; /* answer.length is that of the body */
 	bool refused;     /* we ended the transfer: too large, or not what it was before */

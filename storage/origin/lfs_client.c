@@ -83,36 +83,40 @@ struct lfs_client *lfs_client_free(struct lfs_client *c)
 	return NULL;
 }
 
-static int ask(struct lfs_client *c, const struct lfs_pointer *wanted, const struct lfs_wait *wait,
-	struct lfs_action *ret_action)
+/* A POST of the batch API, or to where that points. */
+static int post(struct lfs_client *c, const char *url, const char *const *headers,
+	const struct buf *body, const struct lfs_wait *wait, struct http_answer *ret_answer)
 {
-	static const char *const headers[] = {"Accept: application/vnd.git-lfs+json",
-		"Content-Type: application/vnd.git-lfs+json", NULL};
-	struct http_request request = {
+	const struct http_request request = {
 		.method = HTTP_POST,
+		.url = url,
 		.headers = headers,
+		.body = body->data,
+		.body_len = body->len,
 		.max_bytes = ANSWER_MAX_BYTES,
 		.deadline_ns = wait->deadline_ns,
 	};
-	struct http_answer answer = {0};
+
+	return http_perform(c->http, &request, wait->cancel, ret_answer);
+}
+
+static int ask(struct lfs_client *c, enum lfs_operation operation, const struct lfs_pointer *object,
+	const struct lfs_wait *wait, struct http_answer *ret_answer)
+{
+	static const char *const headers[] = {"Accept: application/vnd.git-lfs+json",
+		"Content-Type: application/vnd.git-lfs+json", NULL};
 	struct buf url, body;
 	int r;
 
 	buf_init(&url, 65536);
 	buf_init(&body, 4096);
 	http_url_begin(&url, c->url, "/objects/batch");
-	lfs_json_request(&body, wanted);
-	request.url = buf_cstr(&url);
-	request.body = body.data;
-	request.body_len = body.len;
+	lfs_json_request(&body, operation, object);
 	r = buf_error(&url) ? buf_error(&url) : buf_error(&body);
 	if (r == 0)
-		r = http_perform(c->http, &request, wait->cancel, &answer);
-	if (r == 0)
-		r = lfs_json_answer(answer.body.data, answer.body.len, wanted, ret_action);
-	else if (r == -ENOENT)
+		r = post(c, buf_cstr(&url), headers, &body, wait, ret_answer);
+	if (r == -ENOENT)
 		r = -EIO; /* there is no such API: that says nothing about the object */
-	http_answer_fini(&answer);
 	buf_fini(&body);
 	buf_fini(&url);
 	return r;
@@ -169,8 +173,12 @@ int lfs_client_read(struct lfs_client *c, const struct lfs_pointer *wanted, stru
 {
 	const struct lfs_wait wait = {cancel, deadline_ns};
 	struct lfs_action action = {0};
-	int r = ask(c, wanted, &wait, &action);
+	struct http_answer answer = {0};
+	int r = ask(c, LFS_DOWNLOAD, wanted, &wait, &answer);
 
+	if (r == 0)
+		r = lfs_json_answer(answer.body.data, answer.body.len, wanted, &action);
+	http_answer_fini(&answer);
 	if (r < 0)
 		return r;
 	r = sink->begin(sink, wanted->size);
@@ -179,5 +187,68 @@ int lfs_client_read(struct lfs_client *c, const struct lfs_pointer *wanted, stru
 	if (r == -EHOSTUNREACH) /* nothing came from there: no connection was made */
 		r = download_from_api(c, wanted, &wait, sink);
 	lfs_action_fini(&action);
+	return r;
+}
+
+/* ---- the other way ---- */
+
+static int send_file(struct lfs_client *c, const struct lfs_action *action, int fd, uint64_t size,
+	const struct lfs_wait *wait)
+{
+	const struct http_request request = {
+		.method = HTTP_PUT,
+		.url = action->href,
+		.headers = (const char *const *)action->headers,
+		.body_fd = fd,
+		.body_bytes = size,
+		.max_bytes = ANSWER_MAX_BYTES,
+		.deadline_ns = wait->deadline_ns,
+	};
+	struct http_answer answer = {0};
+	int r = http_perform(c->http, &request, wait->cancel, &answer);
+
+	http_answer_fini(&answer);
+	return r == -ENOENT ? -EIO : r;
+}
+
+/* The server looks whether it has all of it. */
+static int tell(struct lfs_client *c, const struct lfs_action *action,
+	const struct lfs_pointer *object, const struct lfs_wait *wait)
+{
+	const char *headers[LFS_HEADERS_MAX + 2] = {"Content-Type: application/vnd.git-lfs+json"};
+	struct http_answer answer = {0};
+	struct buf body;
+	int r;
+
+	for (unsigned i = 0; i < LFS_HEADERS_MAX && action->headers[i]; i++)
+		headers[i + 1] = action->headers[i];
+	buf_init(&body, 4096);
+	lfs_json_verify(&body, object);
+	r = buf_error(&body);
+	if (r == 0)
+		r = post(c, action->href, headers, &body, wait, &answer);
+	buf_fini(&body);
+	http_answer_fini(&answer);
+	return r == -ENOENT ? -EIO : r;
+}
+
+int lfs_client_write(struct lfs_client *c, const struct lfs_pointer *object, int fd,
+	const struct cancel *cancel, uint64_t deadline_ns)
+{
+	const struct lfs_wait wait = {cancel, deadline_ns};
+	struct lfs_action upload = {0}, verify = {0};
+	struct http_answer answer = {0};
+	int r = ask(c, LFS_UPLOAD, object, &wait, &answer);
+
+	if (r == 0)
+		r = lfs_json_upload_answer(
+			answer.body.data, answer.body.len, object, &upload, &verify);
+	http_answer_fini(&answer);
+	if (r == 0 && upload.href)
+		r = send_file(c, &upload, fd, object->size, &wait);
+	if (r == 0 && upload.href && verify.href)
+		r = tell(c, &verify, object, &wait);
+	lfs_action_fini(&upload);
+	lfs_action_fini(&verify);
 	return r;
 }

@@ -21,3 +21,7 @@ struct lfs_client *lfs_client_free(struct lfs_client *c);
 /* Errors as of http_finish; -ENOENT: the server does not have it. */
 int lfs_client_read(struct lfs_client *c, const struct lfs_pointer *wanted, struct blob_sink *sink,
 	const struct cancel *cancel, uint64_t deadline_ns);
+/* A content to the server, from the beginning of a file, unless it has it. -EACCES; else errors as
+ * of http_finish. */
+int lfs_client_write(struct lfs_client *c, const struct lfs_pointer *object, int fd,
+	const struct cancel *cancel, uint64_t deadline_ns);

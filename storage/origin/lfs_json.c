@@ -27,15 +27,24 @@ static void hex_of(const uint8_t *bytes, char hex[2 * LFS_SHA256_BYTES + 1])
 		(void)snprintf(hex + 2 * i, 3, "%02x", bytes[i]);
 }
 
-void lfs_json_request(struct buf *out, const struct lfs_pointer *wanted)
+void lfs_json_request(
+	struct buf *out, enum lfs_operation operation, const struct lfs_pointer *wanted)
 {
 	char hex[2 * LFS_SHA256_BYTES + 1];
 
 	hex_of(wanted->sha256, hex);
 	(void)buf_printf(out, /* the buffer remembers the first failure */
-		"{\"operation\":\"download\",\"transfers\":[\"basic\"],\"hash_algo\":\"sha256\","
+		"{\"operation\":\"%s\",\"transfers\":[\"basic\"],\"hash_algo\":\"sha256\","
 		"\"objects\":[{\"oid\":\"%s\",\"size\":%" PRIu64 "}]}",
-		hex, wanted->size);
+		operation == LFS_UPLOAD ? "upload" : "download", hex, wanted->size);
+}
+
+void lfs_json_verify(struct buf *out, const struct lfs_pointer *object)
+{
+	char hex[2 * LFS_SHA256_BYTES + 1];
+
+	hex_of(object->sha256, hex);
+	(void)buf_printf(out, "{\"oid\":\"%s\",\"size\":%" PRIu64 "}", hex, object->size);
 }
 
 /* Visible characters only: a line end would begin another header. */
@@ -118,22 +127,27 @@ static bool is_wanted(const json_t *object, const struct lfs_pointer *wanted)
 	return oid && strcmp(oid, hex) == 0;
 }
 
+/* The answer's one object. Owned by *json. */
+static int find_object(const char *text, size_t len, const struct lfs_pointer *wanted,
+	json_t **ret_json, json_t **ret_object)
+{
+	json_error_t error;
+
+	if (len == 0 || len > ANSWER_MAX_BYTES)
+		return -EIO;
+	*ret_json = json_loadb(text, len, JSON_REJECT_DUPLICATES, &error);
+	*ret_object = json_array_get(json_object_get(*ret_json, "objects"), 0);
+	return is_wanted(*ret_object, wanted) ? object_error(*ret_object) : -EIO;
+}
+
 int lfs_json_answer(const char *text, size_t len, const struct lfs_pointer *wanted,
 	struct lfs_action *ret_action)
 {
 	CLEANUP(cleanup_json) json_t *json = NULL;
 	struct lfs_action a = {0};
-	json_error_t error;
 	json_t *object;
-	int r;
+	int r = find_object(text, len, wanted, &json, &object);
 
-	if (len == 0 || len > ANSWER_MAX_BYTES)
-		return -EIO;
-	json = json_loadb(text, len, JSON_REJECT_DUPLICATES, &error);
-	object = json_array_get(json_object_get(json, "objects"), 0);
-	if (!is_wanted(object, wanted))
-		return -EIO;
-	r = object_error(object);
 	if (r == 0)
 		r = take_action(
 			json_object_get(json_object_get(object, "actions"), "download"), &a);
@@ -142,6 +156,30 @@ int lfs_json_answer(const char *text, size_t len, const struct lfs_pointer *want
 		return r;
 	}
 	*ret_action = a;
+	return 0;
+}
+
+int lfs_json_upload_answer(const char *text, size_t len, const struct lfs_pointer *object,
+	struct lfs_action *ret_upload, struct lfs_action *ret_verify)
+{
+	CLEANUP(cleanup_json) json_t *json = NULL;
+	struct lfs_action upload = {0}, verify = {0};
+	json_t *found, *action;
+	int r = find_object(text, len, object, &json, &found);
+
+	action = r == 0 ? json_object_get(json_object_get(found, "actions"), "upload") : NULL;
+	if (action && !json_is_null(action))
+		r = take_action(action, &upload);
+	action = r == 0 ? json_object_get(json_object_get(found, "actions"), "verify") : NULL;
+	if (action && !json_is_null(action))
+		r = take_action(action, &verify);
+	if (r < 0) {
+		lfs_action_fini(&upload);
+		lfs_action_fini(&verify);
+		return r;
+	}
+	*ret_upload = upload;
+	*ret_verify = verify;
 	return 0;
 }
 

@@ -12,15 +12,24 @@ struct buf;
 
 #define LFS_HEADERS_MAX 16
 
-/* Where to get an object. */
+enum lfs_operation { LFS_DOWNLOAD, LFS_UPLOAD };
+
+/* Where to get an object, or where to put it. */
 struct lfs_action {
-	char *href;                         /* http or https */
+	char *href;                         /* http or https; NULL: there is nothing to do */
 	char *headers[LFS_HEADERS_MAX + 1]; /* "Name: value", ended by NULL */
 };
 
 /* The body of the request, into `out`, whose error says whether there was memory. */
-void lfs_json_request(struct buf *out, const struct lfs_pointer *wanted);
+void lfs_json_request(
+	struct buf *out, enum lfs_operation operation, const struct lfs_pointer *wanted);
 /* 0; -ENOENT: the server does not have it; -EACCES; -EIO: malformed, or another object; -ENOMEM. */
 int lfs_json_answer(const char *text, size_t len, const struct lfs_pointer *wanted,
 	struct lfs_action *ret_action);
+/* Of an upload: without `href` the server has the object; `verify` (without href: not wanted) is
+ * told of it afterwards. Errors as above. */
+int lfs_json_upload_answer(const char *text, size_t len, const struct lfs_pointer *object,
+	struct lfs_action *ret_upload, struct lfs_action *ret_verify);
+/* The body of what `verify` is told. */
+void lfs_json_verify(struct buf *out, const struct lfs_pointer *object);
 void lfs_action_fini(struct lfs_action *a);

@@ -359,6 +359,32 @@ int origin_read_lfs(struct origin *o, const struct origin_lfs *lfs, struct blob_
 	return finish(o, OP_LFS, start_ns, r);
 }
 
+bool origin_lfs_parse(const char *text, size_t len, struct origin_lfs *ret_lfs)
+{
+	struct lfs_pointer pointer;
+
+	if (!lfs_pointer_parse(text, len, &pointer))
+		return false;
+	memcpy(ret_lfs->sha256, pointer.sha256, sizeof(ret_lfs->sha256));
+	ret_lfs->size = pointer.size;
+	return true;
+}
+
+int origin_write_lfs(struct origin *o, const struct origin_lfs *lfs, int fd,
+	const struct cancel *cancel, uint64_t deadline_ns)
+{
+	uint64_t start_ns = clock_mono_ns(&clock_system);
+	struct lfs_pointer object = {.size = lfs->size};
+	int r = cancel_check(cancel, deadline_ns);
+
+	if (!o->lfs)
+		return -EOPNOTSUPP;
+	memcpy(object.sha256, lfs->sha256, sizeof(object.sha256));
+	if (r == 0)
+		r = lfs_client_write(o->lfs, &object, fd, cancel, deadline_ns);
+	return finish(o, OP_LFS, start_ns, r);
+}
+
 static int produce(void *arg, const struct oid *oid, struct blob_sink *sink,
 	const struct cancel *cancel, uint64_t deadline_ns)
 {

@@ -155,6 +155,37 @@ class Workflow(unittest.TestCase):
         patch = twin.cli('diff', '--from', 'BASE', '--to', commit).stdout
         twin.same(patch, twin.own_git('-c', 'core.quotePath=true', '-c', 'core.abbrev=7', 'diff', self.base, commit), 'commit')
 
+    def test_attributes(self):
+        """Ends of lines are cleaned, and a diff is one of text or not, as .gitattributes have it."""
+        twin = self.twin('attributes')
+        twin.write('.gitattributes', '[attr]raw -text -diff\n*.txt text\n*.win eol=crlf\n*.guess text=auto\n*.raw raw\n*.dat binary\n'
+                                     '"odd name.c" -diff\nforced diff\n')
+        twin.write('doc/.gitattributes', '*.txt -text\nfile1.c -diff\n/sub/x.c text\n')
+        crlf = 'one\r\ntwo\r\nlone\rcr\r\n'
+        twin.both(lambda root: os.makedirs(root + '/doc/sub'))
+        for path in ('a.txt', 'a.win', 'a.guess', 'a.raw', 'a.none', 'doc/a.txt', 'doc/sub/x.c', 'doc/sub/y.c', 'odd name.c', 'x.dat'):
+            twin.write(path, crlf)
+        twin.write('b.guess', 'one\r\ntwo\r\n')
+        twin.write('forced', 'text\0with a zero\n')
+        twin.git_add('-A')
+        twin.check_status()
+        twin.check_diff()
+        self.commit('attributes', 'first', '--date', '1700000000 +0000')
+        git(twin.clone, 'commit', '-q', '-m', 'first')
+        self.assertEqual(twin.own_git('rev-parse', self.head('attributes') + '^{tree}'), git(twin.clone, 'rev-parse', 'HEAD^{tree}'))
+        for path in ('a.txt', 'a.win', 'a.guess', 'a.raw', 'doc/a.txt', 'odd name.c', 'x.dat', 'b.guess', 'doc/file1.c'):
+            twin.write(path, twin.read(path) + 'more\r\n')
+        twin.write('forced', 'text\0with two zeros\0\n')
+        twin.check_status()
+        twin.check_diff(every=True)
+        twin.write('.gitattributes', '*.raw text\n')  # what was known of a file is not any more
+        twin.both(lambda root: os.utime(root + '/a.raw'))
+        twin.check_status()
+        twin.check_diff()
+        twin.git_add('-A')
+        twin.check_status()
+        twin.check_diff()
+
     def usage(self, job):
         return self.node.client.GetMount(job_id=job).usage.bytes
 

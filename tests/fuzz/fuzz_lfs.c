@@ -52,6 +52,21 @@ static void check_answer(const char *text, size_t size)
 	lfs_action_fini(&a);
 }
 
+static void check_upload(const char *text, size_t size)
+{
+	struct lfs_pointer object = {.size = 7};
+	struct lfs_action upload, verify;
+	struct http_url url;
+
+	memset(object.sha256, 0xaa, sizeof(object.sha256));
+	if (lfs_json_upload_answer(text, size, &object, &upload, &verify) < 0)
+		return;
+	expect(!upload.href || http_url_split(upload.href, &url) == 0);
+	expect(!verify.href || http_url_split(verify.href, &url) == 0);
+	lfs_action_fini(&upload);
+	lfs_action_fini(&verify);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	char *text = malloc(size ? size : 1); /* exact, so that one byte too far is seen */
@@ -62,6 +77,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		memcpy(text, data, size);
 	check_pointer(text, size);
 	check_answer(text, size);
+	check_upload(text, size);
 	free(text);
 	return 0;
 }

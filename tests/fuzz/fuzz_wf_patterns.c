@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Patterns that somebody else wrote: a .gitignore, pathspecs, and what `git push` prints. Up to the
  * first NUL it is the rules, behind it a path. */
+#include "workflow/attr.h"
 #include "workflow/glob.h"
 #include "workflow/ignore.h"
 #include "workflow/paths.h"
@@ -23,6 +24,18 @@ static void check_spec(const char *text, const char *path)
 	wf_matcher_fini(&m);
 }
 
+static void check_attributes(const char *text, size_t len, const char *path, size_t name_at)
+{
+	struct wf_attr_file *f = wf_attr_parse(text, len, true);
+	struct wf_attr attrs[WF_ATTRS] = {0};
+
+	wf_attr_apply(f, f, path, name_at, attrs);
+	for (unsigned i = 0; i < WF_ATTRS; i++)
+		if (attrs[i].value[WF_ATTR_VALUE_MAX - 1])
+			abort();
+	(void)wf_attr_free(f);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	char *text = malloc(size + 2);
@@ -43,6 +56,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (ig)
 		(void)wf_ignore_find(ig, path, slash ? (size_t)(slash + 1 - path) : 0, size & 1);
 	wf_ignore_free(ig);
+	check_attributes(text, len, path, slash ? (size_t)(slash + 1 - path) : 0);
 	if (glob_match(text, path, GLOB_PATHNAME) && !glob_is_pattern(text) &&
 		strcmp(text, path) != 0)
 		abort();

@@ -122,7 +122,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
         self.answer()
 
-    do_HEAD = do_POST = do_GET
+    do_HEAD = do_POST = do_PUT = do_GET
 
     def answer(self):
         mega = self.server.mega
@@ -347,6 +347,10 @@ class Mega:
             return 200, self.file_blob(path.rsplit('/', 1)[1]), 'application/octet-stream'
         if method == 'POST' and path in ('/api/v1/lfs/objects/batch', '/info/lfs/objects/batch'):
             return 200, self.lfs_batch(json.loads(body)), 'application/vnd.git-lfs+json'
+        if method == 'PUT' and path.startswith('/info/lfs/objects/'):
+            return self.lfs_put(path.rsplit('/', 1)[1], body), b'', 'application/octet-stream'
+        if method == 'POST' and path == '/info/lfs/verify':
+            return self.lfs_verify(json.loads(body)), b'{}', 'application/vnd.git-lfs+json'
         if '/info/lfs/objects/' in path or '/api/v1/lfs/objects/' in path:
             return 200, self.lfs_object(path.rsplit('/', 1)[1]), 'application/octet-stream'
         raise NotFound('Operation not supported')
@@ -433,12 +437,27 @@ class Mega:
         objects = []
         for wanted in request['objects']:
             item = {'oid': wanted['oid'], 'size': wanted['size']}
-            if wanted['oid'] in self.lfs:
+            if request['operation'] == 'upload':
+                if wanted['oid'] not in self.lfs:
+                    item['actions'] = {'upload': {'href': f'{base}/objects/{wanted["oid"]}', 'header': {'X-Lfs': 'up'}},
+                                       'verify': {'href': f'{base}/verify', 'header': {'X-Lfs': 'verify'}}}
+            elif wanted['oid'] in self.lfs:
                 item['actions'] = {'download': {'href': f'{base}/objects/{wanted["oid"]}', 'header': {'X-Lfs': 'yes'}}}
             else:
                 item['error'] = {'code': 404, 'message': 'not found'}
             objects.append(item)
         return json.dumps({'transfer': 'basic', 'objects': objects, 'hash_algo': 'sha256'}).encode()
+
+    def lfs_put(self, oid, data):
+        if hashlib.sha256(data).hexdigest() != oid:
+            raise BadRequest('not what was announced')
+        self.lfs[oid] = data
+        return 200
+
+    def lfs_verify(self, told):
+        if len(self.lfs.get(told['oid'], b'')) != told['size']:
+            raise NotFound('no such object')
+        return 200
 
     def lfs_object(self, oid):
         if oid not in self.lfs:

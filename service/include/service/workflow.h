@@ -161,7 +161,8 @@ enum wf_push_phase {
 	WF_PUSH_COUNTING = 1,
 	WF_PUSH_COMPRESSING,
 	WF_PUSH_WRITING,
-	WF_PUSH_SERVER /* a line of text from the server */
+	WF_PUSH_SERVER, /* a line of text from the server */
+	WF_PUSH_LFS     /* contents to the LFS server, before all others; `bytes` of them */
 };
 struct wf_push_progress {
 	enum wf_push_phase phase;

@@ -151,5 +151,11 @@ struct origin_lfs {
 };
 int origin_read_lfs(struct origin *o, const struct origin_lfs *lfs, struct blob_sink *sink,
 	const struct cancel *cancel, uint64_t deadline_ns);
+/* A Git LFS pointer as every Git LFS writes it. */
+bool origin_lfs_parse(const char *text, size_t len, struct origin_lfs *ret_lfs);
+/* The same content to the server, unless it is there, from the beginning of a file of this size.
+ * -EACCES. */
+int origin_write_lfs(struct origin *o, const struct origin_lfs *lfs, int fd,
+	const struct cancel *cancel, uint64_t deadline_ns);
 /* For blob_fetch: produce() of this origin. */
 struct blob_source origin_blob_source(struct origin *o);

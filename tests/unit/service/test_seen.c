@@ -21,7 +21,7 @@
 
 static struct wf_seen_file file_of(uint64_t ino)
 {
-	return (struct wf_seen_file){ino, 10 * ino, {100, 5}};
+	return (struct wf_seen_file){ino, 10 * ino, {100, 5}, 1};
 }
 
 static struct oid oid_of(uint8_t byte)
@@ -97,6 +97,9 @@ static void test_what_was_seen_is_known(void **state)
 	assert_int_equal(known(s, &f), -1);
 	f = file_of(7);
 	f.ctime.tv_nsec++;
+	assert_int_equal(known(s, &f), -1);
+	f = file_of(7);
+	f.how++;
 	assert_int_equal(known(s, &f), -1);
 	f = file_of(7);
 	f.ctime.tv_sec--;

@@ -38,7 +38,7 @@ static void test_request(void **state)
 
 	(void)state;
 	buf_init(&out, 4096);
-	lfs_json_request(&out, &w);
+	lfs_json_request(&out, LFS_DOWNLOAD, &w);
 	assert_string_equal(buf_cstr(&out),
 		"{\"operation\":\"download\",\"transfers\":[\"basic\"],\"hash_algo\":\"sha256\","
 		"\"objects\":[{\"oid\":\"" HEX "\",\"size\":7}]}");
@@ -105,12 +105,38 @@ static void test_errors(void **state)
 	}
 }
 
+static void test_upload(void **state)
+{
+	struct lfs_action upload, verify;
+	struct lfs_pointer w = wanted();
+	const char *text =
+		OBJECT("\"size\":1,\"actions\":{\"upload\":{\"href\":\"http://h/up\","
+		       "\"header\":{\"A\":\"b\"}},\"verify\":{\"href\":\"http://h/v\"}}");
+
+	(void)state;
+	assert_int_equal(lfs_json_upload_answer(text, strlen(text), &w, &upload, &verify), 0);
+	assert_string_equal(upload.href, "http://h/up");
+	assert_string_equal(upload.headers[0], "A: b");
+	assert_string_equal(verify.href, "http://h/v");
+	lfs_action_fini(&upload);
+	lfs_action_fini(&verify);
+	text = OBJECT("\"size\":1"); /* the server has it */
+	assert_int_equal(lfs_json_upload_answer(text, strlen(text), &w, &upload, &verify), 0);
+	assert_null(upload.href);
+	assert_null(verify.href);
+	text = OBJECT("\"error\":{\"code\":403}");
+	assert_int_equal(lfs_json_upload_answer(text, strlen(text), &w, &upload, &verify), -EACCES);
+	text = OBJECT("\"actions\":{\"upload\":{\"href\":\"http://h/\"},\"verify\":5}");
+	assert_int_equal(lfs_json_upload_answer(text, strlen(text), &w, &upload, &verify), -EIO);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_request),
 		cmocka_unit_test(test_action),
 		cmocka_unit_test(test_errors),
+		cmocka_unit_test(test_upload),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
