@@ -25,6 +25,14 @@ void ovl_leave(struct overlay *o)
 	(void)o;
 }
 
+int ovl_orphans(struct overlay *o, uint64_t **ret_ids, size_t *ret_count)
+{
+	(void)o;
+	*ret_ids = NULL;
+	*ret_count = 0;
+	return 0;
+}
+
 struct node *mini_node(struct overlay *o, uint64_t id)
 {
 	return id >= 1 && id <= o->count ? &o->node[id - 1] : NULL;
