@@ -133,6 +133,7 @@ static int code_of(int status)
 
 static void schedule_restart(struct keeper *k, uint64_t lived_ms, bool served)
 {
+	unsigned most_ms = served ? BACKOFF_SERVED_MS : BACKOFF_MAX_MS;
 	uint64_t now = keeper_now_ms();
 
 	k->quick_deaths = lived_ms >= CALM_MS ? 0 : k->quick_deaths + 1;
@@ -140,10 +141,9 @@ static void schedule_restart(struct keeper *k, uint64_t lived_ms, bool served)
 	if (k->quick_deaths <= QUICK_MAX) {
 		k->backoff_ms = BACKOFF_MIN_MS;
 	} else {
-		k->restart_ms += served && k->backoff_ms > BACKOFF_SERVED_MS ? BACKOFF_SERVED_MS
-									     : k->backoff_ms;
-		k->backoff_ms =
-			k->backoff_ms * 2 < BACKOFF_MAX_MS ? k->backoff_ms * 2 : BACKOFF_MAX_MS;
+		k->backoff_ms = k->backoff_ms < most_ms ? k->backoff_ms : most_ms;
+		k->restart_ms += k->backoff_ms;
+		k->backoff_ms = k->backoff_ms * 2 < most_ms ? k->backoff_ms * 2 : most_ms;
 	}
 	if (k->held.count > 0 && k->give_up_ms == NEVER && k->patience_ms != NEVER)
 		k->give_up_ms = now + k->patience_ms;

@@ -338,6 +338,11 @@ class Patient:
         return done
 
 
+class Pair(Twin):
+    """Rules of what is ignored are not what is tested here."""
+    OPS = tuple(op for op in Twin.OPS if op[0] != 'ignore')
+
+
 class Workflow(Load):
     """`coppice` status, add, commit and reset, and changes of files, beside the same in a clone, by Git."""
 
@@ -347,7 +352,7 @@ class Workflow(Load):
         return self
 
     def begin(self, node):
-        twin = Twin(Patient(node), 'job', self.origins['small'], self.world.folder, seed=self.world.seed, origin='small')
+        twin = Pair(Patient(node), 'job', self.origins['small'], self.world.folder, seed=self.world.seed, origin='small')
 
         def step():
             twin.step_git()

