@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * See git_connect.h. Names are looked up by glibc's own threads (getaddrinfo_a), so that a name
- * service that hangs costs no more than the deadline; what it still works on is then left to it and
- * freed by its end.
+ * See git_connect.h. A name is looked up by a thread of its own, so that a name service that hangs
+ * costs no more than the deadline; the thread then ends when the resolver gives up, and frees what
+ * is left. (Not getaddrinfo_a: the thread sanitizer does not know the threads of libc.)
  */
 #include "origin/git_connect.h"
 
@@ -11,14 +11,16 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/err.h"
+#include "base/lock.h"
 #include "origin/git_channel.h"
 #include "origin/git_fault.h"
 
 #include <errno.h>
 #include <netdb.h>
 #include <poll.h>
-#include <signal.h>
+#include <pthread.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 
@@ -103,65 +105,125 @@ int gitconnect_ssh(struct gitrun *run, const struct gitchan_server *server, stru
 	return r;
 }
 
-/* A look-up that may outlive who asked for it. */
+/* A look-up that may outlive who asked for it: freed by the last of the two. */
 struct look_up {
-	struct gaicb cb;
-	struct addrinfo hints;
-	char *host, *port;
+	char host[256], port[32]; /* const */
+	struct lock lock;
+	struct cond over;
+	unsigned refs; /* guarded by lock, as all below */
+	bool done;
+	int code; /* of getaddrinfo, once done */
+	struct addrinfo *found;
 };
 
-static void look_up_free(struct look_up *l)
+static void look_up_unref(struct look_up *l)
 {
-	if (l->cb.ar_result)
-		freeaddrinfo(l->cb.ar_result);
-	free(l->host);
-	free(l->port);
+	unsigned left;
+
+	lock_acquire(&l->lock);
+	left = --l->refs;
+	lock_release(&l->lock);
+	if (left > 0)
+		return;
+	if (l->found)
+		freeaddrinfo(l->found);
+	cond_fini(&l->over);
+	lock_fini(&l->lock);
 	free(l);
+}
+
+static int ask(const struct look_up *l, int flags, struct addrinfo **ret_found)
+{
+	const struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = flags};
+
+	return getaddrinfo(l->host, l->port, &hints, ret_found);
+}
+
+static void *look_up_main(void *arg)
+{
+	struct look_up *l = arg;
+	struct addrinfo *found = NULL;
+	int code = ask(l, AI_ADDRCONFIG, &found);
+
+	lock_acquire(&l->lock);
+	l->code = code;
+	l->found = code == 0 ? found : NULL;
+	l->done = true;
+	cond_signal(&l->over);
+	lock_release(&l->lock);
+	look_up_unref(l);
+	return NULL;
+}
+
+/* Its own thread, which the name service may keep longer than we wait. */
+static int look_up_start(struct look_up *l)
+{
+	pthread_attr_t attr;
+	pthread_t thread;
+	int code = pthread_attr_init(&attr);
+
+	if (code)
+		return -code;
+	(void)pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED); /* cannot fail */
+	l->refs = 2;
+	code = pthread_create(&thread, &attr, look_up_main, l);
+	if (code)
+		l->refs = 1;
+	(void)pthread_attr_destroy(&attr); /* cannot fail */
+	return -code;
 }
 
 static int look_up_wait(struct look_up *l, const struct gitrun_wait *wait)
 {
-	const struct gaicb *const list[] = {&l->cb};
 	int r = 0;
 
-	while (r == 0 && gai_error(&l->cb) == EAI_INPROGRESS) {
-		struct timespec step = clock_timespec(LOOK_UP_STEPS);
-
-		(void)gai_suspend(list, 1, &step);
-		r = cancel_check(wait->cancel, wait->deadline_ns);
+	LOCK_GUARD(&l->lock);
+	while (r == 0 && !l->done) {
+		(void)cond_wait_until(
+			&l->over, &l->lock, clock_after(&clock_system, LOOK_UP_STEPS));
+		r = l->done ? 0 : cancel_check(wait->cancel, wait->deadline_ns);
 	}
 	return r;
 }
 
-/* The addresses of the server; on success the caller frees. */
+static struct look_up *look_up_new(const struct giturl *url)
+{
+	struct look_up *l = calloc(1, sizeof(*l));
+
+	if (!l)
+		return NULL;
+	(void)snprintf(l->host, sizeof(l->host), "%s", url->host);
+	(void)snprintf(l->port, sizeof(l->port), "%s", url->port ? url->port : DAEMON_PORT);
+	lock_init(&l->lock, LOCK_RANK_LEAF);
+	cond_init(&l->over);
+	l->refs = 1;
+	return l;
+}
+
+/* The addresses of the server; on success the caller gives back his reference. */
 static int look_up(const struct giturl *url, const struct gitrun_wait *wait,
 	struct look_up **ret_look_up, struct err *e)
 {
-	struct look_up *l = calloc(1, sizeof(*l));
-	struct gaicb *list[1];
+	struct look_up *l = look_up_new(url);
 	int r;
 
 	if (!l)
 		return err_set(e, -ENOMEM, NULL, "no memory");
-	l->host = strdup(url->host);
-	l->port = strdup(url->port ? url->port : DAEMON_PORT);
-	l->hints = (struct addrinfo){.ai_socktype = SOCK_STREAM, .ai_flags = AI_ADDRCONFIG};
-	l->cb = (struct gaicb){.ar_name = l->host, .ar_service = l->port, .ar_request = &l->hints};
-	list[0] = &l->cb;
-	if (!l->host || !l->port || getaddrinfo_a(GAI_NOWAIT, list, 1, NULL) != 0) {
-		look_up_free(l);
-		return err_set(e, -ENOMEM, NULL, "no memory to look up %s", url->host);
+	/* an address needs no name service */
+	if (ask(l, AI_NUMERICHOST, &l->found) == 0) {
+		*ret_look_up = l;
+		return 0;
 	}
-	r = look_up_wait(l, wait);
+	l->found = NULL;
+	r = look_up_start(l);
+	if (r == 0)
+		r = look_up_wait(l, wait);
 	if (r < 0) {
-		/* Still worked on, it cannot be freed: one record for each name service that
-		 * hangs, which the resolver ends after its own time. */
-		if (gai_cancel(&l->cb) == EAI_CANCELED || gai_error(&l->cb) != EAI_INPROGRESS)
-			look_up_free(l);
+		look_up_unref(l);
 		return err_set(e, r, NULL, "the name service does not answer for %s", url->host);
 	}
-	if (gai_error(&l->cb) != 0) {
-		look_up_free(l);
+	if (l->code != 0) {
+		look_up_unref(l);
 		return gitfault_of("Could not resolve host", e);
 	}
 	*ret_look_up = l;
@@ -227,9 +289,9 @@ int gitconnect_daemon(struct gitrun *run, const struct gitchan_server *server,
 	if (r < 0)
 		return r;
 	r = -EHOSTUNREACH;
-	for (const struct addrinfo *a = found->cb.ar_result; a && fd < 0; a = a->ai_next)
+	for (const struct addrinfo *a = found->found; a && fd < 0; a = a->ai_next)
 		r = connect_to(a, wait, &fd);
-	look_up_free(found);
+	look_up_unref(found);
 	if (fd < 0)
 		return err_set(e, r == -ETIMEDOUT || r == -ECANCELED ? r : -EHOSTUNREACH,
 			"ORIGIN_UNREACHABLE", "the server cannot be reached: %s", strerror(-r));
