@@ -9,16 +9,36 @@
 #include "base/err.h"
 #include "call.h"
 #include "codec_mount.h"
+#include "codec_workflow.h"
 #include "rpc.h"
 #include "server_internal.h"
 #include "service/mounts.h"
 #include "service/node.h"
+#include "service/workflow.h"
 
 /* Which mount, as the caller may name it. */
 struct target {
 	const char *mount_id, *job_id, *tenant;
 	uint64_t expected_generation;
 };
+
+static int find_key(const struct rpc_call *call, const struct target *t, struct mount_key *ret_key,
+	struct err *e)
+{
+	int r = codec_mount_key(t->mount_id, t->job_id, ret_key, e);
+
+	return r < 0 ? r : access_key(call, t->tenant, ret_key, e);
+}
+
+/* Ends `info`. */
+static int reply(struct rpc_call *call, struct mount_info *info)
+{
+	Coppice__V1__Mount *out = codec_mount(info, &call->arena);
+	int r = out ? rpc_reply(call, &out->base) : -ENOMEM;
+
+	mount_info_fini(info);
+	return r;
+}
 
 static int switch_list(struct rpc_call *call, const struct target *t,
 	const struct mount_change_source *source, struct err *e)
@@ -29,19 +49,11 @@ static int switch_list(struct rpc_call *call, const struct target *t,
 		.cancel = call->cancel,
 		.deadline_ns = call->deadline_ns};
 	struct mount_info info = {0};
-	Coppice__V1__Mount *out;
-	int r = codec_mount_key(t->mount_id, t->job_id, &key, e);
+	int r = find_key(call, t, &key, e);
 
 	if (r == 0)
-		r = access_key(call, t->tenant, &key, e);
-	if (r == 0)
 		r = mounts_set_change_list(call->server->node->mounts, &rq, source, &info, e);
-	if (r < 0)
-		return r;
-	out = codec_mount(&info, &call->arena);
-	r = out ? rpc_reply(call, &out->base) : -ENOMEM;
-	mount_info_fini(&info);
-	return r;
+	return r < 0 ? r : reply(call, &info);
 }
 
 int rpc_set_change_list(struct rpc_call *call, const ProtobufCMessage *message, struct err *e)
@@ -67,4 +79,68 @@ int rpc_clear_change_list(struct rpc_call *call, const ProtobufCMessage *message
 	return switch_list(call,
 		&(struct target){in->mount_id, in->job_id, in->tenant, in->expected_generation},
 		NULL, e);
+}
+
+static int decode_choice(
+	Coppice__V1__OnConflict in, enum wf_conflict_choice *ret_choice, struct err *e)
+{
+	switch (in) {
+	case COPPICE__V1__ON_CONFLICT__FAIL:
+		*ret_choice = WF_CONFLICT_FAIL;
+		return 0;
+	case COPPICE__V1__ON_CONFLICT__KEEP_MINE:
+		*ret_choice = WF_CONFLICT_KEEP_MINE;
+		return 0;
+	case COPPICE__V1__ON_CONFLICT__TAKE_THEIRS:
+		*ret_choice = WF_CONFLICT_TAKE_THEIRS;
+		return 0;
+	default:
+		return err_field(e, "on_conflict", "%d is not a known value", (int)in);
+	}
+}
+
+int rpc_rebase(struct rpc_call *call, const ProtobufCMessage *message, struct err *e)
+{
+	const Coppice__V1__RebaseRequest *in = (const void *)message;
+	struct wf_rebase_request rq = {.revision = in->revision};
+	struct wf_call wf = {.mounts = call->server->node->mounts,
+		.cancel = call->cancel,
+		.admin = call->admin,
+		.deadline_ns = call->deadline_ns,
+		.expected_generation = in->expected_generation};
+	struct mount_info info = {0};
+	int r = decode_choice(in->on_conflict, &rq.on_conflict, e);
+
+	if (r == 0)
+		r = find_key(call, &(struct target){in->mount_id, in->job_id, in->tenant, 0},
+			&wf.key, e);
+	if (r == 0)
+		r = wf_rebase(&wf, &rq, &info, e);
+	return r < 0 ? r : reply(call, &info);
+}
+
+int rpc_fetch(struct rpc_call *call, const ProtobufCMessage *message, struct err *e)
+{
+	const Coppice__V1__FetchRequest *in = (const void *)message;
+	Coppice__V1__FetchResponse out = COPPICE__V1__FETCH_RESPONSE__INIT;
+	struct wf_fetch_result result;
+	struct wf_call wf = {0};
+	int r = codec_workspace(in->workspace, &wf, e);
+
+	wf.mounts = call->server->node->mounts;
+	wf.cancel = call->cancel;
+	wf.admin = call->admin;
+	wf.deadline_ns = call->deadline_ns;
+	if (r == 0)
+		r = access_key(call, in->workspace->tenant, &wf.key, e);
+	if (r == 0)
+		r = wf_fetch(&wf, in->revision, &result, e);
+	if (r < 0)
+		return r;
+	out.revision = result.revision;
+	out.commit = result.commit;
+	out.time = result.time_s;
+	out.moved = result.moved;
+	out.head = codec_head(&result.head, &call->arena);
+	return out.head ? rpc_reply(call, &out.base) : -ENOMEM;
 }

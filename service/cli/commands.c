@@ -60,6 +60,12 @@ const struct cli_command cli_commands[] = {
 		"--change-list --cl --cl-path --patch --tar --deleted --tenant "
 		"--expected-generation",
 		cmd_cl},
+	{"fetch", "JOB|MOUNT_ID [--revision REV]",
+		"ask the origin what the workspace's revision is by now", "", "--revision --tenant",
+		cmd_fetch},
+	{"rebase", "JOB|MOUNT_ID [--revision REV] [--keep-mine|--take-theirs]",
+		"move a workspace that is in use to another revision", "",
+		"--revision --keep-mine --take-theirs --tenant --expected-generation", cmd_rebase},
 	{"log", "JOB|MOUNT_ID [--limit N]", "list the commits of a workspace", "",
 		"--limit --tenant", cmd_log},
 	{"status", "JOB|MOUNT_ID [PATH...] [--untracked normal|all|no] [--ignored] [--no-renames]",

@@ -335,16 +335,31 @@ int wf_files_enter(struct wf_files *f, const char *path, bool make, struct wf_pl
 
 /* ---- files ---- */
 
-int wf_files_remove(struct wf_files *f, struct wf_place *place, const char *path)
+int wf_files_look(struct wf_files *f, struct wf_place *place)
+{
+	struct ovl_entry entry;
+	int r = look(f, place, &entry);
+
+	if (r == 0)
+		forget(f, entry.id);
+	return r == -ENOENT ? 0 : r;
+}
+
+static bool is_of_base(struct wf_files *f, const struct wf_place *p)
+{
+	struct ovl_below b;
+
+	return below(f, p, &b) != -ENOENT;
+}
+
+int wf_files_prune(struct wf_files *f, const char *path, bool keep_base)
 {
 	_cleanup_free_ char *dir = strdup(path);
-	int r = unlink_at(f, place);
 	char *slash;
+	int r = 0;
 
 	if (!dir)
 		return -ENOMEM;
-	if (r == -EISDIR || r == -ENOENT)
-		return 0; /* it is no file any more */
 	while (r == 0 && (slash = strrchr(dir, '/'))) {
 		struct wf_place up;
 		size_t restored = 0;
@@ -353,10 +368,19 @@ int wf_files_remove(struct wf_files *f, struct wf_place *place, const char *path
 		r = wf_files_enter(f, dir, false, &up, &restored);
 		if (r < 0)
 			break;
-		r = rmdir_at(f, &up);
+		r = keep_base && is_of_base(f, &up) ? -ENOTEMPTY : rmdir_at(f, &up);
 		wf_files_leave(f, &up);
 	}
-	return r == -ENOTEMPTY || r == -ENOENT ? 0 : r;
+	return r == -ENOTEMPTY || r == -ENOENT || r == -ENOTDIR ? 0 : r;
+}
+
+int wf_files_remove(struct wf_files *f, struct wf_place *place, const char *path)
+{
+	int r = unlink_at(f, place);
+
+	if (r == -EISDIR || r == -ENOENT)
+		return 0; /* it is no file any more */
+	return r == 0 ? wf_files_prune(f, path, false) : r;
 }
 
 int wf_files_restore(struct wf_files *f, struct wf_place *place)

@@ -32,6 +32,11 @@ void wf_files_init(struct wf_files *f, struct wf *w);
 int wf_files_enter(struct wf_files *f, const char *path, bool make, struct wf_place *ret_place,
 	size_t *ret_restored);
 void wf_files_leave(struct wf_files *f, struct wf_place *place);
+/* The place's directory is read, whether the name is there or not. */
+int wf_files_look(struct wf_files *f, struct wf_place *place);
+/* The directories of `path` that are empty go; with `keep_base` only those that the base does not
+ * have. */
+int wf_files_prune(struct wf_files *f, const char *path, bool keep_base);
 /* A file goes, and the directories of `path` that are empty then. */
 int wf_files_remove(struct wf_files *f, struct wf_place *place, const char *path);
 /* What the base has there is there again. -EBUSY: not now. */

@@ -155,6 +155,30 @@ typedef int (*wf_diff_fn)(void *arg, const char *text, size_t len);
 int wf_diff(const struct wf_call *call, const struct wf_diff_request *rq, wf_diff_fn fn, void *arg,
 	struct wf_head *ret_head, struct err *e);
 
+/* ---- fetch, rebase ---- */
+
+struct wf_fetch_result {
+	char revision[256], commit[65];
+	int64_t time_s;
+	bool moved; /* it is not the workspace's base any more */
+	struct wf_head head;
+};
+/* What `revision` ("": the one that the mount was made with) is at the origin by now. */
+int wf_fetch(const struct wf_call *call, const char *revision, struct wf_fetch_result *ret_result,
+	struct err *e);
+
+enum wf_conflict_choice { WF_CONFLICT_FAIL, WF_CONFLICT_KEEP_MINE, WF_CONFLICT_TAKE_THEIRS };
+struct wf_rebase_request {
+	const char *revision; /* as for wf_fetch */
+	enum wf_conflict_choice on_conflict;
+};
+struct mount_info;
+/* Moves the workspace to another revision while jobs use it. -ESTALE REBASE_CONFLICT, with the
+ * paths (err_line); -EBUSY WORKSPACE_HAS_COMMITS, NOT_READY; -ENOENT REVISION_NOT_FOUND,
+ * PATH_NOT_FOUND. Nothing has changed then. */
+int wf_rebase(const struct wf_call *call, const struct wf_rebase_request *rq,
+	struct mount_info *ret_info, struct err *e);
+
 /* ---- push ---- */
 
 enum wf_push_phase {

@@ -17,6 +17,20 @@ int wf_status(const struct wf_call *call, const struct wf_status_request *rq, wf
 	return none(e);
 }
 
+int wf_rebase(const struct wf_call *call, const struct wf_rebase_request *rq,
+	struct mount_info *ret_info, struct err *e)
+{
+	(void)call, (void)rq, (void)ret_info;
+	return none(e);
+}
+
+int wf_fetch(const struct wf_call *call, const char *revision, struct wf_fetch_result *ret_result,
+	struct err *e)
+{
+	(void)call, (void)revision, (void)ret_result;
+	return none(e);
+}
+
 int wf_add(const struct wf_call *call, const struct wf_add_request *rq,
 	struct wf_add_result *ret_result, struct err *e)
 {
