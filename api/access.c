@@ -9,9 +9,11 @@
 #include "base/err.h"
 #include "call.h"
 #include "codec_mount.h"
+#include "codec_workflow.h"
 #include "server_internal.h"
 #include "service/node.h"
 #include "service/tenants.h"
+#include "service/workflow.h"
 
 int access_tenant(
 	const struct rpc_call *call, const char *name, struct tenant **ret_tenant, struct err *e)
@@ -63,4 +65,16 @@ int access_key(const struct rpc_call *call, const char *name, struct mount_key *
 	if (r == 0)
 		key->tenant = tenant_name(tenant);
 	return r;
+}
+
+int access_workspace(const struct rpc_call *call, const Coppice__V1__WorkspaceRef *in,
+	struct wf_call *ret_call, struct err *e)
+{
+	int r = codec_workspace(in, ret_call, e);
+
+	ret_call->mounts = call->server->node->mounts;
+	ret_call->cancel = call->cancel;
+	ret_call->admin = call->admin;
+	ret_call->deadline_ns = call->deadline_ns;
+	return r == 0 ? access_key(call, in->tenant, &ret_call->key, e) : r;
 }

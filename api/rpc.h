@@ -17,6 +17,7 @@ int rpc_update_mount(struct rpc_call *call, const ProtobufCMessage *in, struct e
 int rpc_set_change_list(struct rpc_call *call, const ProtobufCMessage *in, struct err *e);
 int rpc_clear_change_list(struct rpc_call *call, const ProtobufCMessage *in, struct err *e);
 int rpc_rebase(struct rpc_call *call, const ProtobufCMessage *in, struct err *e);
+int rpc_list_change_list(struct rpc_call *call, const ProtobufCMessage *in, struct err *e);
 int rpc_fetch(struct rpc_call *call, const ProtobufCMessage *in, struct err *e);
 /* prefetch_rpc.c */
 int rpc_prefetch(struct rpc_call *call, const ProtobufCMessage *in, struct err *e);

@@ -119,20 +119,49 @@ int rpc_rebase(struct rpc_call *call, const ProtobufCMessage *message, struct er
 	return r < 0 ? r : reply(call, &info);
 }
 
+static int send_entry(void *arg, const struct wf_list_entry *entry)
+{
+	struct rpc_call *call = arg;
+	Coppice__V1__ListChangeListResponse out = COPPICE__V1__LIST_CHANGE_LIST_RESPONSE__INIT;
+	Coppice__V1__ChangeListEntry one = COPPICE__V1__CHANGE_LIST_ENTRY__INIT, *entries = &one;
+
+	one.path = (ProtobufCBinaryData){entry->path_len, (uint8_t *)(uintptr_t)entry->path};
+	one.mode = entry->mode;
+	one.old_mode = entry->old_mode;
+	out.entries = &entries;
+	out.n_entries = 1;
+	return rpc_stream_send_wait(call, &out.base);
+}
+
+int rpc_list_change_list(struct rpc_call *call, const ProtobufCMessage *message, struct err *e)
+{
+	const Coppice__V1__ListChangeListRequest *in = (const void *)message;
+	Coppice__V1__ListChangeListResponse out = COPPICE__V1__LIST_CHANGE_LIST_RESPONSE__INIT;
+	struct wf_head head;
+	struct wf_call wf;
+	int r = access_workspace(call, in->workspace, &wf, e);
+
+	if (r == 0)
+		r = rpc_stream_open(call, e);
+	if (r == 0)
+		r = wf_list_entries(&wf, send_entry, call, &head, e);
+	if (r < 0)
+		return r;
+	out.head = codec_head(&head, &call->arena);
+	r = out.head ? rpc_stream_send_wait(call, &out.base) : -ENOMEM;
+	if (r == 0)
+		rpc_stream_close(call);
+	return r;
+}
+
 int rpc_fetch(struct rpc_call *call, const ProtobufCMessage *message, struct err *e)
 {
 	const Coppice__V1__FetchRequest *in = (const void *)message;
 	Coppice__V1__FetchResponse out = COPPICE__V1__FETCH_RESPONSE__INIT;
 	struct wf_fetch_result result;
-	struct wf_call wf = {0};
-	int r = codec_workspace(in->workspace, &wf, e);
+	struct wf_call wf;
+	int r = access_workspace(call, in->workspace, &wf, e);
 
-	wf.mounts = call->server->node->mounts;
-	wf.cancel = call->cancel;
-	wf.admin = call->admin;
-	wf.deadline_ns = call->deadline_ns;
-	if (r == 0)
-		r = access_key(call, in->workspace->tenant, &wf.key, e);
 	if (r == 0)
 		r = wf_fetch(&wf, in->revision, &result, e);
 	if (r < 0)

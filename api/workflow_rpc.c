@@ -18,19 +18,6 @@
 #define BATCH_COUNT 256u
 #define BATCH_BYTES (64u << 10)
 
-/* Decode and complete what names the workspace. */
-static int find_workspace(const struct rpc_call *call, const Coppice__V1__WorkspaceRef *in,
-	struct wf_call *ret_call, struct err *e)
-{
-	int r = codec_workspace(in, ret_call, e);
-
-	ret_call->mounts = call->server->node->mounts;
-	ret_call->cancel = call->cancel;
-	ret_call->admin = call->admin;
-	ret_call->deadline_ns = call->deadline_ns;
-	return r == 0 ? access_key(call, in->tenant, &ret_call->key, e) : r;
-}
-
 /* ---- status ---- */
 
 struct status_batch {
@@ -79,7 +66,7 @@ int rpc_status(struct rpc_call *call, const ProtobufCMessage *message, struct er
 	struct wf_status_request rq;
 	struct wf_head head = {0};
 	struct wf_call wf;
-	int r = b ? find_workspace(call, in->workspace, &wf, e) : -ENOMEM;
+	int r = b ? access_workspace(call, in->workspace, &wf, e) : -ENOMEM;
 
 	if (r == 0)
 		r = codec_status_request(in, &call->arena, &rq, e);
@@ -109,7 +96,7 @@ int rpc_add(struct rpc_call *call, const ProtobufCMessage *message, struct err *
 	struct wf_add_request rq;
 	struct wf_add_result result;
 	struct wf_call wf;
-	int r = find_workspace(call, in->workspace, &wf, e);
+	int r = access_workspace(call, in->workspace, &wf, e);
 
 	if (r == 0)
 		r = codec_add_request(in, &call->arena, &rq, e);
@@ -131,7 +118,7 @@ int rpc_reset(struct rpc_call *call, const ProtobufCMessage *message, struct err
 	struct wf_reset_request rq;
 	struct wf_reset_result result;
 	struct wf_call wf;
-	int r = find_workspace(call, in->workspace, &wf, e);
+	int r = access_workspace(call, in->workspace, &wf, e);
 
 	if (r == 0)
 		r = codec_reset_request(in, &call->arena, &rq, e);
@@ -152,7 +139,7 @@ int rpc_commit(struct rpc_call *call, const ProtobufCMessage *message, struct er
 	struct wf_commit_request rq;
 	struct wf_commit_result result;
 	struct wf_call wf;
-	int r = find_workspace(call, in->workspace, &wf, e);
+	int r = access_workspace(call, in->workspace, &wf, e);
 
 	if (r == 0)
 		r = codec_commit_request(in, &rq, e);
@@ -195,7 +182,7 @@ int rpc_log(struct rpc_call *call, const ProtobufCMessage *message, struct err *
 	Coppice__V1__LogResponse out = COPPICE__V1__LOG_RESPONSE__INIT;
 	struct wf_head head;
 	struct wf_call wf;
-	int r = find_workspace(call, in->workspace, &wf, e);
+	int r = access_workspace(call, in->workspace, &wf, e);
 
 	if (r == 0)
 		r = rpc_stream_open(call, e);
@@ -238,7 +225,7 @@ int rpc_diff(struct rpc_call *call, const ProtobufCMessage *message, struct err 
 	struct wf_diff_request rq;
 	struct wf_head head;
 	struct wf_call wf;
-	int r = find_workspace(call, in->workspace, &wf, e);
+	int r = access_workspace(call, in->workspace, &wf, e);
 
 	if (r == 0)
 		r = codec_diff_request(in, &call->arena, &rq, e);
@@ -283,7 +270,7 @@ int rpc_push(struct rpc_call *call, const ProtobufCMessage *message, struct err 
 	struct wf_push_request rq;
 	struct wf_push_result pushed;
 	struct wf_call wf;
-	int r = find_workspace(call, in->workspace, &wf, e);
+	int r = access_workspace(call, in->workspace, &wf, e);
 
 	if (r == 0)
 		r = codec_push_request(in, &rq, e);

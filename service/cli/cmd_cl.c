@@ -53,10 +53,45 @@ static int clear(struct cli *cli, const struct request *rq)
 		&coppice__v1__mount__descriptor, true, show_mount);
 }
 
+static bool print_entries(void *arg, const ProtobufCMessage *message)
+{
+	const Coppice__V1__ListChangeListResponse *m = (const void *)message;
+	const struct cli *cli = arg;
+
+	if (cli->json)
+		return output_json(stdout, message) >= 0;
+	for (size_t i = 0; i < m->n_entries; i++) {
+		const Coppice__V1__ChangeListEntry *e = m->entries[i];
+
+		(void)printf("%c\t", !e->old_mode ? 'A' : !e->mode ? 'D' : 'M');
+		workspace_print_path(stdout, &e->path);
+		(void)putchar('\n');
+	}
+	return true;
+}
+
+static int show(struct cli *cli, const struct request *rq)
+{
+	Coppice__V1__ListChangeListRequest m = COPPICE__V1__LIST_CHANGE_LIST_REQUEST__INIT;
+	Coppice__V1__WorkspaceRef ref = COPPICE__V1__WORKSPACE_REF__INIT;
+	struct client_status st;
+	int r = cli_connect(cli);
+
+	if (r != CLI_OK)
+		return r;
+	*(cli_is_mount_id(rq->name) ? &ref.mount_id : &ref.job_id) = (char *)rq->name;
+	ref.tenant = (char *)(rq->tenant ? rq->tenant : "");
+	ref.expected_generation = rq->expected_generation;
+	m.workspace = &ref;
+	client_stream(cli->client, WORKFLOW_SERVICE "ListChangeList", &m.base,
+		&coppice__v1__list_change_list_response__descriptor, print_entries, cli, &st);
+	return st.code ? cli_fail(&st) : CLI_OK;
+}
+
 static const struct {
 	const char *name;
 	int (*run)(struct cli *cli, const struct request *rq);
-} verbs[] = {{"set", set}, {"clear", clear}};
+} verbs[] = {{"set", set}, {"clear", clear}, {"show", show}};
 
 int cmd_cl(struct cli *cli, int argc, char **argv)
 {
@@ -76,5 +111,5 @@ int cmd_cl(struct cli *cli, int argc, char **argv)
 		request_fini(&rq);
 		return r;
 	}
-	return cli_usage(cli_find("cl"), "cl needs one of: set, clear");
+	return cli_usage(cli_find("cl"), "cl needs one of: set, clear, show");
 }

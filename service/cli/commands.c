@@ -54,9 +54,13 @@ const struct cli_command cli_commands[] = {
 		"send the commits of a workspace to its origin", "",
 		"--ref --force-with-lease --tenant --expected-generation --expected-head",
 		cmd_push},
-	{"cl", "set|clear JOB|MOUNT_ID [--change-list REF|A..B] [--expected-generation N] [...]",
-		"lay another change list over a workspace that is in use, or take it away",
-		"set clear",
+	{"cl",
+		"set|clear|show JOB|MOUNT_ID [--change-list REF|A..B] [--expected-generation N] "
+		"[...]",
+		"lay another change list over a workspace that is in use, take it away, or list "
+		"what "
+		"it does",
+		"set clear show",
 		"--change-list --cl --cl-path --patch --tar --deleted --tenant "
 		"--expected-generation",
 		cmd_cl},

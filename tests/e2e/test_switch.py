@@ -393,8 +393,12 @@ class Switch(unittest.TestCase):
         done = subprocess.run([*coppice, 'set', 'command', '--change-list', 'base..change'], capture_output=True, text=True, check=True, timeout=60)
         self.assertIn('generation 2', done.stdout)
         self.assertTrue(os.path.exists(root + '/src/new.c'))
+        done = subprocess.run([*coppice, 'show', 'command'], capture_output=True, text=True, check=True, timeout=60)
+        want = git(self.repository, 'diff', '--name-status', '--no-renames', 'base', 'change')
+        self.assertEqual(sorted(done.stdout.splitlines()), sorted(want.splitlines()))
         done = subprocess.run([*coppice, 'clear', 'command'], capture_output=True, text=True, check=True, timeout=60)
         self.assertIn('no change list, generation 3', done.stdout)
+        self.assertEqual(subprocess.run([*coppice, 'show', 'command'], capture_output=True, check=True, timeout=60).stdout, b'')
         self.assertNotEqual(subprocess.run([*coppice, 'set', 'command'], capture_output=True, check=False, timeout=60).returncode, 0)
 
 

@@ -155,6 +155,19 @@ typedef int (*wf_diff_fn)(void *arg, const char *text, size_t len);
 int wf_diff(const struct wf_call *call, const struct wf_diff_request *rq, wf_diff_fn fn, void *arg,
 	struct wf_head *ret_head, struct err *e);
 
+/* ---- the change list ---- */
+
+struct wf_list_entry {
+	const char *path; /* bytes of a name may be anything but NUL */
+	size_t path_len;
+	uint32_t mode, old_mode; /* Git's; 0: it is not there with, or without, the change list */
+};
+typedef int (*wf_list_fn)(void *arg, const struct wf_list_entry *entry);
+/* What the workspace's change list does to its revision, in Git's order of paths; nothing without
+ * one. A non-zero answer ends it and is returned. */
+int wf_list_entries(const struct wf_call *call, wf_list_fn fn, void *arg, struct wf_head *ret_head,
+	struct err *e);
+
 /* ---- fetch, rebase ---- */
 
 struct wf_fetch_result {

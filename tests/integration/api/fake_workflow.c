@@ -17,6 +17,13 @@ int wf_status(const struct wf_call *call, const struct wf_status_request *rq, wf
 	return none(e);
 }
 
+int wf_list_entries(const struct wf_call *call, wf_list_fn fn, void *arg, struct wf_head *ret_head,
+	struct err *e)
+{
+	(void)call, (void)fn, (void)arg, (void)ret_head;
+	return none(e);
+}
+
 int wf_rebase(const struct wf_call *call, const struct wf_rebase_request *rq,
 	struct mount_info *ret_info, struct err *e)
 {
