@@ -66,12 +66,23 @@ static int to_git(const struct oid *oid, git_oid *ret_id)
 	return 0;
 }
 
+/* libgit2 leaves the errno of the call that failed in its message only; errno itself may be that of
+ * what it cleaned up afterwards. */
+static bool failed_with(int number)
+{
+	const git_error *last = git_error_last();
+
+	return errno == number ||
+	       (last && last->message && strstr(last->message, strerrordesc_np(number)));
+}
+
 static int errno_of(int code)
 {
 	if (code == GIT_ENOTFOUND)
 		return -ENOENT;
-	/* libgit2 leaves the errno of the call that failed in its message only */
-	return errno == ENOSPC || errno == EDQUOT ? -ENOSPC : errno == ENOMEM ? -ENOMEM : -EIO;
+	if (failed_with(ENOSPC) || failed_with(EDQUOT))
+		return -ENOSPC;
+	return failed_with(ENOMEM) ? -ENOMEM : -EIO;
 }
 
 bool wf_odb_has(struct wf *w, const struct oid *oid)

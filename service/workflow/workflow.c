@@ -105,6 +105,12 @@ static int check_head(const struct wf *w)
 	return r;
 }
 
+/* After a crash there may be git/ and nothing in it. */
+static bool has_objects(const struct wf *w)
+{
+	return w->dirfd >= 0 && faccessat(w->dirfd, "objects", F_OK, AT_SYMLINK_NOFOLLOW) == 0;
+}
+
 static int open_all(struct wf *w, bool changes)
 {
 	struct mounts *m = w->call->mounts;
@@ -120,9 +126,9 @@ static int open_all(struct wf *w, bool changes)
 	r = open_dir(w, workspace, changes);
 	if (r == 0)
 		r = load_state(w);
-	if (r == 0 && w->dirfd >= 0)
+	if (r == 0 && has_objects(w))
 		r = wf_odb_open(w->dirfd, &w->odb);
-	if (r == 0 && w->dirfd >= 0)
+	if (r == 0 && w->odb)
 		r = wf_seen_open(w->dirfd, &w->seen);
 	if (r == 0)
 		r = check_head(w);
