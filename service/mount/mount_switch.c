@@ -267,9 +267,12 @@ static int enter_quiescing(struct mount_switch *sw, struct err *e)
 	return err;
 }
 
+/* It is shown already. If that cannot be written, the mount is READY all the same, and a next start
+ * that finds it QUIESCING comes to this very record. */
 static int leave_quiescing(struct mount *mt, struct err *e)
 {
 	struct mount_record next;
+	struct err why = {0};
 	int err = mount_record_copy(&mt->rec, &next);
 
 	if (err)
@@ -277,9 +280,15 @@ static int leave_quiescing(struct mount *mt, struct err *e)
 	next.state = MOUNT_READY;
 	next.switching_from = (struct oid){0};
 	next.generation++;
-	err = mount_commit(mt, &next, 0, MOUNT_EVENT_CHANGED, e);
+	err = mount_commit(mt, &next, 0, MOUNT_EVENT_CHANGED, &why);
+	if (err) {
+		log_error("switch_not_journaled", LOG_S("mount_id", mt->rec.mount_id),
+			LOG_S("message", err_message(&why)));
+		LOCK_GUARD(&mt->registry->mu);
+		mount_put_locked(mt, &next, MOUNT_EVENT_CHANGED);
+	}
 	mount_record_fini(&next);
-	return err;
+	return 0;
 }
 
 /* As it was; takes `old`. If not even that can be written the next start goes forward. */
