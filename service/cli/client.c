@@ -314,12 +314,13 @@ static ProtobufCMessage *call_once(struct client *c, const char *method,
 }
 
 /* Nobody listens, unlike a connection that broke, or that ended while it was made because the
- * daemon that had accepted it was replaced. grpc tells by words only. */
+ * daemon that had accepted it was replaced. grpc tells by the words of strerror only. */
 static bool refused(struct client *c, const struct client_status *st)
 {
 	return grpc_channel_check_connectivity_state(c->channel, 0) ==
 		       GRPC_CHANNEL_TRANSIENT_FAILURE &&
-	       !strstr(st->message, "Socket closed");
+	       (strstr(st->message, strerror(ECONNREFUSED)) ||
+		       strstr(st->message, strerror(ENOENT)));
 }
 
 /* A refused connection is final for a person at a terminal; a service that answered "not now", or

@@ -23,6 +23,7 @@
 #include <service/node.h>
 #include <service/origins.h>
 #include <service/tenants.h>
+#include <stdlib.h>
 #include <storage/storage.h>
 #include <string.h>
 
@@ -65,9 +66,9 @@ static int wait_locked(struct creation *c, struct mount *mt)
 	err = check_still_wanted(c);
 	/* The reason of the one who tried is ours too, unless it was only its own call that ended.
 	 */
-	if (!err && mt->failure.code && mt->failure.code != -ECANCELED &&
-		mt->failure.code != -ETIMEDOUT) {
-		c->e = mt->failure;
+	if (!err && mt->failure && mt->failure->code != -ECANCELED &&
+		mt->failure->code != -ETIMEDOUT) {
+		c->e = *mt->failure;
 		err = c->e.code;
 	}
 	mount_unref_locked(mt);
@@ -321,7 +322,9 @@ static void finish(struct creation *c, int err, struct mount_info *ret_info)
 	}
 	lock_acquire(&m->mu);
 	if (err) {
-		mt->failure = c->e;
+		mt->failure = malloc(sizeof(*mt->failure));
+		if (mt->failure)
+			*mt->failure = c->e;
 		if (!known) {
 			if (mt->counted)
 				quota_release(tenant_quota(mt->tenant), QUOTA_MOUNTS, 1);

@@ -62,6 +62,7 @@ void mount_unref_locked(struct mount *mt)
 	mount_fetches_unref(mt->fetches);
 	cond_fini(&mt->changed);
 	free(mt->root);
+	free(mt->failure);
 	free(mt);
 }
 

@@ -54,7 +54,8 @@ struct mount {
 	uint64_t sequence;       /* of its last event; guarded by mu */
 	char job_key[MOUNT_JOB_KEY_MAX]; /* tenant/job; const */
 	char *root;                      /* const */
-	struct err failure; /* why its creation failed, for those who waited; guarded by mu */
+	struct err *failure; /* why its creation failed, for those who waited; NULL: it did not, or
+				there was no memory to say so: they try themselves. Guarded by mu */
 
 	/* What is open; changed by the claimer only, read by others under mu when `attached`. */
 	bool attached; /* guarded by mu */

@@ -21,7 +21,7 @@ from node import SANITIZE, wait_until
 WARM = 40
 # How far apart two measurements of the same thing are, and what a mount that was deleted within the last hour may take.
 RSS_SLACK_KIB, DISK_SLACK_KIB = 6 * 1024, 2 * 1024
-REMEMBERED_RSS_KIB, REMEMBERED_DISK_KIB = 6, 2
+REMEMBERED_RSS_KIB, REMEMBERED_DISK_KIB = 3, 2
 options = argparse.Namespace(workspaces=1000, seed='1')
 
 

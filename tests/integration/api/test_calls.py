@@ -166,7 +166,7 @@ class Node(Case):
 
     def test_cache(self):
         stats = self.client.GetCacheStats(msg('GetCacheStatsRequest'))
-        self.assertEqual([t.name for t in stats.tiers], ['memory', 'disk', 'spill'])
+        self.assertEqual([t.name for t in stats.tiers], ['memory', 'disk', 'spill', 'window'])
         self.assertEqual(stats.tiers[0].budget_bytes, 1 << 20)
 
 
