@@ -285,6 +285,7 @@ int rpc_push(struct rpc_call *call, const ProtobufCMessage *message, struct err 
 	result.new_ = pushed.new;
 	result.created = pushed.created;
 	result.up_to_date = pushed.up_to_date;
+	result.change_list = pushed.change_list;
 	out.result = &result;
 	r = rpc_stream_send_wait(call, &out.base);
 	if (r == 0)

@@ -64,6 +64,11 @@ static bool print_answer(void *arg, const ProtobufCMessage *message)
 			m->result->up_to_date ? " up to date"
 			: m->result->created  ? " new"
 					      : "");
+		if (*m->result->change_list)
+			(void)printf("change list %s%s\n", m->result->change_list,
+				m->result->up_to_date ? ""
+				: m->result->created  ? " created"
+						      : " updated");
 	}
 	return true;
 }

@@ -84,9 +84,6 @@ static int check_origin(const struct wf *w, const struct cfg_origin **ret_origin
 	r = tenant_may_push(w->use->mount->tenant, w->call->admin, o->name, w->e);
 	if (r < 0)
 		return r;
-	if (strcmp(o->type, "git") != 0)
-		return err_set(w->e, -EOPNOTSUPP, "NOT_IN_THIS_VERSION",
-			"pushing to origins of type %s is not supported by this version", o->type);
 	*ret_origin = o;
 	return 0;
 }
@@ -209,15 +206,18 @@ static int run(struct wf *w, const struct wf_push_request *rq, wf_push_fn progre
 {
 	struct wf_thin thin;
 	struct wf_remote remote = {.thin = &thin, .progress = progress, .arg = arg};
-	int r = decide_ref(w, rq->ref, result->ref);
+	int r = check_origin(w, &remote.origin);
 
-	if (r == 0)
-		r = check_origin(w, &remote.origin);
 	if (r < 0)
 		return r;
 	if (oid_equal(&w->state.head, &w->use->commit))
 		return err_set(
 			w->e, -EBUSY, "NOTHING_TO_PUSH", "the workspace has no commit of its own");
+	if (strcmp(remote.origin->type, "mega") == 0)
+		return wf_push_mega(w, rq, &(struct wf_push_listener){progress, arg}, result);
+	r = decide_ref(w, rq->ref, result->ref);
+	if (r < 0)
+		return r;
 	remote.url = remote.origin->push_url ? remote.origin->push_url : remote.origin->url;
 	r = wf_thin_init(&thin, w);
 	if (r < 0)

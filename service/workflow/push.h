@@ -53,3 +53,13 @@ int wf_remote_push(struct wf_remote *r, const struct oid *commit, const char *re
 	const struct oid *expected, bool negotiate);
 /* Of a line of progress: true if it is one. Pure. */
 bool wf_push_parse_progress(const char *line, struct wf_push_progress *ret_progress);
+
+/* ---- push_mega.c ---- */
+
+struct wf_push_listener {
+	wf_push_fn progress;
+	void *arg;
+};
+/* All commits of the workspace as one change list. Errors as wf_push. */
+int wf_push_mega(struct wf *w, const struct wf_push_request *rq, const struct wf_push_listener *l,
+	struct wf_push_result *result);

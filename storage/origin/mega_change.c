@@ -19,35 +19,15 @@ struct wanted {
 	struct oid found, main;
 };
 
-static int note(void *arg, const struct mega_ref *ref)
+static int note(void *arg, const struct origin_ref *ref)
 {
 	struct wanted *w = arg;
 
 	if (strcmp(ref->name, w->name) == 0)
 		w->found = ref->oid;
-	else if (strcmp(ref->name, "refs/heads/main") == 0)
+	if (strcmp(ref->name, "refs/heads/main") == 0)
 		w->main = ref->oid;
 	return 0;
-}
-
-static int fetch_refs(
-	struct mega *m, const char *path, const struct mega_wait *wait, struct wanted *w)
-{
-	struct http_answer answer = {0};
-	struct buf url;
-	int r;
-
-	buf_init(&url, 65536);
-	mega_url_git(&url, m, path, "info/refs");
-	http_url_query(&url, "service", "git-upload-pack", 15);
-	r = buf_error(&url);
-	if (r == 0)
-		r = mega_get(m, buf_cstr(&url), wait, &answer);
-	buf_fini(&url);
-	if (r == 0)
-		r = mega_refs_each(answer.body.data, answer.body.len, note, w);
-	http_answer_fini(&answer);
-	return r;
 }
 
 /* -ENOENT and others: it does not tell. */
@@ -121,13 +101,20 @@ int mega_find_change(void *impl, const char *link, const char *path, uint64_t de
 	struct mega *m = impl;
 	int r;
 
-	(void)snprintf(w.name, sizeof(w.name), "refs/cl/%s", link);
-	r = fetch_refs(m, path, &wait, &w);
+	(void)snprintf(w.name, sizeof(w.name), "%s%s", link ? "refs/cl/" : "refs/heads/main",
+		link ? link : "");
+	r = mega_fetch_refs(m, &(struct mega_refs_call){.path = path,
+				       .service = "git-upload-pack",
+				       .wait = wait,
+				       .fn = note,
+				       .arg = &w});
 	if (r < 0)
 		return r;
 	if (oid_is_none(&w.found))
 		return -ENOENT;
-	ret_change->commit = w.found;
+	ret_change->commit = ret_change->base = w.found;
+	if (!link)
+		return learn_root(m, path, &w.found, NULL, &wait);
 	r = fetch_parent(m, &w.found, &wait, &ret_change->base);
 	if (r == -ECANCELED || r == -ETIMEDOUT || r == -EHOSTUNREACH)
 		return r;

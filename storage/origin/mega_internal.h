@@ -59,6 +59,20 @@ int mega_upload_parse(
 	const struct buf *answer, const struct oid *commit, struct mega_root *ret_root);
 /* Appends the URL of Git's side of a directory. */
 void mega_url_git(struct buf *out, const struct mega *m, const char *path, const char *service);
+/* The bytes of the first band of a side-band answer, as far as it came. Pure. */
+int mega_unwrap(const struct buf *answer, struct buf *out);
+/* mega_push.c */
+struct mega_refs_call {
+	const char *path, *service;
+	struct mega_wait wait;
+	origin_ref_fn fn;
+	void *arg;
+};
+int mega_fetch_refs(struct mega *m, const struct mega_refs_call *call);
+int mega_refs(void *impl, const char *path, uint64_t deadline_ns, origin_ref_fn fn, void *arg);
+int mega_push(void *impl, const struct origin_push *push, char *ret_why, size_t cap);
+/* What the server reports; pure. As origin_push; -EIO: nothing that can be understood. */
+int mega_push_report(const struct buf *answer, char *ret_why, size_t cap);
 /* mega_change.c */
 int mega_find_change(void *impl, const char *link, const char *path, uint64_t deadline_ns,
 	struct origin_change *ret_change);

@@ -8,7 +8,7 @@
 #include <string.h>
 
 /* -EIO; 1: a line that is no ref. */
-static int take_ref(const struct gitpkt *pkt, struct mega_ref *ret)
+static int take_ref(const struct gitpkt *pkt, struct origin_ref *ret)
 {
 	const char *line = (const char *)pkt->data;
 	const char *end = line + pkt->len, *nul = memchr(line, '\0', pkt->len);
@@ -35,7 +35,7 @@ static int take_ref(const struct gitpkt *pkt, struct mega_ref *ret)
 	return strcmp(ret->name, "capabilities^{}") == 0 ? 1 : 0; /* no refs at all */
 }
 
-int mega_refs_each(const char *data, size_t len, mega_ref_fn fn, void *arg)
+int mega_refs_each(const char *data, size_t len, origin_ref_fn fn, void *arg)
 {
 	static const char service[] = "# service=git-";
 	bool greeted = false;
@@ -43,7 +43,7 @@ int mega_refs_each(const char *data, size_t len, mega_ref_fn fn, void *arg)
 
 	while (len) {
 		ssize_t n = gitpkt_take(data, len, &pkt);
-		struct mega_ref ref;
+		struct origin_ref ref;
 		int r;
 
 		if (n <= 0)

@@ -5,16 +5,9 @@
  * trusted; pure.
  */
 #pragma once
-#include "storage/digest.h"
+#include "storage/origin.h"
 
-#include <stdbool.h>
 #include <stddef.h>
 
-struct mega_ref {
-	char name[256];
-	struct oid oid;
-};
-/* Each ref; a negative result ends it. */
-typedef int (*mega_ref_fn)(void *arg, const struct mega_ref *ref);
 /* -EIO: that is no advertisement. */
-int mega_refs_each(const char *data, size_t len, mega_ref_fn fn, void *arg);
+int mega_refs_each(const char *data, size_t len, origin_ref_fn fn, void *arg);

@@ -49,8 +49,7 @@ static int take(void *arg, int64_t length, const void *data, size_t len)
 	return b->len == BEGINNING_MAX ? -EFBIG : 0; /* enough */
 }
 
-/* What is in the packets of the first band. */
-static int unwrap(const struct buf *answer, struct buf *out)
+int mega_unwrap(const struct buf *answer, struct buf *out)
 {
 	const char *at = answer->data;
 	size_t left = answer->len;
@@ -135,7 +134,7 @@ int mega_upload_parse(
 	int r;
 
 	buf_init(&pack, BEGINNING_MAX);
-	r = unwrap(answer, &pack);
+	r = mega_unwrap(answer, &pack);
 	if (r == 0)
 		r = first_commit(&pack, commit, &text);
 	if (r == 0)

@@ -258,6 +258,28 @@ int origin_merge_base(struct origin *o, const struct oid commits[2], uint64_t de
 	return finish(o, OP_RESOLVE, start_ns, r);
 }
 
+int origin_refs(
+	struct origin *o, const char *path, uint64_t deadline_ns, origin_ref_fn fn, void *arg)
+{
+	uint64_t start_ns = clock_mono_ns(&clock_system);
+	int r = cancel_check(NULL, deadline_ns);
+
+	if (!o->ops->refs)
+		return -EOPNOTSUPP;
+	if (r == 0)
+		r = o->ops->refs(o->impl, path, deadline_ns, fn, arg);
+	return finish(o, OP_RESOLVE, start_ns, r);
+}
+
+int origin_push(struct origin *o, const struct origin_push *push, char *ret_why, size_t cap)
+{
+	int r = cancel_check(push->cancel, push->deadline_ns);
+
+	if (!o->ops->push)
+		return -EOPNOTSUPP;
+	return r == 0 ? o->ops->push(o->impl, push, ret_why, cap) : r;
+}
+
 int origin_find_change(struct origin *o, const char *link, const char *path, uint64_t deadline_ns,
 	struct origin_change *ret_change)
 {

@@ -199,11 +199,13 @@ static int mega_open(void **ret_impl, const struct origin_config *config, struct
 
 const struct origin_ops origin_mega_ops = {
 	.type = "mega",
-	.caps = ORIGIN_CAP_PINNED | ORIGIN_CAP_SIZES | ORIGIN_CAP_MODES,
+	.caps = ORIGIN_CAP_PINNED | ORIGIN_CAP_SIZES | ORIGIN_CAP_MODES | ORIGIN_CAP_PUSH,
 	.open = mega_open,
 	.close = mega_close,
 	.resolve = mega_resolve,
 	.find_change = mega_find_change,
+	.refs = mega_refs,
+	.push = mega_push,
 	.read_tree = mega_read_tree,
 	.learn_tree = mega_learn_tree,
 	.roots = mega_roots,

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* What a server advertises, its history, and a pack, as hostile bytes. */
+/* What a server advertises, its history, a pack and a report, as hostile bytes. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -9,7 +9,7 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-static int look(void *arg, const struct mega_ref *ref)
+static int look(void *arg, const struct origin_ref *ref)
 {
 	size_t *sum = arg;
 
@@ -22,6 +22,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	const struct oid commit = {.len = 20};
 	struct oid parent;
 	struct mega_root root;
+	char why[64];
 	size_t sum = 0;
 	struct buf b;
 
@@ -31,6 +32,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	buf_init(&b, size + 1);
 	if (buf_append(&b, data, size) == 0)
 		(void)mega_upload_parse(&b, &commit, &root);
+	(void)mega_push_report(&b, why, sizeof(why));
 	buf_fini(&b);
 	return 0;
 }

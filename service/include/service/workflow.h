@@ -217,6 +217,7 @@ struct wf_push_request {
 struct wf_push_result {
 	char ref[256], old[65], new[65]; /* old "": there was none */
 	bool created, up_to_date;
+	char change_list[65]; /* on a Mega server: its link; `created` is about it */
 };
 /* -EACCES PUSH_NOT_ALLOWED (the tenant), PUSH_DENIED (the server); -EBUSY NOTHING_TO_PUSH,
  * NON_FAST_FORWARD, PUSH_REFUSED; -ENOENT ORIGIN_NOT_FOUND; -EHOSTUNREACH ORIGIN_UNAVAILABLE;

@@ -108,7 +108,30 @@ int origin_probe(struct origin *o, const struct cancel *cancel, uint64_t deadlin
  * -EOPNOTSUPP: this kind of origin does not tell. */
 int origin_merge_base(struct origin *o, const struct oid commits[2], uint64_t deadline_ns,
 	struct oid *ret_base, struct err *e);
-/* A change list of the server, by its link and the directory that it belongs to ("" = all). Both
+/* What Git's side of a directory ("" = all) of a Mega server advertises: refs/heads/main, and
+ * refs/cl/<link> for each change list. A negative result of `fn` ends it. -EOPNOTSUPP: another kind
+ * of origin. */
+struct origin_ref {
+	char name[256];
+	struct oid oid;
+};
+typedef int (*origin_ref_fn)(void *arg, const struct origin_ref *ref);
+int origin_refs(
+	struct origin *o, const char *path, uint64_t deadline_ns, origin_ref_fn fn, void *arg);
+/* `commit` to the main of such a directory, which must be `old`. 0: the server said yes. -EPERM: it
+ * said no, and why; -EACCES; anything else: it is not known whether it was done, look at the refs.
+ * Never repeated by itself. */
+struct origin_push {
+	const char *path;
+	struct oid old, commit;
+	const void *pack;
+	size_t len;
+	const struct cancel *cancel;
+	uint64_t deadline_ns;
+};
+int origin_push(struct origin *o, const struct origin_push *push, char *ret_why, size_t cap);
+/* A change list of the server, by its link (NULL: none, but the directory's main for both commits)
+ * and the directory that it belongs to ("" = all). Both
  * commits are of that directory alone: their root trees are what it has. -ENOENT: none of that name
  * belongs there; -EOPNOTSUPP: this kind of origin has no change lists. */
 struct origin_change {

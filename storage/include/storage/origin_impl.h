@@ -18,9 +18,12 @@ struct origin_ops {
 	void (*refresh)(void *impl);
 	/* See origin_probe; NULL: resolving the default branch costs little. */
 	int (*probe)(void *impl, const struct cancel *cancel, uint64_t deadline_ns);
-	/* See origin_merge_base and origin_find_change; NULL: cannot. */
+	/* See origin_merge_base, origin_refs, origin_push, origin_find_change; NULL: cannot. */
 	int (*merge_base)(void *impl, const struct oid commits[2], uint64_t deadline_ns,
 		struct oid *ret_base, struct err *e);
+	int (*refs)(
+		void *impl, const char *path, uint64_t deadline_ns, origin_ref_fn fn, void *arg);
+	int (*push)(void *impl, const struct origin_push *push, char *ret_why, size_t cap);
 	int (*find_change)(void *impl, const char *link, const char *path, uint64_t deadline_ns,
 		struct origin_change *ret_change);
 	int (*read_tree)(void *impl, const struct oid *tree, struct tree_builder *builder,
