@@ -55,16 +55,16 @@ void change_files_fini(struct change_files *f)
 	mount_kept_free(f->kept);
 }
 
-int change_files_source(
-	struct change_files *f, const char *name, const void *given, size_t len, char **ret_data)
+int change_files_source(struct change_files *f, const char *name,
+	const struct mount_change_source *given, struct storage_content *ret_content)
 {
-	size_t kept_len;
 	int r = 0;
 
 	if (given)
-		r = mount_kept_put(f->kept, name, given, len);
+		r = mount_kept_put(f->kept, name, given->data, given->len);
 	if (r == 0)
-		r = mount_kept_get(f->kept, name, SOURCE_MAX, ret_data, &kept_len);
+		r = mount_kept_get(
+			f->kept, name, SOURCE_MAX, &ret_content->data, &ret_content->len);
 	return r < 0 ? change_files_failed(f, r, name) : 0;
 }
 

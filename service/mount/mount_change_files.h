@@ -39,8 +39,8 @@ struct change_files {
  * that keeps it. */
 int change_files_init(struct change_files *f, struct change_work *w);
 void change_files_fini(struct change_files *f);
-int change_files_source(
-	struct change_files *f, const char *name, const void *given, size_t len, char **ret_data);
+int change_files_source(struct change_files *f, const char *name,
+	const struct mount_change_source *given, struct storage_content *ret_content);
 /* NULL in *ret: it is not below the mount's directory, and does not count. -ENOMEM, -E2BIG (all
  * errors are told). */
 int change_files_find(struct change_files *f, const char *path, struct change_path **ret);

@@ -309,18 +309,17 @@ static int apply_all(struct change_files *files, const char *text, size_t len)
 
 static int lay_patch(struct change_work *w)
 {
-	const struct mount_change_source *s = w->call->source;
-	_cleanup_free_ char *text = NULL;
+	struct storage_content text = {.data = NULL};
 	struct change_files files;
 	int r = change_files_init(&files, w);
 
 	if (r == 0)
-		r = change_files_source(
-			&files, "source", s ? s->data : NULL, s ? s->len : 0, &text);
+		r = change_files_source(&files, "source", w->call->source, &text);
 	if (r == 0)
-		r = apply_all(&files, text, strlen(text));
+		r = apply_all(&files, text.data, text.len);
 	if (r == 0)
 		r = w->conflicts ? change_does_not_apply(w) : change_files_lay(&files);
+	free(text.data);
 	change_files_fini(&files);
 	return r;
 }

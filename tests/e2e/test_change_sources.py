@@ -202,6 +202,13 @@ class Sources(unittest.TestCase):
         self.clone.commit()
         self.assertEqual(self.refused({'ref': 'stranger'}, reason='NO_MERGE_BASE').code, 'FAILED_PRECONDITION')
 
+    def test_a_zero_byte_in_a_mail_hides_nothing_behind_it(self):
+        self.clone.git('checkout', '-q', '-B', 'zero')
+        self.clone.write('d0/s0/f0.txt', b'changed\n')
+        self.clone.commit()
+        mail = self.clone.git('format-patch', '--stdout', 'main..HEAD').replace(b'\n\n', b'\n\na zero \0 byte\n', 1)
+        self.assert_shows(self.mount({'patch': coded(mail)}), 'HEAD')
+
     def test_two_files_change_names(self):
         self.clone.git('checkout', '-q', '-B', 'swap')
         a, b = self.clone.path('d0/s0/f0.txt'), self.clone.path('bin/data')
