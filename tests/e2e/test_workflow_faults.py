@@ -9,7 +9,7 @@ import unittest
 
 import repo_maker
 from coppice_client import CallError
-from node import Node, detach
+from node import SANITIZE, Node, detach
 from twin import git
 
 WHO = {'name': 'A U Thor', 'email': 'a@example.org', 'time': 1700000000}
@@ -95,6 +95,26 @@ class WorkflowFaults(unittest.TestCase):
             os.rename(self.repository + '.away', self.repository)
             result = list(node.client.Push(workspace={'job_id': 'job'}, ref='out'))[-1].result
             self.assertEqual((result.new, result.created), (answer.commit, True))
+
+    def test_memory_does_not_follow_the_changes(self):
+        """What a verb needs it gives back, and it is little: paths are streamed, not collected."""
+        with Node({'demo': self.repository}) as node:
+            root = node.mount('job').root
+            for d in range(20):
+                os.mkdir(f'{root}/new{d}')
+                for i in range(500):
+                    with open(f'{root}/new{d}/{i}', 'wb') as f:
+                        f.write(b'%d %d\n' % (d, i))
+            before = node.rss_kib()
+            with open(f'/proc/{node.process.pid}/clear_refs', 'w', encoding='ascii') as f:
+                f.write('5')  # the high-water mark begins anew
+            self.assertEqual(len(node.cli('status', 'job', '-uall').stdout.splitlines()), 10000)
+            node.cli('add', 'job', '-A')
+            self.assertEqual(len(node.cli('status', 'job').stdout.splitlines()), 10000)
+            node.cli('commit', 'job', '-m', 'x', '--author', 'a <b>')
+            self.assertEqual(node.cli('status', 'job').stdout, '')
+            if not SANITIZE:
+                self.assertLess(node.status('VmHWM') - before, 24 << 10)
 
     def test_a_generation_that_is_not_the_present_one(self):
         """Every call that changes something, and what it would have changed."""
