@@ -12,6 +12,7 @@ import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 
 import repo_maker
+import side_by_side
 from coppice_client import CallError
 from mega_server import Mega, MegaServer
 from node import SLOW, Node, wait_until
@@ -335,6 +336,17 @@ class Faults(Base):
         self.remote.fault('/file/tree', 'lie')
         self.right(d, path)  # by its listing and the modes that lead to its id
 
+    def test_sizes_that_are_a_lie(self):
+        """The length that HEAD told is not that of the content: an error, never a part of the file as if that were all."""
+        for length in (7, 4096, 100000):
+            _, path = self.fresh()
+            self.remote.fault('HEAD .*/file/blob', 'replace', data='x' * length)
+            self.assertEqual(os.stat(path + '/f0').st_size, length)
+            self.remote.heal()
+            self.assert_fails(read, path + '/f0')
+            self.assert_fails(read, path + '/large')
+            self.right(*self.fresh())  # the others are not affected
+
     def test_contents_that_stay_wrong(self):
         self.fails_reading('GET .*/file/blob', 'status', status=500)
         self.fails_reading('GET .*/file/blob', 'status', status=404)
@@ -536,4 +548,4 @@ class Server(Base):
 
 
 if __name__ == '__main__':
-    unittest.main()
+    side_by_side.main()

@@ -14,6 +14,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import threading
 
 import grpc
 from google.protobuf import descriptor_pb2, descriptor_pool, json_format, message_factory
@@ -68,16 +69,17 @@ class Protos:
         return self.pool.FindEnumTypeByName('coppice.v1.' + name).values_by_number[number].name
 
 
-_made = {}
+_made, _making = {}, threading.Lock()
 
 
 def protos():
     """The protos of this tree, compiled once per process."""
-    if 'protos' not in _made:
-        top = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-        _made['folder'] = tempfile.TemporaryDirectory(prefix='coppice-protos-')
-        _made['protos'] = Protos(compile_protos(os.path.join(top, 'api/proto'), os.path.join(_made['folder'].name, 'protos.fds')))
-    return _made['protos']
+    with _making:
+        if 'protos' not in _made:
+            top = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+            _made['folder'] = tempfile.TemporaryDirectory(prefix='coppice-protos-')
+            _made['protos'] = Protos(compile_protos(os.path.join(top, 'api/proto'), os.path.join(_made['folder'].name, 'protos.fds')))
+        return _made['protos']
 
 
 class Client:
