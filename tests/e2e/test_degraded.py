@@ -215,7 +215,7 @@ class Degraded(unittest.TestCase):
                         read(f'{root}/small/f{i:03}')
                     self.assertIn(caught.exception.errno, (errno.EIO, errno.EHOSTUNREACH), 'never ENOENT')
                 self.assert_files(root, 'large/f0')
-                self.assertEqual(sorted(os.listdir(root)), ['large', 'later', 'small'])
+                self.assertEqual(sorted(os.listdir(root)), ['huge', 'large', 'later', 'small'])
                 self.assertIn('origin demo', self.degraded(node))
             finally:
                 os.rename(self.repository + '.gone', self.repository)
