@@ -122,7 +122,7 @@ class Cli(unittest.TestCase):
         self.assertGreater({o['operation']: o['count'] for o in node['fuse_operations']}['LOOKUP'], 0)
         self.assertIn('tenant ops: mounts 1', self.cli('node'))
         cache = self.json('cache')
-        self.assertEqual([t['name'] for t in cache['tiers']], ['memory', 'disk', 'spill'])
+        self.assertEqual([t['name'] for t in cache['tiers']], ['memory', 'disk', 'spill', 'window'])
         self.assertGreater(cache['trees'], 0)
         self.assertIn('memory', self.cli('cache'))
 
