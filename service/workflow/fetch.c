@@ -19,6 +19,7 @@ static int run(struct wf *w, const char *revision, struct wf_fetch_result *resul
 	if (!w->origin)
 		return err_set(w->e, -EHOSTUNREACH, "ORIGIN_UNAVAILABLE", "origin %s is not open",
 			w->use->origin);
+	origin_refresh(w->origin); /* not what is remembered for its `refresh` */
 	r = storage_resolve(w->storage, w->origin, revision, w->use->deadline_ns, &found, w->e);
 	if (r < 0)
 		return r;

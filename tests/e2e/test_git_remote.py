@@ -180,6 +180,19 @@ class GitRemote(unittest.TestCase):
                         self.assertEqual(sorted(os.listdir(before.root)), sorted(os.listdir(self.want)))
                     self.assertEqual(node.mount('pinned', revision=self.commit).commit, self.commit)
 
+    def test_fetch_asks_before_refresh_has_passed(self):
+        for mode in ('partial', 'mirror'):
+            path, commit = self.work_on(f'fetch-{mode}.git')
+            with self.subTest(mode=mode), HttpServer(self.folder, {'r.git': path}) as server:
+                with Node({'demo': {'url': server.url('r.git'), 'mode': mode, 'refresh': '1h'}}) as node:
+                    root = node.mount('before').root
+                    moved = commit('moved on', parent=self.commit)
+                    self.assertEqual(node.mount('remembered').commit, self.commit)
+                    told = node.client.Fetch(workspace={'job_id': 'before'})
+                    self.assertEqual((told.commit, told.moved), (moved, True))
+                    self.assertEqual(node.mount('after').commit, moved)
+                    self.assertEqual(sorted(os.listdir(root)), sorted(os.listdir(self.want)), 'nothing moves under a mount')
+
     def test_mirror_has_a_budget(self):
         path = os.path.join(self.folder, 'trimmed.git')
         repo = repo_maker.Repo(path)
