@@ -101,10 +101,11 @@ static void test_a_patient_waiter_outlives_a_hasty_one(void **state)
 	tally_init(&hasty);
 	tally_init(&patient);
 	/* Longer than the first call has, shorter than the second one has. */
-	w->plan.delay_ns = 300 * NS_PER_MS;
-	ask(w, &blob, 100, &hasty);
-	while (w->plan.calls == 0)
+	w->plan.delay_ns = 1200 * NS_PER_MS;
+	ask(w, &blob, 600, &hasty);
+	while (w->plan.calls == 0 && tally_count(&hasty) == 0)
 		sched_yield();
+	assert_int_equal(w->plan.calls, 1);
 	ask(w, &blob, 20000, &patient);
 	tally_wait(&hasty, 1);
 	assert_int_equal(hasty.last, -ETIMEDOUT);
