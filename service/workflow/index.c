@@ -19,19 +19,26 @@ struct add {
 	struct wf_ignores ignores;
 	struct wf_walk walk;
 	struct wf_add_result result;
+	int refused; /* a directory was */
 };
 
-/* Is the path itself named, and not by a pattern or a directory? */
-static bool is_named(const struct add *a, const struct wf_item *item)
+/* The spec that names the path itself, not by a pattern or a directory above it. */
+static struct wf_spec *naming(const struct add *a, const char *path, size_t len)
 {
 	for (size_t i = 0; i < a->paths.count; i++) {
-		const struct wf_spec *s = &a->paths.specs[i];
+		struct wf_spec *s = &a->paths.specs[i];
 
-		if (!s->exclude && !s->pattern && s->len == item->path_len &&
-			memcmp(s->text, item->path, s->len) == 0)
-			return true;
+		if (!s->exclude && !s->pattern && s->len == len && memcmp(s->text, path, len) == 0)
+			return s;
 	}
-	return false;
+	return NULL;
+}
+
+static int refuse(struct add *a, const char *path, size_t len)
+{
+	return err_set(a->w.e, -EPERM, "PATH_IGNORED",
+		"%.*s is ignored by a .gitignore; use force to add it", len < 256 ? (int)len : 256,
+		path);
 }
 
 /* 1: leave it. */
@@ -45,10 +52,7 @@ static int refuse_ignored(struct add *a, struct wf_item *item)
 	r = wf_ignored(&a->ignores, item->level, item->path, item->name_at, false, &ignored);
 	if (r < 0 || !ignored)
 		return r;
-	if (is_named(a, item))
-		return err_set(a->w.e, -EPERM, "PATH_IGNORED",
-			"%.256s is ignored by a .gitignore; use force to add it", item->path);
-	return 1;
+	return naming(a, item->path, item->path_len) ? refuse(a, item->path, item->path_len) : 1;
 }
 
 static int stage(struct add *a, struct wf_item *item)
@@ -88,12 +92,20 @@ static int visit(void *arg, struct wf_item *item)
 static bool enter(void *arg, const char *path, size_t len, struct wf_level *level)
 {
 	struct add *a = arg;
+	struct wf_spec *named = len ? naming(a, path, len - 1) : NULL; /* "a/b/" */
 
 	if (!wf_matcher_may_enter(&a->paths, path, len))
 		return false;
-	if (level->tracked || !level->up || a->rq->force || a->paths.any_include)
+	if (named)
+		named->matched = true; /* although it may be empty */
+	if (level->tracked || !level->up || a->rq->force || a->rq->update ||
+		(a->paths.any_include && !named))
 		return true;
-	return wf_ignored_dir(&a->ignores, level, path) != 1;
+	if (wf_ignored_dir(&a->ignores, level, path) != 1)
+		return true;
+	if (named && a->refused == 0)
+		a->refused = refuse(a, path, len - 1);
+	return false;
 }
 
 static void leave(void *arg, struct wf_level *level)
@@ -186,6 +198,8 @@ static int run(struct add *a)
 		.build = true,
 		.arg = a};
 	r = wf_walk(&a->walk, &next.index);
+	if (r == 0)
+		r = a->refused;
 	if (r == 0)
 		r = wf_check_matched(&a->w, &a->paths);
 	return r == 0 ? wf_save(&a->w, &next) : r;

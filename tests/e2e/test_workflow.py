@@ -1,6 +1,7 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
 """The Git workflow of a workspace against a plain clone: the same changes, then the same answers."""
+import base64
 import os
 import shutil
 import tempfile
@@ -368,6 +369,21 @@ class Workflow(unittest.TestCase):
         self.fails('FAILED_PRECONDITION', 'PATH_IGNORED', 'Add', workspace={'job_id': 'hidden'}, paths=['c3JjL3gudG1w'])
         self.node.cli('add', 'hidden', '--force', 'src/x.tmp')
         self.assertEqual(self.status('hidden'), ['A  src/x.tmp'])
+
+    def test_directories_are_named_as_to_git(self):
+        """One that is ignored is refused as by `git add`; one in which nothing can be added is not an error."""
+        root = self.node.mount('named').root
+        os.makedirs(root + '/out/deep')
+        os.makedirs(root + '/hollow')
+        for name, text in (('.gitignore', 'out/\n'), ('out/a', 'a'), ('out/deep/b', 'b')):
+            with open(f'{root}/{name}', 'w', encoding='ascii') as f:
+                f.write(text)
+        for path in (b'out', b'out/deep', b'out/a'):
+            self.fails('FAILED_PRECONDITION', 'PATH_IGNORED', 'Add', workspace={'job_id': 'named'}, paths=[base64.b64encode(path).decode()])
+        self.node.cli('add', 'named', 'hollow', 'src')
+        self.assertEqual([line for line in self.status('named') if not line.startswith('??')], [])
+        self.node.cli('add', 'named', '--force', 'out/deep')
+        self.assertEqual([line for line in self.status('named') if not line.startswith('??')], ['A  out/deep/b'])
 
     def test_errors(self):
         client = self.node.client
