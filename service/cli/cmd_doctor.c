@@ -74,7 +74,9 @@ static void check_kernel(struct doctor *d)
 		say(d, FAIL, "kernel", "%s is too old: 5.11 or newer is needed", u.release);
 	else if (major < 6 || (major == 6 && minor < 9))
 		say(d, WARN, "kernel",
-			"%s works; 6.9 or newer can hand live sessions to a new daemon", u.release);
+			"%s works; calls that the daemon is answering when it is killed end with "
+			"ECONNABORTED (on 6.9 or newer they are answered by the next one)",
+			u.release);
 	else
 		say(d, OK, "kernel", "%s", u.release);
 }
