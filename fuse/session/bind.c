@@ -69,6 +69,8 @@ void sess_workspace_removed(struct session *s, const char *name)
 
 struct bind_job {
 	char *source, *target;
+	char root[PATH_NAME_MAX + 2]; /* of what is unbound: "/name", as mountinfo tells it */
+	unsigned dev_major, dev_minor;
 	bool read_only;
 	bool bound;
 	struct err err;
@@ -131,7 +133,8 @@ static int require_empty(int fd)
 }
 
 /* The target as an O_PATH descriptor, reached without any symbolic link: what lies on the way may
- * belong to a tenant, who could otherwise lead the mount elsewhere after its path was checked. */
+ * belong to a tenant, who could otherwise lead the mount elsewhere after its path was checked.
+ * Opened so, the root of a mount is asked nothing. */
 static int open_target(const char *path)
 {
 	struct open_how how = {
@@ -139,6 +142,39 @@ static int open_target(const char *path)
 	long fd = syscall(SYS_openat2, AT_FDCWD, path, &how, sizeof(how));
 
 	return fd < 0 ? -errno : (int)fd;
+}
+
+/* The directory `name` in `dir`, made if it is not there; never through a link. */
+static int open_made(int dir, const char *name)
+{
+	const int flags = O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC;
+	int fd = openat(dir, name, flags);
+
+	if (fd >= 0 || errno != ENOENT)
+		return fd >= 0 ? fd : -errno;
+	if (mkdirat(dir, name, 0755) < 0 && errno != EEXIST)
+		return -errno;
+	fd = openat(dir, name, flags);
+	return fd >= 0 ? fd : -errno;
+}
+
+/* open_target of a path of which the end need not be there yet. */
+static int make_target(const char *path)
+{
+	_cleanup_free_ char *copy = strdup(path);
+	_cleanup_close_ int fd = open_target("/");
+	char *rest = copy, *name;
+
+	if (!copy)
+		return -ENOMEM;
+	while (fd >= 0 && (name = strsep(&rest, "/"))) {
+		int next = *name ? open_made(fd, name) : TAKE_FD(fd);
+
+		if (fd >= 0)
+			(void)close(fd); /* O_PATH */
+		fd = next;
+	}
+	return TAKE_FD(fd);
 }
 
 /* Of a read-only mount the kernel refuses to open files for writing, which we are not asked about.
@@ -166,12 +202,9 @@ static int bind_run(void *arg)
 	if (mountinfo_device(job->target, &major, &minor) == 0)
 		return err_set(
 			&job->err, -EBUSY, NULL, "%s is already a mount of ours", job->target);
-	r = io_mkdirs(job->target, 0755);
-	if (r < 0)
-		return err_wrap(&job->err, r, "create %s", job->target);
-	fd = open_target(job->target);
+	fd = make_target(job->target);
 	if (fd < 0)
-		return err_wrap(&job->err, fd, "open %s", job->target);
+		return err_wrap(&job->err, fd, "make or open %s", job->target);
 	r = require_empty(fd);
 	if (r < 0)
 		return err_wrap(&job->err, r, "%s must be an empty directory", job->target);
@@ -214,16 +247,59 @@ bool sess_bound(struct session *s, const char *target)
 	       minor == s->dev_minor;
 }
 
-/* Ours only: a path that became something else is not touched. */
+/* By descriptor, as open_target, and only what is of that device: a path on which something else
+ * lies by now is not touched. */
+static int unmount_of(const char *path, unsigned major, unsigned minor)
+{
+	_cleanup_close_ int fd = open_target(path);
+	char self[32];
+	struct statx st;
+
+	if (fd < 0)
+		return fd;
+	if (statx(fd, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, STATX_TYPE, &st) < 0)
+		return -errno;
+	if (st.stx_dev_major != major || st.stx_dev_minor != minor)
+		return -ENOENT;
+	(void)snprintf(self, sizeof(self), "/proc/self/fd/%d", fd); /* fits */
+	return umount2(self, MNT_DETACH) < 0 ? -errno : 0;
+}
+
+/* A directory on the way was renamed: the mount went along. */
+struct moved {
+	const struct bind_job *job;
+	char *path;
+};
+
+static int find_moved(void *arg, const struct mount_point *m)
+{
+	struct moved *moved = arg;
+	size_t len = strlen(moved->job->root);
+
+	if (m->major != moved->job->dev_major || m->minor != moved->job->dev_minor ||
+		strncmp(m->root, moved->job->root, len) != 0 ||
+		(m->root[len] && strcmp(m->root + len, "//deleted") != 0))
+		return 0;
+	moved->path = strdup(m->path);
+	return moved->path ? 1 : -ENOMEM;
+}
+
 static int unbind_run(void *arg)
 {
 	const struct bind_job *job = arg;
+	struct moved moved = {.job = job};
 	unsigned major, minor;
 	int r = mountinfo_device(job->target, &major, &minor);
 
-	if (r == -ENOENT)
-		return 0;
-	return r < 0 ? r : device_unmount(job->target);
+	if (r == 0 && major == job->dev_major && minor == job->dev_minor)
+		return unmount_of(job->target, major, minor);
+	if (r < 0 && r != -ENOENT)
+		return r;
+	r = mountinfo_each(find_moved, &moved);
+	if (r > 0)
+		r = unmount_of(moved.path, job->dev_major, job->dev_minor);
+	free(moved.path);
+	return r;
 }
 
 static int sweep_run(void *arg)
@@ -233,9 +309,9 @@ static int sweep_run(void *arg)
 	return mountinfo_sweep(job->target);
 }
 
-static int run_on(struct sess_farm *farm, int (*fn)(void *arg), const char *path)
+/* Frees the job. */
+static int run_on(struct sess_farm *farm, int (*fn)(void *arg), struct bind_job *job)
 {
-	struct bind_job *job = bind_job_new("", NULL, path);
 	int r;
 
 	if (!job)
@@ -247,9 +323,16 @@ static int run_on(struct sess_farm *farm, int (*fn)(void *arg), const char *path
 	return r;
 }
 
-int sess_unbind(struct sess_farm *farm, const char *target)
+int sess_unbind(struct session *s, const char *name, const char *target)
 {
-	return run_on(farm, unbind_run, target);
+	struct bind_job *job = bind_job_new("", NULL, target);
+
+	if (job) {
+		(void)snprintf(job->root, sizeof(job->root), "/%s", name); /* a name fits */
+		job->dev_major = s->dev_major;
+		job->dev_minor = s->dev_minor;
+	}
+	return run_on(s->farm, unbind_run, job);
 }
 
 int sess_abort_mounts(const char *dir)
@@ -259,5 +342,5 @@ int sess_abort_mounts(const char *dir)
 
 int sess_sweep_mounts(struct sess_farm *farm, const char *dir)
 {
-	return run_on(farm, sweep_run, dir);
+	return run_on(farm, sweep_run, bind_job_new("", NULL, dir));
 }

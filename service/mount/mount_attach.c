@@ -95,7 +95,7 @@ static int bind_mountpoint(struct mount *mt, struct err *e)
 	err = sess_bind(
 		mt->host->session, mt->rec.job_id, mt->rec.mountpoint, mt->rec.read_only, e);
 	if (err)
-		return err_wrap(e, err, "mountpoint %s", mt->rec.mountpoint);
+		return mountpoint_refused(mt->rec.mountpoint, err, e);
 	mt->bound = true;
 	return 0;
 }
@@ -187,7 +187,7 @@ void mount_detach(struct mount *mt)
 		return;
 	mount_uses_close(mt);
 	if (mt->bound)
-		(void)sess_unbind(mt->registry->config.farm,
+		(void)sess_unbind(mt->host->session, mt->rec.job_id,
 			mt->rec.mountpoint); /* a sweep at the next start finds what is left */
 	mt->bound = false;
 	sess_workspace_removed(mt->host->session, mt->rec.job_id);

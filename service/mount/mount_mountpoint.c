@@ -12,10 +12,16 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <linux/magic.h>
+#include <linux/openat2.h>
 #include <service/config.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/statfs.h>
+#include <sys/statvfs.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 static bool is_inside(const char *path, const char *dir)
 {
@@ -44,6 +50,19 @@ static int check_form(const struct mounts *m, const char *path, struct err *e)
 	return 0;
 }
 
+/* Could a directory be made in it? Known before anything is begun. */
+static int check_makes(const char *parent, const char *path, struct err *e)
+{
+	struct statfs s;
+
+	if (statfs(parent, &s) == 0 && !(s.f_flags & ST_RDONLY) && s.f_type != PROC_SUPER_MAGIC &&
+		s.f_type != SYSFS_MAGIC && s.f_type != CGROUP2_SUPER_MAGIC)
+		return 0;
+	return err_set(e, -EROFS, "MOUNTPOINT_UNUSABLE",
+		"the mountpoint %s is not there and cannot be made: nothing can be made in %s",
+		path, parent);
+}
+
 /* The directory that the mountpoint is in must be there and be named by its real path. */
 static int check_parent(const char *path, struct err *e)
 {
@@ -63,7 +82,7 @@ static int check_parent(const char *path, struct err *e)
 		return err_field(e, "mountpoint",
 			"there is a symbolic link in the path; use %.200s%s", real,
 			strrchr(path, '/'));
-	return 0;
+	return access(path, F_OK) == 0 ? 0 : check_makes(real, path, e);
 }
 
 static int check_empty(const char *path, struct err *e)
@@ -129,8 +148,29 @@ int mountpoint_free_locked(struct mounts *m, const char *path, struct err *e)
 	return 0;
 }
 
+int mountpoint_refused(const char *path, int err, struct err *e)
+{
+	struct err why = *e;
+
+	if (err == -ETIMEDOUT || err == -ENOMEM || why.reason[0])
+		return err_wrap(e, err, "mountpoint %s", path);
+	return err_set(e, err, err == -ENOTEMPTY ? "MOUNTPOINT_NOT_EMPTY" : "MOUNTPOINT_UNUSABLE",
+		"the mountpoint %s cannot be used: %s", path, err_message(&why));
+}
+
+/* Not through a link: the directories on the way may be a tenant's. */
 void mountpoint_remove(const struct mount_record *r)
 {
-	if (r->mountpoint && r->mountpoint_made)
-		(void)rmdir(r->mountpoint); /* not empty any more: then it is not ours to remove */
+	struct open_how how = {
+		.flags = O_PATH | O_DIRECTORY | O_CLOEXEC, .resolve = RESOLVE_NO_SYMLINKS};
+	_cleanup_free_ char *parent = r->mountpoint_made ? strdup(r->mountpoint) : NULL;
+	_cleanup_close_ int fd = -1;
+	char *slash = parent ? strrchr(parent, '/') : NULL;
+
+	if (!slash)
+		return;
+	*slash = '\0';
+	fd = (int)syscall(SYS_openat2, AT_FDCWD, *parent ? parent : "/", &how, sizeof(how));
+	if (fd >= 0) /* not empty any more: then it is not ours to remove */
+		(void)unlinkat(fd, slash + 1, AT_REMOVEDIR);
 }

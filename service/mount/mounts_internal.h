@@ -215,6 +215,9 @@ void mount_detach(struct mount *mt);
 
 /* May a workspace be bound at `path`? Sets whether it has to be made. Looks at the disk. */
 int mountpoint_check(const struct mounts *m, const char *path, bool *ret_make, struct err *e);
+/* It passed the check and could not be bound all the same: the error for the caller. Returns `err`.
+ */
+int mountpoint_refused(const char *path, int err, struct err *e);
 /* -EBUSY if another mount has it, or lies in it, or it in the other. */
 int mountpoint_free_locked(struct mounts *m, const char *path, struct err *e);
 /* After it was unbound: remove the directory if it was made by us. */

@@ -44,6 +44,7 @@ CREATE = [
     ({'mountpoint': '{base}/data/x'}, 'INVALID_ARGUMENT', 'INVALID_FIELD', 'mountpoint', 'inside'),
     ({'mountpoint': '{base}/full'}, 'FAILED_PRECONDITION', 'MOUNTPOINT_NOT_EMPTY', None, 'not empty'),
     ({'mountpoint': '{base}/coppice.yaml'}, 'FAILED_PRECONDITION', 'MOUNTPOINT_UNUSABLE', None, 'not a directory'),
+    ({'mountpoint': '/proc/x'}, 'FAILED_PRECONDITION', 'MOUNTPOINT_UNUSABLE', None, '/proc/x'),
     ({'mountpoint': '{base}/link/x'}, 'INVALID_ARGUMENT', 'INVALID_FIELD', 'mountpoint', 'symbolic link'),
     ({'labels': [{'key': 'a b', 'value': ''}]}, 'INVALID_ARGUMENT', 'INVALID_FIELD', 'labels[0].key', '63'),
     ({'labels': [{'key': 'k', 'value': 'v' * 256}]}, 'INVALID_ARGUMENT', 'INVALID_FIELD', 'labels[0].value', '255'),

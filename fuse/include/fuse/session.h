@@ -125,8 +125,9 @@ int sess_bind(
 	struct session *s, const char *name, const char *target, bool read_only, struct err *e);
 /* `target` is a mount of this session. Looks at mountinfo only. */
 bool sess_bound(struct session *s, const char *target);
-/* Detach a bind mount made by us; removes nothing. */
-int sess_unbind(struct sess_farm *farm, const char *target);
+/* Detach what sess_bind made, also where it is by now if directories on the way were renamed;
+ * removes nothing. */
+int sess_unbind(struct session *s, const char *name, const char *target);
 /* Lazy unmount of every mount at or below `dir` whose fstype is fuse.coppice (leftovers of a dead
  * process; mountinfo only, nothing is touched through the mounts). Returns how many, or a negative
  * errno. */

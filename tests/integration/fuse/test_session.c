@@ -194,14 +194,49 @@ static void test_bind_and_unbind(void **state)
 	assert_int_equal(sess_bind(w->s, "ws", target, false, &e), 0);
 	assert_int_equal(sess_bind(w->s, "ws", target, false, &e), -EBUSY);
 	assert_text(inside, "world");
-	assert_int_equal(sess_unbind(w->f.farm, target), 0);
-	assert_int_equal(sess_unbind(w->f.farm, target), 0);
+	assert_int_equal(sess_unbind(w->s, "ws", target), 0);
+	assert_int_equal(sess_unbind(w->s, "ws", target), 0);
 	assert_int_equal(access(inside, F_OK), -1);
 	assert_int_equal(sess_bind(w->s, "absent", target, false, &e), -ENOENT);
 	write_text(inside, "");
 	assert_int_equal(sess_bind(w->s, "ws", target, false, &e), -ENOTEMPTY);
 	assert_int_equal(sess_bind(w->s, "ws", "relative", false, &e), -EINVAL);
 	assert_int_equal(sess_bind(w->s, "../ws", target, false, &e), -EINVAL);
+}
+
+static void test_bind_mount_stays_where_its_directory_was_renamed_to(void **state)
+{
+	char from[300], to[300], target[320], inside[340];
+	struct err e = {0};
+	struct mini_world *w = *state;
+
+	(void)snprintf(from, sizeof(from), "%s/from", w->f.dir.path);
+	(void)snprintf(to, sizeof(to), "%s/to", w->f.dir.path);
+	(void)snprintf(target, sizeof(target), "%s/bound", from);
+	(void)snprintf(inside, sizeof(inside), "%s/bound/hello", to);
+	assert_int_equal(sess_bind(w->s, "ws", target, false, &e), 0);
+	assert_int_equal(rename(from, to), 0);
+	assert_text(inside, "world");
+	assert_int_equal(sess_unbind(w->s, "other", target), 0);
+	assert_text(inside, "world");
+	assert_int_equal(sess_unbind(w->s, "ws", target), 0);
+	assert_int_equal(access(inside, F_OK), -1);
+}
+
+static void test_bind_follows_a_link_on_the_way(void **state)
+{
+	char link[300], elsewhere[300], target[320], made[320];
+	struct err e = {0};
+	struct mini_world *w = *state;
+
+	(void)snprintf(link, sizeof(link), "%s/link", w->f.dir.path);
+	(void)snprintf(elsewhere, sizeof(elsewhere), "%s/elsewhere", w->f.dir.path);
+	(void)snprintf(target, sizeof(target), "%s/bound", link);
+	(void)snprintf(made, sizeof(made), "%s/bound", elsewhere);
+	assert_int_equal(mkdir(elsewhere, 0755), 0);
+	assert_int_equal(symlink(elsewhere, link), 0);
+	assert_int_equal(sess_bind(w->s, "ws", target, false, &e), -ENOTDIR);
+	assert_int_equal(access(made, F_OK), -1);
 }
 
 static void test_close_with_open_file_and_busy_directory(void **state)
@@ -318,6 +353,11 @@ int main(void)
 			mini_world_setup, mini_world_teardown),
 		cmocka_unit_test_setup_teardown(
 			test_bind_and_unbind, mini_world_setup, mini_world_teardown),
+		cmocka_unit_test_setup_teardown(
+			test_bind_mount_stays_where_its_directory_was_renamed_to, mini_world_setup,
+			mini_world_teardown),
+		cmocka_unit_test_setup_teardown(
+			test_bind_follows_a_link_on_the_way, mini_world_setup, mini_world_teardown),
 		cmocka_unit_test_setup_teardown(test_close_with_open_file_and_busy_directory,
 			mini_world_setup, mini_world_teardown),
 		cmocka_unit_test_setup_teardown(

@@ -29,7 +29,6 @@ static void test_new_and_free(void **state)
 	assert_string_equal(m->name, "local");
 	assert_int_equal(sess_farm_new(&farm, &config, &e), 0);
 	assert_int_equal(sess_sweep_mounts(farm, "/nonexistent"), 0);
-	assert_int_equal(sess_unbind(farm, "/nonexistent"), 0);
 	assert_null(sess_farm_free(farm));
 	assert_null(sess_farm_free(NULL));
 	assert_null(sess_mounter_free(m));
