@@ -227,14 +227,23 @@ static void put_word(struct line *l, const char *key, const char *word)
 		(void)put_str(l, word); /* at the head of the line: always fits */
 }
 
-static void put_context(struct line *l)
+static bool has_key(const struct log_field *fields, unsigned count, const char *key)
 {
-	if (context.tenant[0])
-		put_field(l, &LOG_S("tenant", context.tenant));
-	if (context.mount_id[0])
-		put_field(l, &LOG_S("mount_id", context.mount_id));
-	if (context.request_id[0])
-		put_field(l, &LOG_S("request_id", context.request_id));
+	for (unsigned i = 0; i < count; i++)
+		if (strcmp(fields[i].key, key) == 0)
+			return true;
+	return false;
+}
+
+/* What the event says itself goes before the context: a key stands once in a line. */
+static void put_context(struct line *l, const struct log_field *fields, unsigned count)
+{
+	const struct log_field whole[] = {LOG_S("tenant", context.tenant),
+		LOG_S("mount_id", context.mount_id), LOG_S("request_id", context.request_id)};
+
+	for (size_t i = 0; i < sizeof(whole) / sizeof(whole[0]); i++)
+		if (whole[i].s[0] && !has_key(fields, count, whole[i].key))
+			put_field(l, &whole[i]);
 }
 
 /* The room for this was kept free by put(). */
@@ -275,7 +284,7 @@ void log_write(enum log_level level, const char *event, const struct log_field *
 	put_word(&l, "ts", clock_rfc3339(clock_wall_ns(&clock_system), stamp, sizeof(stamp)));
 	put_word(&l, "level", level_words[level]);
 	put_word(&l, "event", event);
-	put_context(&l);
+	put_context(&l, fields, field_count);
 	for (unsigned i = 0; i < field_count; i++)
 		put_field(&l, &fields[i]);
 	finish(&l);

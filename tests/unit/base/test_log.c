@@ -156,6 +156,18 @@ static void context_belongs_to_the_thread(void **state)
 	assert_string_equal(lines(), "level=info event=mine\n");
 }
 
+static void a_key_stands_twice_in_a_line(void **state)
+{
+	(void)state;
+	log_setup(LOG_INFO, LOG_JSON, log_pipe[1]);
+	log_context("caller", "m", "r");
+	log_info("made", LOG_S("tenant", "owner"));
+	log_context_clear();
+	assert_string_equal(strchr(lines(), 'l'),
+		"level\":\"info\",\"event\":\"made\",\"mount_id\":\"m\",\"request_id\":\"r\","
+		"\"tenant\":\"owner\"}\n");
+}
+
 static void words(void **state)
 {
 	enum log_level level = LOG_INFO;
@@ -200,6 +212,7 @@ int main(void)
 		cmocka_unit_test(values_are_cut_and_lines_stay_whole),
 		cmocka_unit_test(levels_filter),
 		cmocka_unit_test(context_belongs_to_the_thread),
+		cmocka_unit_test(a_key_stands_twice_in_a_line),
 		cmocka_unit_test(words),
 		cmocka_unit_test(a_failed_write_is_counted_and_errno_kept),
 	};
