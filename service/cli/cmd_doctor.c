@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * doctor: what this machine and the service look like, one line per check: ok, warn or FAIL, and
- * what to do. It only looks; it never touches a mount (a dead one would hang), mountinfo is enough.
+ * doctor: what this machine and the service look like, one line (or JSON object) per check: ok,
+ * warn or FAIL, and what to do. It only looks; it never touches a mount (a dead one would hang),
+ * mountinfo is enough.
  */
 #include "cli.h"
+#include "output.h"
 
 #include <base/buf.h>
 #include <base/cleanup.h>
@@ -36,14 +38,21 @@ struct doctor {
 __attribute__((format(printf, 4, 5))) static void say(
 	struct doctor *d, enum verdict v, const char *check, const char *fmt, ...)
 {
-	static const char *const words[] = {"ok  ", "warn", "FAIL"};
+	static const char *const words[] = {"ok", "warn", "FAIL"};
+	static const char *const keys[] = {"check", "verdict", "text"};
+	char text[4096];
 	va_list args;
 
 	d->count[v]++;
-	(void)printf("%s  %-12s ", words[v], check);
 	va_start(args, fmt);
-	(void)vprintf(fmt, args);
+	(void)vsnprintf(text, sizeof(text), fmt, args); /* a line that is too long is cut */
 	va_end(args);
+	if (d->cli->json) {
+		(void)output_json_texts(stdout, keys, (const char *[]){check, words[v], text}, 3);
+		return;
+	}
+	(void)printf("%-4s  %-12s ", words[v], check);
+	(void)fputs(text, stdout);
 	(void)putchar('\n');
 }
 
@@ -233,6 +242,9 @@ static void check_service(struct doctor *d)
 			n->origins[i]->name, n->origins[i]->url,
 			n->origins[i]->available ? "" : ": ",
 			n->origins[i]->available ? "" : n->origins[i]->error);
+	for (size_t i = 0; i < n->n_degraded; i++)
+		say(d, WARN, n->degraded[i]->component, "works only in part: %s; %s",
+			n->degraded[i]->reason, n->degraded[i]->advice);
 	coppice__v1__node__free_unpacked(n, NULL);
 	check_shared_cache(d);
 }
@@ -250,6 +262,8 @@ int cmd_doctor(struct cli *cli, int argc, char **argv)
 		check_disk(&d);
 	check_service(&d);
 	cfg_free(d.cfg);
-	(void)printf("%u ok, %u to look at, %u wrong\n", d.count[OK], d.count[WARN], d.count[FAIL]);
+	if (!cli->json)
+		(void)printf("%u ok, %u to look at, %u wrong\n", d.count[OK], d.count[WARN],
+			d.count[FAIL]);
 	return d.count[FAIL] ? CLI_FAILED : CLI_OK;
 }

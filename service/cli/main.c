@@ -99,6 +99,17 @@ static int take_output(struct cli *cli, int *argc, char **argv)
 	return CLI_OK;
 }
 
+/* Right behind the command, or as the last word (`coppice umount job --help`); not as the value of
+ * an option. */
+static bool asks_for_help(int argc, char **argv)
+{
+	const char *last = argc > 1 ? argv[argc - 1] : "";
+
+	if (argc > 1 && (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0))
+		return true;
+	return (strcmp(last, "--help") == 0 || strcmp(last, "-h") == 0) && argv[argc - 2][0] != '-';
+}
+
 static int parse_globals(struct cli *cli, int argc, char **argv)
 {
 	int c;
@@ -171,8 +182,7 @@ int main(int argc, char **argv)
 	if (!command)
 		return cli_usage(NULL, "no command is called '%s'", argv[0]);
 	r = take_output(&cli, &argc, argv);
-	if (r == CLI_OK && argc > 1 &&
-		(strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0)) {
+	if (r == CLI_OK && asks_for_help(argc, argv)) {
 		char *help[] = {(char *)"help", argv[0], NULL};
 
 		return flush_stdout(cmd_help(&cli, 2, help));

@@ -10,6 +10,9 @@
  * 64-bit numbers are numbers. Absent messages are left out, everything else is there. 0 or -ENOMEM.
  */
 int output_json(FILE *out, const ProtobufCMessage *message);
+/* The same of an object of texts. */
+int output_json_texts(
+	FILE *out, const char *const *keys, const char *const *values, unsigned count);
 
 /* Collects rows, then prints them aligned. Cells are copied. */
 struct table;

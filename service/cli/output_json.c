@@ -155,9 +155,9 @@ static json_t *message_json(const ProtobufCMessage *message)
 	return object;
 }
 
-int output_json(FILE *out, const ProtobufCMessage *message)
+/* Frees it. */
+static int print_line(FILE *out, json_t *json)
 {
-	json_t *json = message_json(message);
 	int r;
 
 	if (!json)
@@ -166,4 +166,21 @@ int output_json(FILE *out, const ProtobufCMessage *message)
 	json_decref(json);
 	(void)fputc('\n', out); /* a broken stdout is seen when the program ends */
 	return r;
+}
+
+int output_json(FILE *out, const ProtobufCMessage *message)
+{
+	return print_line(out, message_json(message));
+}
+
+int output_json_texts(FILE *out, const char *const *keys, const char *const *values, unsigned count)
+{
+	json_t *object = json_object();
+
+	for (unsigned i = 0; object && i < count; i++)
+		if (json_object_set_new(object, keys[i], string_json(values[i])) < 0) {
+			json_decref(object);
+			return -ENOMEM;
+		}
+	return print_line(out, object);
 }

@@ -147,6 +147,7 @@ class Cli(unittest.TestCase):
             self.assertIn(f'\n  {command} ', text)
             self.assertIn('usage: coppice ' + command, self.cli('help', command))
             self.assertEqual(self.cli(command, '--help'), self.cli('help', command))
+            self.assertEqual(self.cli(command, 'word', '--help'), self.cli('help', command))
         self.assertRegex(self.cli('version'), r'^coppice \d+\.\d+\.\d+\n$')
         self.assertEqual(self.cli('--version'), self.cli('version'))
         self.assertEqual(self.node.cli(check=False).returncode, USAGE)
@@ -187,6 +188,9 @@ class Cli(unittest.TestCase):
         for check in ('/dev/fuse', 'kernel', 'config', 'data_dir', 'service', 'origin'):
             self.assertIn(check, text)
         self.assertIn('0 wrong', text)
+        checks = [json.loads(line) for line in self.cli('-o', 'json', 'doctor').splitlines()]
+        self.assertEqual(len(checks), len(text.splitlines()) - 1, 'each check, and no sum')
+        self.assertIn({'check': '/dev/fuse', 'verdict': 'ok', 'text': 'can be opened'}, checks)
         done = self.node.cli('-a', 'unix:/no/such.sock', 'doctor', check=False)
         self.assertEqual(done.returncode, FAILED)
         self.assertRegex(done.stdout, 'FAIL +service .*/no/such.sock')
