@@ -16,6 +16,7 @@
 #include "base/clock.h"
 #include "base/err.h"
 #include "base/path.h"
+#include "overlay/ovl_chores.h"
 #include "overlay/ovl_internal.h"
 #include "overlay/ovl_state.h"
 #include "overlay/ovl_switch.h"
@@ -32,7 +33,11 @@ int ovl_new(struct overlay **ret_overlay, const struct ovl_config *config)
 	unsigned max = config->fds_max ? config->fds_max : FDS_MAX_DEFAULT;
 	int r = o ? ovl_digester_new(&o->digester) : -ENOMEM;
 
+	if (r == 0)
+		r = ovl_chores_new(o);
 	if (r < 0) {
+		if (o)
+			ovl_digester_free(o->digester);
 		free(o);
 		return r;
 	}
@@ -57,6 +62,7 @@ struct overlay *ovl_free(struct overlay *o)
 	if (!o)
 		return NULL;
 	ovl_metrics_drop(o);
+	ovl_chores_free(o);
 	ovl_digester_free(o->digester);
 	hashmap_fini(&o->by_serial);
 	lock_fini(&o->fds.lock);

@@ -202,6 +202,8 @@ struct ovl_gate {
 	struct cond opened;
 };
 
+struct pool;
+
 struct ovl_ws {
 	struct overlay *overlay;
 	struct ref ref;         /* the table's, and one per call or need */
@@ -239,6 +241,7 @@ struct ovl_ws {
 	struct ovl_refs *refs;       /* ovl_refs.c */
 	struct ovl_journal *journal; /* ovl_journal.c */
 	struct ovl_node *root;       /* pinned for the life of the workspace */
+	_Atomic unsigned chores;     /* enum ovl_chore that were asked for (ovl_chores.c) */
 	_Atomic uint64_t tmp_serial; /* names in work/tmp */
 	_Atomic uint64_t copied_up, orphan_count, node_count, dir_count;
 	uint64_t revived, resolved; /* const once open */
@@ -254,8 +257,10 @@ struct overlay {
 	struct list workspaces;
 	struct ovl_fds fds;
 	struct ovl_digester *digester;
+	struct pool *chores; /* ovl_chores.c */
 	struct timespec root_time;
 	_Atomic uint64_t nodes_freed; /* a statistic: when memory is worth giving back */
+	_Atomic uint64_t compactions; /* a statistic */
 };
 
 /* ================= part "state": written by ovl.c, ovl_*.c named in brackets ================= */

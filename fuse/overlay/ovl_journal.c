@@ -6,7 +6,8 @@
  * not check and is the end. Room is made before anything is done; the DONE of an open intent always
  * has room.
  *
- * A journal that has grown to twice what still holds is rewritten (ovl_compact.c).
+ * A journal that has grown to twice what still holds is rewritten beside the appends
+ * (ovl_compact.c).
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -15,6 +16,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "overlay/ovl_chores.h"
 #include "overlay/ovl_journal_internal.h"
 #include "overlay/ovl_map.h"
 #include "overlay/ovl_state.h"
@@ -39,14 +41,22 @@ int ovl_journal_append(struct ovl_ws *ws, const struct ovl_record *rec)
 	promised = j->promised + (opens ? OVL_RECORD_DONE_BYTES : 0);
 	if (closes)
 		promised -= promised < OVL_RECORD_DONE_BYTES ? promised : OVL_RECORD_DONE_BYTES;
+	while (j->next.base && j->next_tail + size + promised > j->next.len)
+		cond_wait(&j->replaced, &j->lock); /* for one rename */
 	r = ovl_mapfile_grow(&j->map, j->tail + size + promised);
 	if (r)
 		return r;
 	ovl_record_encode(rec, j->map.base + j->tail);
+	if (j->next.base) {
+		memcpy(j->next.base + j->next_tail, j->map.base + j->tail, size);
+		j->next_tail += size;
+	}
 	j->tail += size;
 	j->promised = promised;
-	if (j->tail > j->compact_at && ovl_journal_rewrite_locked(ws, false) < 0)
-		j->compact_at = j->tail + j->tail / 2; /* it works as it is; try again later */
+	if (j->tail > j->compact_at) {
+		j->compact_at = j->tail + j->tail / 2; /* if nobody does it: ask again */
+		(void)ovl_chore_ask(ws, OVL_CHORE_COMPACT);
+	}
 	return 0;
 }
 
@@ -182,31 +192,25 @@ uint64_t ovl_journal_bytes(struct ovl_ws *ws)
 	return ws->journal->tail;
 }
 
-static int restore_blocks(struct ovl_ws *ws)
+static int restore(void *arg, const struct ovl_record *rec)
 {
-	struct ovl_journal *j = ws->journal;
-	struct ovl_record rec;
-	size_t at = JOURNAL_HEADER_BYTES, size;
-	int r = 0;
+	struct ovl_ws *ws = arg;
+	int r;
 
-	for (; at < j->tail && r != -ENOMEM; at += size) {
-		size = ovl_record_decode(j->map.base + at, j->tail - at, &rec);
-		if (rec.type == OVL_REC_RUN || rec.type == OVL_REC_SWITCH)
-			r = ovl_maps_restore(ws, &rec);
-		if (rec.type != OVL_REC_BLOCK && rec.type != OVL_REC_PART)
-			continue;
-		/* One that cannot be (a lying file) is left out: its directory gets a new one. */
+	if (rec->type == OVL_REC_RUN || rec->type == OVL_REC_SWITCH)
+		r = ovl_maps_restore(ws, rec);
+	else
 		r = ovl_blocks_restore(
 			ws, &(struct ovl_block){
-				    .base = rec.id,
-				    .count = rec.count,
-				    .first = rec.first,
-				    .part = rec.type == OVL_REC_PART && !rec.op,
-				    .time_ns = rec.time_ns,
-				    .tree = rec.tree,
-				    .dir_id = ws->serial << OVL_LOCAL_BITS | local_of(rec.parent),
+				    .base = rec->id,
+				    .count = rec->count,
+				    .first = rec->first,
+				    .part = rec->type == OVL_REC_PART && !rec->op,
+				    .time_ns = rec->time_ns,
+				    .tree = rec->tree,
+				    .dir_id = ws->serial << OVL_LOCAL_BITS | local_of(rec->parent),
 			    });
-	}
+	/* One that cannot be (a lying file) is left out: its directory gets a new one. */
 	return r == -ENOMEM ? r : 0;
 }
 
@@ -229,10 +233,10 @@ static int read_left(struct ovl_ws *ws)
 	j->left = calloc(1, sizeof(*j->left));
 	if (!j->left)
 		return -ENOMEM;
-	r = ovl_scan_init(j->left, j->map.base, j->map.len);
+	r = ovl_scan_init(j->left, j->map.base, j->map.len, restore, ws);
 	j->tail = j->left->end;
 	j->compact_at = SIZE_MAX; /* while `left` points into the map */
-	return r ? r : restore_blocks(ws);
+	return r;
 }
 
 int ovl_journal_open(struct ovl_ws *ws)
@@ -244,6 +248,7 @@ int ovl_journal_open(struct ovl_ws *ws)
 		return -ENOMEM;
 	ws->journal = j;
 	lock_init(&j->lock, LOCK_RANK_OVL_JOURNAL);
+	cond_init(&j->replaced);
 	r = ovl_mapfile_open(&j->map, ws->work_fd, "journal", JOURNAL_RESERVE_BYTES);
 	if (!r)
 		r = read_left(ws);
@@ -278,12 +283,13 @@ int ovl_journal_restart(struct ovl_ws *ws)
 	struct ovl_journal *j = ws->journal;
 
 	forget_left(j);
-	LOCK_GUARD(&j->lock);
 	j->promised = 0;
-	if (j->fresh) /* a new workspace: there is nothing to be left out */
+	if (j->fresh) { /* a new workspace: there is nothing to be left out */
 		j->compact_at = JOURNAL_COMPACT_BYTES;
-	else if (ovl_journal_rewrite_locked(ws, !ws->adopt) < 0)
+	} else if (ovl_journal_rewrite(ws, !ws->adopt) < 0) {
+		LOCK_GUARD(&j->lock);
 		restart_in_place_locked(j, ws->adopt);
+	}
 	return 0;
 }
 
@@ -295,6 +301,7 @@ void ovl_journal_close(struct ovl_ws *ws)
 		return;
 	forget_left(j);
 	ovl_mapfile_close(&j->map);
+	cond_fini(&j->replaced);
 	lock_fini(&j->lock);
 	free(j);
 	ws->journal = NULL;

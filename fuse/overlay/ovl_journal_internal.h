@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What ovl_journal.c (appending), ovl_compact.c (rewriting) and ovl_replay.c (reading) share. */
 #pragma once
+#include "overlay/ovl_index.h"
 #include "overlay/ovl_internal.h"
 #include "overlay/ovl_journal_codec.h"
 #include "overlay/ovl_mapfile.h"
@@ -19,7 +20,7 @@ struct ovl_journal_head {
 
 /* Which records of a journal still hold. Values of the maps point at the records' bytes. */
 struct ovl_scan {
-	struct hashmap nodes;   /* local id → latest NODE */
+	struct ovl_index nodes; /* local id → latest NODE */
 	struct hashmap intents; /* unique → INTENT without DONE or VOID */
 	struct hashmap runs;    /* local id of a directory → attempt that its RUNs hold of */
 	struct hashmap pending; /* the same, of the attempt whose SWITCH was not seen yet */
@@ -34,8 +35,14 @@ struct ovl_journal {
 			     thread alone */
 	struct ovl_mapfile map;
 	size_t tail;
-	size_t promised;       /* bytes kept free for the DONE of open intents */
-	size_t compact_at;     /* rewrite when the tail passes it */
+	size_t promised;   /* bytes kept free for the DONE of open intents */
+	size_t compact_at; /* ask for a rewrite when the tail passes it */
+	/* The rewritten journal while it takes the place of the other: both get what is appended,
+	 * so that whichever has the name is whole. It has a fixed size then; who finds it full
+	 * waits for `replaced`. */
+	struct ovl_mapfile next;
+	size_t next_tail;
+	struct cond replaced;
 	struct ovl_scan *left; /* of the last process; NULL once recovered */
 	bool fresh; /* the file was not there before this process; for the opening thread */
 };
@@ -47,10 +54,14 @@ int ovl_journal_append(struct ovl_ws *ws, const struct ovl_record *rec);
  * goes from the header on. */
 size_t ovl_journal_start(const uint8_t *base);
 
-/* -ENOMEM, or 0 with a scan to be ended with ovl_scan_fini. A damaged record ends it early. */
-int ovl_scan_init(struct ovl_scan *s, const uint8_t *base, size_t len);
+/* Records that are of interest to every later process: blocks and what switches have made. */
+typedef int (*ovl_record_visit)(void *arg, const struct ovl_record *rec);
+/* -ENOMEM, or 0 with a scan to be ended with ovl_scan_fini. A damaged record ends it early. `fn`
+ * gets what is for good, in its order; NULL: nobody does. */
+int ovl_scan_init(
+	struct ovl_scan *s, const uint8_t *base, size_t len, ovl_record_visit fn, void *arg);
 void ovl_scan_fini(struct ovl_scan *s);
 
-/* Write what still holds to a new file in the place of the old one; `blocks_only`: nothing but the
- * blocks does. Caller holds the lock. On failure the old one goes on. */
-int ovl_journal_rewrite_locked(struct ovl_ws *ws, bool blocks_only);
+/* What still holds goes to a new file in the place of the old one; `blocks_only`: nothing but the
+ * blocks does. Others may append meanwhile. On failure the old one goes on. */
+int ovl_journal_rewrite(struct ovl_ws *ws, bool blocks_only);

@@ -50,6 +50,13 @@ static uint64_t journal_bytes(void *arg)
 	return s.journal_bytes;
 }
 
+static uint64_t compactions(void *arg)
+{
+	struct overlay *o = arg;
+
+	return atomic_load_explicit(&o->compactions, memory_order_relaxed); /* a statistic */
+}
+
 static uint64_t orphans(void *arg)
 {
 	struct ovl_ws_stats s;
@@ -74,6 +81,9 @@ void ovl_metrics_add(struct overlay *o)
 		{"coppice_overlay_directories", "Those of them that are directories.", directories},
 		{"coppice_overlay_journal_bytes", "Journals of nodes, all workspaces.",
 			journal_bytes},
+		{"coppice_overlay_journal_compactions_total",
+			"Journals rewritten because most of what they had did not hold any more.",
+			compactions},
 		{"coppice_overlay_orphans", "Objects without a name that are still in use.",
 			orphans},
 	};

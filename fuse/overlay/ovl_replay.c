@@ -23,6 +23,14 @@ static uint64_t full_id(const struct ovl_ws *ws, uint64_t local)
 	return local ? ws->serial << OVL_LOCAL_BITS | (local & OVL_LOCAL_MASK) : 0;
 }
 
+/* The latest NODE record of an id; NULL: none. */
+static const void *left_record(const struct ovl_journal *j, uint64_t local)
+{
+	size_t at = j->left ? ovl_index_get(&j->left->nodes, local) : 0;
+
+	return at ? j->map.base + at : NULL;
+}
+
 /* A record that the scan has noted: it is sound. */
 static void decode_noted(const void *bytes, struct ovl_record *ret_rec)
 {
@@ -70,16 +78,17 @@ static bool is_named(const struct ovl_record *rec)
 
 static int each_node(struct ovl_ws *ws, bool named, ovl_left_visit fn, void *arg)
 {
-	const struct ovl_scan *left = ws->journal->left;
+	const struct ovl_journal *j = ws->journal;
+	uint64_t local = 0;
 	int r = 0;
 
-	if (!left)
+	if (!j->left)
 		return 0;
-	for (struct hashmap_cursor it = {0}; !r && hashmap_next(&left->nodes, &it);) {
+	while (!r && (local = ovl_index_next(&j->left->nodes, local + 1))) {
 		char name[256] = "";
 		struct ovl_record rec = {0};
 
-		decode_noted(it.value, &rec);
+		decode_noted(left_record(j, local), &rec);
 		if (is_named(&rec) != named)
 			continue;
 		if (named)
@@ -135,8 +144,7 @@ static int place_in_lower(struct ovl_ws *ws, uint64_t local, uint64_t *ret_paren
 
 bool ovl_journal_left(struct ovl_ws *ws, uint64_t id, struct ovl_left_place *ret_place)
 {
-	const struct ovl_scan *left = ws->journal->left;
-	const void *bytes = left ? hashmap_find(&left->nodes, id & OVL_LOCAL_MASK) : NULL;
+	const void *bytes = left_record(ws->journal, id & OVL_LOCAL_MASK);
 	struct ovl_left_node *node = &ret_place->node;
 	struct ovl_record rec = {0};
 
@@ -157,7 +165,7 @@ bool ovl_journal_left(struct ovl_ws *ws, uint64_t id, struct ovl_left_place *ret
 int ovl_journal_left_move(struct ovl_ws *ws, uint64_t id, uint64_t parent, const char *name)
 {
 	struct ovl_journal *j = ws->journal;
-	const void *bytes = hashmap_find(&j->left->nodes, id & OVL_LOCAL_MASK);
+	const void *bytes = left_record(j, id & OVL_LOCAL_MASK);
 	struct ovl_record rec = {0};
 	size_t at = j->tail;
 	int r;
@@ -170,18 +178,18 @@ int ovl_journal_left_move(struct ovl_ws *ws, uint64_t id, uint64_t parent, const
 	rec.name_len = strlen(name);
 	rec.flags &= ~(uint32_t)OVL_ORPHAN;
 	r = ovl_journal_append(ws, &rec);
-	if (r)
-		return r;
-	(void)hashmap_remove(&j->left->nodes, rec.id);
-	return hashmap_insert(&j->left->nodes, rec.id, j->map.base + at);
+	if (!r)
+		ovl_index_set(&j->left->nodes, rec.id, at);
+	return r;
 }
 
 void ovl_journal_drop_lost(struct ovl_ws *ws)
 {
 	const struct ovl_scan *left = ws->journal->left;
+	uint64_t local = 0;
 
-	for (struct hashmap_cursor it = {0}; left && hashmap_next(&left->nodes, &it);) {
-		uint64_t id = full_id(ws, it.key);
+	while (left && (local = ovl_index_next(&left->nodes, local + 1))) {
+		uint64_t id = full_id(ws, local);
 		struct ovl_node *n = ovl_table_pin(ws, id);
 
 		if (n)
@@ -193,8 +201,7 @@ void ovl_journal_drop_lost(struct ovl_ws *ws)
 
 static int place_of(struct ovl_ws *ws, uint64_t local, uint64_t *ret_parent, char **ret_name)
 {
-	const struct ovl_scan *left = ws->journal->left;
-	const void *bytes = left ? hashmap_find(&left->nodes, local) : NULL;
+	const void *bytes = left_record(ws->journal, local);
 	struct ovl_record rec = {0};
 
 	if (!bytes)

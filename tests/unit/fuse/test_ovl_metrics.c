@@ -44,6 +44,7 @@ static void test_metrics_come_and_go_with_the_overlay(void **state)
 		0);
 	assert_true(has(m, "coppice_overlay_nodes{overlay=\"a\"} 0\n"));
 	assert_true(has(m, "coppice_overlay_journal_bytes{overlay=\"b\"} 0\n"));
+	assert_true(has(m, "coppice_overlay_journal_compactions_total{overlay=\"b\"} 0\n"));
 	ovl_free(a);
 	assert_false(has(m, "overlay=\"a\""));
 	assert_true(has(m, "coppice_overlay_nodes{overlay=\"b\"} 0\n"));
