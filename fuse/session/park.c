@@ -67,9 +67,9 @@ struct parked {
 struct park {
 	struct ref ref; /* the farm's, and one per fetch under way */
 	struct park_config config;
-	struct lock lock; /* LOCK_RANK_PARK: all below */
-	struct cond wake; /* the answerers: ready is not empty, an earlier deadline, stop */
-	struct cond drained;
+	struct lock lock;    /* LOCK_RANK_PARK: all below */
+	struct cond wake;    /* the answerers: ready is not empty, an earlier deadline, stop */
+	struct cond drained; /* a session has no record left */
 	struct park_heap heap;
 	uint64_t alarm_ns; /* until when one of them sleeps; NS_NEVER: all until they are woken */
 	struct list ready;
@@ -507,6 +507,15 @@ bool park_wait_empty(struct park *p, struct session *s, uint64_t deadline_ns)
 	while (s->parked_count > 0)
 		if (!cond_wait_until(&p->drained, &p->lock, deadline_ns))
 			return s->parked_count == 0;
+	return true;
+}
+
+bool park_wait_quiet(struct park *p, uint64_t deadline_ns)
+{
+	LOCK_GUARD(&p->lock);
+	while (p->stats.now > 0)
+		if (!cond_wait_until(&p->drained, &p->lock, deadline_ns))
+			return p->stats.now == 0;
 	return true;
 }
 

@@ -39,6 +39,8 @@ void park_op(struct park *p, struct op *op);
 void park_shutdown(struct park *p, struct session *s);
 /* True once the session has no record here; false at the deadline. */
 bool park_wait_empty(struct park *p, struct session *s, uint64_t deadline_ns);
+/* The same of all sessions; the next request may be parked at once. */
+bool park_wait_quiet(struct park *p, uint64_t deadline_ns);
 /* The body of an answering thread, until park_stop. */
 void park_answer(struct park *p, struct sess_thread *t);
 void park_stop(struct park *p);

@@ -45,7 +45,7 @@
 #define KEEPER_FD_VARIABLE "COPPICE_KEEPER_FD"
 #define LOCK_DATA          "lock.data"
 #define LOCK_RUN           "lock.run"
-#define HAND_OVER_NS       (5 * NS_PER_S)   /* for what is under way */
+#define HAND_OVER_NS       (5 * NS_PER_S)   /* jobs stand still no longer for what is under way */
 #define STOP_NS            (120 * NS_PER_S) /* for a stop, when nobody is waited for any more */
 #define PATIENCE_MAX_NS    (7 * 86400 * NS_PER_S)
 
@@ -420,14 +420,15 @@ struct daemon *daemon_stop(struct daemon *d)
 /* Calls first, while files are still served: those under way may need them. */
 void daemon_hand_over(struct daemon *d)
 {
+	uint64_t left = 0;
 	int err;
 
 	api_server_hand_over(d->api);
 	d->api = api_server_stop(d->api);
 	mounts_rest(d->node.mounts);
-	err = sess_hand_over(d->node.farm, clock_after(&clock_system, HAND_OVER_NS));
+	err = sess_hand_over(d->node.farm, HAND_OVER_NS, &left);
 	if (err)
-		log_warn("handed_over_unfinished", LOG_E(err));
+		log_warn("handed_over_unfinished", LOG_U("requests", left), LOG_E(err));
 }
 
 void daemon_feel_pulse(struct daemon *d)

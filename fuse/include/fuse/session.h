@@ -71,9 +71,11 @@ struct sess_farm *sess_farm_free(struct sess_farm *farm);
 #define SESS_STATE_FORMAT 1u /* of what sessions leave in their state directories */
 
 /* Put everything down for a successor, each request answered before: only the end of the process is
- * left. Nobody may open or close sessions, or change workspaces, any more. -ETIMEDOUT: something
- * was still under way at the deadline; the kernel sends it to the successor. Blocks. */
-int sess_hand_over(struct sess_farm *farm, uint64_t deadline_ns);
+ * left. Nobody may open or close sessions, or change workspaces, any more. All go on being served
+ * until nobody waits for a fetch, `limit_ns` at most; then the rest is waited for as long again.
+ * -ETIMEDOUT: something was still under way; the kernel sends it to the successor. `*ret_left`, in
+ * any case: how many requests. Blocks. */
+int sess_hand_over(struct sess_farm *farm, uint64_t limit_ns, uint64_t *ret_left);
 
 struct sess_config {
 	const char *tenant;
