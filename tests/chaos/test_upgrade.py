@@ -3,11 +3,12 @@
 again but those whose origin takes too long to be waited for; a new one that cannot run does not get that far, and one that dies before it
 serves is followed by the old one.
 
-  --long: fifty upgrades, 20,000 files; --seed N: the same changes again. COPPICE_OTHER_BUILD names another build of coppiced, which then
+  --long: fifty upgrades, 20,000 files, and the other loads too; --seed N: the same changes again. COPPICE_OTHER_BUILD names another build of coppiced, which then
   takes turns with ours; without it they differ in their last bytes only.
 """
 import argparse
 import concurrent.futures
+import functools
 import hashlib
 import os
 import re
@@ -224,5 +225,7 @@ if __name__ == '__main__':
     known, rest = parser.parse_known_args()
     options.seed = known.seed
     if known.long:
+        for load in ('checksums', 'make', 'git', 'workflow', 'calls'):
+            setattr(Upgrade, f'test_{load}', functools.partialmethod(Upgrade.upgrades_under, load))
         options.upgrades, options.world = 50, {'files': 20_000, 'revisions': 60}
     unittest.main(argv=[sys.argv[0], *rest])
