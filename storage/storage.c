@@ -8,6 +8,7 @@
  * drain, then stores.
  */
 #include "storage_internal.h"
+#include "storage_peers.h"
 
 #include "base/cleanup.h"
 #include "base/err.h"
@@ -164,10 +165,12 @@ int storage_add_origin(struct storage *st, struct origin *origin)
 	if (!taken)
 		list_push_back(&st->lanes, &lane->node);
 	lock_release(&st->mu);
-	if (!taken)
-		return 0;
-	lane_free(lane);
-	return -EEXIST;
+	if (taken) {
+		lane_free(lane);
+		return -EEXIST;
+	}
+	peers_start(lane);
+	return 0;
 }
 
 /* Number 0 is nobody, so names begin at 1. */

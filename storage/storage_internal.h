@@ -72,6 +72,8 @@ struct lane {
 	struct lane_queue foreground[FETCH_KIND_COUNT];
 	struct lane_queue background;
 	struct pool *readahead;
+	struct pool *giving; /* to other nodes; NULL: there are none */
+	struct cancel *giving_ends;
 	unsigned strikes; /* failures of the origin since its last answer; guarded by st->mu */
 	bool down;        /* it is asked whether it is back; guarded by st->mu, as the next */
 	uint64_t failed_ns;

@@ -161,7 +161,8 @@ static int run_blob(struct fetch *f, uint64_t deadline_ns)
 	bool kept = kept_has(&f->st->kept, &f->oid);
 	const struct blob_source source = {.produce = kept ? produce_kept : produce_counted,
 		.arg = f,
-		.cheap = kept || (origin_caps(f->origin) & ORIGIN_CAP_LOCAL)};
+		.cheap = kept || (origin_caps(f->origin) & ORIGIN_CAP_LOCAL),
+		.here = f->st->redis && (kept || origin_has_blob(f->origin, &f->oid))};
 	int r = blob_fetch(f->st->blobs, &f->oid, &source, f->cancel, deadline_ns);
 
 	/* The blob store joins fetches of one oid from all origins: we may have joined one that

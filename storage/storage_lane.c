@@ -10,6 +10,7 @@
  * and whoever queues something sees to it that there is one. Threads start on first need.
  */
 #include "storage_fetch.h"
+#include "storage_peers.h"
 
 #include "base/pool.h"
 
@@ -176,6 +177,7 @@ void lane_stop(struct lane *lane)
 	for (unsigned kind = 0; kind < FETCH_KIND_COUNT; kind++)
 		lane->foreground[kind].pool = pool_free(lane->foreground[kind].pool);
 	lane->background.pool = pool_free(lane->background.pool);
+	peers_stop(lane); /* last: what the others brought is given away there */
 }
 
 struct lane *lane_free(struct lane *lane)

@@ -373,24 +373,36 @@ void blob_disk_said(struct blob_store *bs, uint64_t size, int r)
 		"memory meanwhile");
 }
 
+/* Before it is local: who finds it here and lets go of a claim on it relies on its being offered.
+ * The failures of remote tiers are counted by themselves. */
+static void offer_small(struct blob_store *bs, const struct oid *oid, const void *data, size_t len)
+{
+	for (unsigned i = 0; i < bs->tier_count; i++) {
+		const struct blob_tier *t = &bs->tier[i];
+
+		if (t->ops->put && !t->ops->read)
+			(void)t->ops->put(t->impl, oid, data, len);
+	}
+}
+
 int blob_keep_small(
 	struct blob_store *bs, const struct oid *oid, const void *data, size_t len, bool share)
 {
 	int result = -ENOSPC;
 	bool kept = false;
 
+	if (share)
+		offer_small(bs, oid, data, len);
 	for (unsigned i = 0; i < bs->tier_count; i++) {
 		const struct blob_tier *t = &bs->tier[i];
 		int r = -ENOSPC;
 
-		if (t == bs->spill)
+		if (t == bs->spill || !t->ops->read)
 			continue;
-		if (t->ops->put && (t->ops->read || share))
+		if (t->ops->put)
 			r = t->ops->put(t->impl, oid, data, len);
 		if (t == blob_large_tier(bs))
 			blob_disk_said(bs, len, r);
-		if (!t->ops->read)
-			continue; /* a remote tier: its failures are counted by itself */
 		if (r == 0)
 			kept = true;
 		else if (t != bs->memory)

@@ -215,7 +215,7 @@ static const struct blob_tier *claiming_tier(const struct blob_store *bs)
 static int fetch_for_all(struct blob_store *bs, const struct oid *oid,
 	const struct blob_source *source, const struct cancel *cancel, uint64_t deadline_ns)
 {
-	const struct blob_tier *t = source->cheap ? NULL : claiming_tier(bs);
+	const struct blob_tier *t = source->cheap || source->here ? NULL : claiming_tier(bs);
 	void *claim = NULL;
 	int r = 0;
 
@@ -247,7 +247,7 @@ static int lead(struct blob_store *bs, const struct oid *oid, const struct blob_
 	else
 		return r;
 	if (r == 0)
-		r = fetch_from_tiers(bs, oid, cancel, deadline_ns);
+		r = source->here ? -EAGAIN : fetch_from_tiers(bs, oid, cancel, deadline_ns);
 	if (r == -EAGAIN)
 		r = fetch_for_all(bs, oid, source, cancel, deadline_ns);
 	if (r < 0)
@@ -301,24 +301,53 @@ int blob_put(struct blob_store *bs, const struct oid *oid, const void *data, siz
 	return r;
 }
 
+/* Of those that are too large for one value, so many of one call: they come one after the other. */
+#define SHARED_LARGE_MAX 8u
+
 struct shared_load {
 	struct blob_store *bs;
 	const struct oid *oids;
 	const struct blob_tier *tier;
+	unsigned large[SHARED_LARGE_MAX], large_count;
 };
 
 /* One of many that a remote tier has: through the same intake as everything that arrives. */
 static void take_shared(void *arg, unsigned idx, const void *data, size_t len)
 {
-	const struct shared_load *load = arg;
+	struct shared_load *load = arg;
 	const struct oid *oid = &load->oids[idx];
 	struct blob_intake in;
 
+	if (!data) {
+		if (load->large_count < SHARED_LARGE_MAX)
+			load->large[load->large_count++] = idx;
+		return;
+	}
 	blob_intake_init(&in, load->bs, oid);
 	if (in.sink.begin(&in.sink, len) < 0 || in.sink.write(&in.sink, data, len) < 0)
 		blob_intake_abort(&in);
 	else if (blob_intake_commit(&in) == -EBADMSG && load->tier->ops->drop)
 		load->tier->ops->drop(load->tier->impl, oid);
+}
+
+/* One that a remote tier has, if nobody fetches it now. What is not had says nothing to those who
+ * join meanwhile: one of them asks the source. */
+static void load_alone(struct blob_store *bs, const struct oid *oid, const struct cancel *cancel,
+	uint64_t deadline_ns)
+{
+	struct flight *f;
+	bool leads;
+	int r;
+
+	if (flight_hold(bs, oid, &f, &leads) < 0)
+		return; /* no memory: it is missing as before */
+	if (leads) {
+		r = blob_settle(bs, oid, cancel, deadline_ns);
+		if (r == -EAGAIN)
+			r = fetch_from_tiers(bs, oid, cancel, deadline_ns);
+		flight_finish(f, r == 0 ? 0 : -ECANCELED);
+	}
+	flight_put(f);
 }
 
 static unsigned count_local(struct blob_store *bs, const struct oid *oids, unsigned count)
@@ -340,11 +369,13 @@ unsigned blob_fetch_shared(struct blob_store *bs, const struct oid *oids, unsign
 		if (!blob_is_local(bs, &oids[i]))
 			missing[n++] = oids[i];
 	for (unsigned i = 0; missing && n && i < bs->tier_count; i++) {
-		struct shared_load load = {bs, missing, &bs->tier[i]};
+		struct shared_load load = {.bs = bs, .oids = missing, .tier = &bs->tier[i]};
 
 		if (load.tier->ops->load_many)
 			load.tier->ops->load_many(load.tier->impl, missing, n, take_shared, &load,
 				cancel, deadline_ns);
+		for (unsigned k = 0; k < load.large_count; k++)
+			load_alone(bs, &missing[load.large[k]], cancel, deadline_ns);
 	}
 	free(missing);
 	return count_local(bs, oids, count);
@@ -354,6 +385,14 @@ struct blob_claims {
 	unsigned count;
 	void *claim[];
 };
+
+static bool has_any(const struct blob_claims *claims)
+{
+	for (unsigned i = 0; claims && i < claims->count; i++)
+		if (claims->claim[i])
+			return true;
+	return false;
+}
 
 void blob_claim_many(struct blob_store *bs, const struct oid *oids, unsigned count, bool *ret_ours,
 	struct blob_claims **ret_claims)
@@ -369,7 +408,7 @@ void blob_claim_many(struct blob_store *bs, const struct oid *oids, unsigned cou
 		claims->count = count;
 		t->ops->claim_many(t->impl, oids, count, claims->claim, ret_ours);
 	}
-	*ret_claims = claims;
+	*ret_claims = has_any(claims) ? claims : blob_claims_release(bs, claims);
 }
 
 struct blob_claims *blob_claims_release(struct blob_store *bs, struct blob_claims *claims)

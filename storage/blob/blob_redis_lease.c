@@ -38,6 +38,17 @@ void l3_leases_init(struct l3_leases *l, struct l3_client *client, struct l3_que
 	lock_init(&l->mu, LOCK_RANK_BLOB_TIER);
 	list_init(&l->held);
 	list_init(&l->done);
+	for (unsigned i = 0; i < L3_LEASE_BUCKETS; i++)
+		list_init(&l->named[i]);
+}
+
+/* Ids are hashes: their bytes need no other. */
+static struct list *bucket_of(struct l3_leases *l, const struct oid *oid)
+{
+	uint32_t name;
+
+	memcpy(&name, oid->bytes, sizeof(name));
+	return &l->named[name % L3_LEASE_BUCKETS];
 }
 
 static void free_all(struct list *claims)
@@ -67,6 +78,7 @@ static struct l3_claim *claim_new(struct l3_leases *l, const struct oid *oid)
 	for (unsigned i = 0; i < sizeof(random); i++)
 		(void)snprintf(claim->token + 2 * i, 3, "%02x", random[i]);
 	list_init(&claim->node);
+	list_init(&claim->named);
 	claim->oid = *oid;
 	LOCK_GUARD(&l->mu);
 	if (l->count >= L3_CLAIMS_MAX) {
@@ -158,14 +170,15 @@ static void hold(struct l3_leases *l, struct l3_claim *claim)
 	LOCK_GUARD(&l->mu);
 	claim->renewed_ns = clock_mono_ns(&clock_system);
 	list_push_back(&l->held, &claim->node);
+	list_push_back(bucket_of(l, &claim->oid), &claim->named);
 }
 
 /* Does another thread of ours hold it already? Then it has said that the source is to be asked. */
 static bool held_here(struct l3_leases *l, const struct oid *oid)
 {
 	LOCK_GUARD(&l->mu);
-	list_for_each (it, &l->held)
-		if (oid_equal(&list_entry(it, struct l3_claim, node)->oid, oid))
+	list_for_each (it, bucket_of(l, oid))
+		if (oid_equal(&list_entry(it, struct l3_claim, named)->oid, oid))
 			return true;
 	return false;
 }
@@ -260,6 +273,7 @@ void l3_lease_release(struct l3_leases *l, struct l3_claim *claim)
 	LOCK_GUARD(&l->mu);
 	claim->after = mark;
 	list_remove(&claim->node);
+	list_remove(&claim->named);
 	list_push_back(&l->done, &claim->node);
 }
 
@@ -274,14 +288,14 @@ static unsigned copy_due(struct l3_leases *l, struct l3_claim *ret_due, uint64_t
 
 	LOCK_GUARD(&l->mu);
 	*ret_next_ns = list_empty(&l->held) ? NS_NEVER : now_ns + RENEW_NS / 2;
-	list_for_each (it, &l->held) {
-		struct l3_claim *claim = list_entry(it, struct l3_claim, node);
+	while (n < TENDED_AT_ONCE && !list_empty(&l->held)) {
+		struct l3_claim *claim = list_entry(list_first(&l->held), struct l3_claim, node);
 
-		if (n == TENDED_AT_ONCE)
-			break;
 		if (now_ns - claim->renewed_ns < RENEW_NS)
-			continue;
+			break;
 		claim->renewed_ns = now_ns;
+		list_remove(&claim->node);
+		list_push_back(&l->held, &claim->node);
 		ret_due[n++] = *claim;
 	}
 	if (n == TENDED_AT_ONCE)

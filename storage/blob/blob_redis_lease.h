@@ -15,13 +15,14 @@
 #include "blob/blob_redis_queue.h"
 #include "storage/digest.h"
 
-#define L3_LEASE_MS   2000u
-#define L3_CLAIMS_MAX 1024u
+#define L3_LEASE_MS      2000u
+#define L3_CLAIMS_MAX    8192u
+#define L3_LEASE_BUCKETS 1024u /* a power of two */
 
 struct cancel;
 
 struct l3_claim {
-	struct list node;
+	struct list node, named; /* in `held` or `done`; in its bucket while held */
 	struct oid oid;
 	char token[33];
 	uint64_t renewed_ns;
@@ -32,8 +33,9 @@ struct l3_leases {
 	struct l3_client *client;
 	struct l3_queue *queue;
 	struct lock mu;   /* LOCK_RANK_BLOB_TIER */
-	struct list held; /* guarded by mu, as all below */
+	struct list held; /* longest not renewed first; guarded by mu, as all below */
 	struct list done;
+	struct list named[L3_LEASE_BUCKETS]; /* those held */
 	unsigned count;
 	bool scripts; /* the server runs them */
 };

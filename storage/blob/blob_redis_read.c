@@ -265,8 +265,10 @@ static void take_one(struct many *m, unsigned idx, const redisReply *reply)
 		return;
 	}
 	err = l3_value_open(reply->str, reply->len, oid, &value);
-	if (err == 0 && value.kind == L3_MANIFEST)
-		return; /* comes when it is asked for by itself */
+	if (err == 0 && value.kind == L3_MANIFEST) {
+		m->fn(m->arg, idx, NULL, 0);
+		return;
+	}
 	if (err == 0)
 		err = value.kind == L3_BLOB ? unpack(r, &value, &plain) : -EBADMSG;
 	if (err == -EBADMSG) {

@@ -366,6 +366,19 @@ int origin_prepare_blobs(struct origin *o, const struct oid *blobs, size_t count
 	return finish(o, OP_PREPARE, start_ns, r);
 }
 
+bool origin_has_blob(struct origin *o, const struct oid *blob)
+{
+	if (o->lfs && blob->len != 20)
+		return false;
+	return o->ops->has_blob && o->ops->has_blob(o->impl, blob);
+}
+
+void origin_set_peers(struct origin *o, const struct origin_peers *peers)
+{
+	if (o->ops->set_peers)
+		o->ops->set_peers(o->impl, peers);
+}
+
 int origin_read_lfs(struct origin *o, const struct origin_lfs *lfs, struct blob_sink *sink,
 	const struct cancel *cancel, uint64_t deadline_ns)
 {

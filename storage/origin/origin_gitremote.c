@@ -255,4 +255,6 @@ const struct origin_ops origin_gitremote_ops = {
 	.read_blob = gitremote_read_blob,
 	.read_raw = gitremote_read_raw,
 	.prepare_blobs = gitremote_prepare_blobs,
+	.has_blob = gitremote_has_blob,
+	.set_peers = gitremote_set_peers,
 };

@@ -6,9 +6,11 @@
 #include "origin/git_batch.h"
 #include "origin/git_exchange.h"
 #include "origin/git_mirror.h"
+#include "origin/git_oids.h"
 #include "origin/git_order.h"
 #include "origin/git_sizes.h"
 #include "origin/origin_git_internal.h"
+#include "storage/origin_peers.h"
 
 #define GITREMOTE_NAMES 64u
 
@@ -56,6 +58,7 @@ struct gitremote {
 	struct gitahead ahead;
 	struct gitorder order;
 	struct gitremote_name names[GITREMOTE_NAMES];
+	struct origin_peers peers; /* .claim NULL: there are none */
 };
 
 bool gitremote_partial(struct gitremote *r);
@@ -74,6 +77,37 @@ int gitremote_fetch_history(struct gitremote *r, const struct oid *tips, size_t 
 /* origin_gitremote_sizes.c: every file of a tree that is here has a size. */
 int gitremote_need_sizes(
 	struct gitremote *r, const struct oid *tree, const struct gitrepo_wait *wait);
+
+/* Files whose sizes are wanted: the first `own` are those of a directory, the others are asked for
+ * ahead, and may fail. */
+struct gitremote_want {
+	const struct oid *tree;
+	struct gitoids *blobs;
+	size_t own;
+};
+/* origin_gitremote_files.c: through a batch; all, or at least the directory's own. */
+int gitremote_get_ahead(struct gitremote *r, enum gitremote_batch which,
+	const struct gitremote_want *want, const struct gitrepo_wait *wait);
+/* Of the directory's own, those whose size is not known and that are not here go to the front, and
+ * are all that count as its own. */
+int gitremote_keep_unknown(
+	struct gitremote *r, struct gitremote_want *want, const struct gitrepo_wait *wait);
+/* The sizes from the files themselves, as far as no other node fetches them. */
+int gitremote_get_files(
+	struct gitremote *r, const struct gitremote_want *want, const struct gitrepo_wait *wait);
+
+/* origin_gitremote_peers.c: what other nodes download is not asked for here. */
+bool gitremote_has_peers(struct gitremote *r);
+/* Those that are for us, of blobs [from, blobs->count), stay there; the others are added to
+ * `ret_theirs` (NULL: they are not wanted). What is returned goes to gitremote_give when they have
+ * come, or have not. */
+struct peer_claim *gitremote_claim(
+	struct gitremote *r, struct gitoids *blobs, size_t from, struct gitoids *ret_theirs);
+void gitremote_give(struct gitremote *r, struct peer_claim *claim);
+/* What others have given: their sizes are known then. Those that are left stay in `blobs`. */
+void gitremote_bring(struct gitremote *r, struct gitoids *blobs, const struct gitrepo_wait *wait);
+bool gitremote_has_blob(void *impl, const struct oid *blob);
+void gitremote_set_peers(void *impl, const struct origin_peers *peers);
 
 int gitremote_resolve(void *impl, const char *revision, uint64_t deadline_ns,
 	struct origin_revision *ret, struct err *e);

@@ -68,11 +68,13 @@ static int missing(struct gitremote *r, const struct oid *blobs, size_t count,
 	return err;
 }
 
-/* Fetch `own` blobs, and those that come along as far as their sizes are known and small. */
+/* Fetch `own` blobs, and those that come along as far as their sizes are known and small, and no
+ * other node fetches them. */
 static int bring(
 	struct gitremote *r, struct gitoids *wanted, size_t own, const struct gitrepo_wait *wait)
 {
 	uint64_t size, bytes = 0;
+	struct peer_claim *claim;
 	size_t kept = own;
 	int err;
 
@@ -81,9 +83,12 @@ static int bring(
 			bytes += size;
 			wanted->oids[kept++] = wanted->oids[i];
 		}
-	err = gitremote_get(r, BATCH_BLOBS, wanted->oids, kept, wait);
-	if (err < 0 && err != -ETIMEDOUT && err != -ECANCELED && kept > own)
+	wanted->count = kept;
+	claim = gitremote_claim(r, wanted, own, NULL);
+	err = gitremote_get(r, BATCH_BLOBS, wanted->oids, wanted->count, wait);
+	if (err < 0 && err != -ETIMEDOUT && err != -ECANCELED && wanted->count > own)
 		err = gitremote_get(r, BATCH_BLOBS, wanted->oids, own, wait);
+	gitremote_give(r, claim);
 	return err;
 }
 
@@ -99,8 +104,12 @@ int gitremote_prepare_blobs(void *impl, const struct oid *blobs, size_t count,
 		return 0;
 	gitoids_init(&wanted);
 	err = missing(r, blobs, count, &wait, &wanted);
-	if (err == 0)
-		err = bring(r, &wanted, wanted.count, &wait);
+	if (err == 0) {
+		struct peer_claim *claim = gitremote_claim(r, &wanted, 0, NULL);
+
+		err = gitremote_get(r, BATCH_BLOBS, wanted.oids, wanted.count, &wait);
+		gitremote_give(r, claim);
+	}
 	gitoids_fini(&wanted);
 	return err;
 }

@@ -1,9 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The sizes of the files of a directory, before it is listed. From the server's object-info where
- * it has that; otherwise from the blobs, all of them in one request, as long as they are small.
- * What is large is not fetched for its size: that stands in the first bytes of the answer
- * (git_peek.h), the rest of which is not waited for.
+ * it has that; otherwise from the files themselves (origin_gitremote_files.c).
  *
  * Who walks a tree in order would pay one round trip for each directory; so the more directories
  * are asked for in an order that was expected, the more of the following ones are asked for at the
@@ -132,81 +130,25 @@ static int plan(struct gitremote *r, const struct oid *tree, struct look *look, 
 	return err;
 }
 
-/* Fetch all, or at least the first `own`: what was not asked for may fail. */
-static int get_with_ahead(struct gitremote *r, enum gitremote_batch which,
-	const struct gitoids *blobs, size_t own, const struct gitrepo_wait *wait)
-{
-	int err = gitremote_get(r, which, blobs->oids, blobs->count, wait);
-
-	if (err < 0 && err != -ETIMEDOUT && err != -ECANCELED && err != -EFBIG &&
-		own < blobs->count)
-		err = gitremote_get(r, which, blobs->oids, own, wait);
-	return err;
-}
-
-/* Of the first `own`, those whose size is not known and that are not here go to the front. */
-static int keep_unknown(
-	struct gitremote *r, struct gitoids *blobs, size_t *own, const struct gitrepo_wait *wait)
-{
-	struct gitrepo_handle *h;
-	size_t kept = 0;
-	uint64_t size;
-	int err = gitrepo_take(r->repo, false, wait, &h);
-
-	if (err < 0)
-		return err;
-	for (size_t i = 0; i < *own; i++)
-		if (!gitsizes_get(&r->sizes, &blobs->oids[i], &size) &&
-			!gitrepo_has(h, &blobs->oids[i]))
-			blobs->oids[kept++] = blobs->oids[i];
-	gitrepo_give(r->repo, h, false);
-	*own = kept;
-	return 0;
-}
-
-static bool listings_refused(struct gitremote *r, bool now)
-{
-	LOCK_GUARD(&r->lock);
-	r->no_listings = r->no_listings || now;
-	return r->no_listings;
-}
-
-/* The files of a directory are too large to be fetched for their sizes: the small ones come, of the
- * others the first bytes. */
-static int peek_sizes(struct gitremote *r, const struct oid *tree, struct gitoids *blobs,
-	size_t own, const struct gitrepo_wait *wait)
-{
-	int err = listings_refused(r, false) ? 0 : gitremote_get(r, BATCH_LISTINGS, tree, 1, wait);
-
-	if (err == -EIO)
-		(void)listings_refused(r, true); /* then one by one */
-	else if (err < 0)
-		return err;
-	err = keep_unknown(r, blobs, &own, wait);
-	return err < 0 || own == 0 ? err : gitremote_get(r, BATCH_PEEKS, blobs->oids, own, wait);
-}
-
-/* Sizes if the server tells them, else the blobs, as far as they are small. */
-static int fetch_planned(struct gitremote *r, const struct oid *tree, struct gitoids *blobs,
-	size_t own, const struct gitrepo_wait *wait)
+/* Sizes if the server tells them, else the files, as far as they are small. */
+static int fetch_planned(
+	struct gitremote *r, const struct gitremote_want *want, const struct gitrepo_wait *wait)
 {
 	const struct gitrun_wait run_wait = {
 		.cancel = wait->cancel, .deadline_ns = wait->deadline_ns};
+	struct gitremote_want rest = *want;
 	struct gitpkt_offer offer;
 	int err = gitexchange_offer(&r->x, &run_wait, &offer, NULL);
 
 	if (err == 0 && offer.object_info) {
-		err = get_with_ahead(r, BATCH_SIZES, blobs, own, wait);
+		err = gitremote_get_ahead(r, BATCH_SIZES, want, wait);
 		if (err != -EIO)
 			return err;
 		/* it does not tell all of them, or what cannot be */
-		err = keep_unknown(r, blobs, &own, wait);
-		blobs->count = own;
+		err = gitremote_keep_unknown(r, &rest, wait);
+		rest.blobs->count = rest.own;
 	}
-	if (err < 0 || own == 0)
-		return err;
-	err = get_with_ahead(r, BATCH_SMALL, blobs, own, wait);
-	return err == -EFBIG ? peek_sizes(r, tree, blobs, own, wait) : err;
+	return err < 0 || rest.own == 0 ? err : gitremote_get_files(r, &rest, wait);
 }
 
 int gitremote_need_sizes(
@@ -227,7 +169,7 @@ int gitremote_need_sizes(
 	err = plan(r, tree, look, &own);
 	gitrepo_give(r->repo, look->h, err == -EIO || err == -ENOENT);
 	if (err == 0 && own > 0)
-		err = fetch_planned(r, tree, &blobs, own, wait);
+		err = fetch_planned(r, &(struct gitremote_want){tree, &blobs, own}, wait);
 	gitoids_fini(&blobs);
 	free(look->children);
 	free(look);

@@ -251,6 +251,54 @@ class SharedCache(unittest.TestCase):
             self.assertGreater(waited, 1)
             self.assertEqual(self.fetches(node), self.blobs)
 
+    def assert_downloaded_once(self, object_info, **more):
+        """Nodes that read one cold tree of 2,000 files together: what comes along with another file, or is fetched for its size, comes to
+        one of them."""
+        folder = tempfile.mkdtemp(dir=self.folder)
+        repo, rng = repo_maker.Repo(folder + '/repo.git'), random.Random(5)
+        repo.begin()
+        for i in range(2000):
+            repo.add(b'd%02d/s%d/f%04d' % (i % 20, i % 5, i), repo_maker.text(rng, rng.randrange(10, 6000)))
+        repo.finish()
+        want = git_archive(folder + '/repo.git', 'main', folder + '/want')
+        more = {'timeout': '5s', **more}  # a machine that is busy with three nodes may be late
+        with RedisServer() as redis, HttpServer(folder, {'repo.git': folder + '/repo.git'}, object_info=object_info) as server, \
+                contextlib.ExitStack() as stack:
+            origins = {'demo': server.url('repo.git')}
+            nodes = [stack.enter_context(Node(origins, extra=settings(redis.url, **more))) for _ in range(3)]
+            roots = [n.mount('job').root for n in nodes]
+            with concurrent.futures.ThreadPoolExecutor(3) as pool:
+                for c in pool.map(lambda root: Comparison(want, root), roots):
+                    self.assertEqual(c.differences, [])
+            times = collections.Counter(oid for n in nodes for oid in self.blobs_in_mirror(n))
+            self.assertEqual((len(times), [oid for oid, n in times.items() if n > 1]), (2000, []))
+            self.assertEqual(sum(self.fetches(n) for n in nodes), 2000)
+        shutil.rmtree(folder)
+
+    def test_what_comes_along_is_downloaded_by_one_node(self):
+        self.assert_downloaded_once(object_info=True)
+
+    def test_what_is_fetched_for_its_size_is_downloaded_by_one_node(self):
+        self.assert_downloaded_once(object_info=False)
+
+    def test_what_is_fetched_for_its_size_with_a_secret(self):
+        self.assert_downloaded_once(object_info=False, key_file=self.secret)
+
+    def test_a_node_that_died_while_it_fetched_sizes_delays_nobody_beyond_the_lease(self):
+        oids = subprocess.run(['git', '-C', self.repository, 'ls-tree', '-r', '--format=%(objectname)', 'main'], check=True,
+                              capture_output=True, text=True, timeout=60).stdout.split()
+        with RedisServer() as redis, HttpServer(self.folder, {'repo.git': self.repository}) as server, \
+                Node({'demo': server.url('repo.git')}, extra=settings(redis.url)) as node:
+            root = node.mount('job').root
+            start = time.monotonic()
+            for oid in oids[::2]:
+                redis('SET', 'coppice:1:{%s}:l' % oid, 'somebody else', 'PX', 2000)
+            self.assertEqual(Comparison(self.want, root).differences, [])
+            waited = time.monotonic() - start
+            self.assertLess(waited, 5 * SLOW)
+            self.assertGreater(waited, 1)
+            self.assertEqual(self.blobs_in_mirror(node) & set(oids), set(oids))
+
     # ---- a cluster ----
 
     def test_a_cluster(self):

@@ -69,6 +69,7 @@ struct blob_source {
 		const struct cancel *cancel, uint64_t deadline_ns);
 	void *arg;
 	bool cheap; /* no network: agreeing with other nodes on who asks would cost more */
+	bool here;  /* it has this one at hand: no remote tier is asked before it */
 };
 /* Make `oid` local. Blocks; call it on a fetch thread. Whoever asks for the same oid meanwhile
  * waits for the one fetch (until the own deadline). The hash is verified before anyone can read: a
@@ -83,8 +84,8 @@ unsigned blob_fetch_shared(struct blob_store *bs, const struct oid *oids, unsign
 	const struct cancel *cancel, uint64_t deadline_ns);
 /* Before one request for many to a source: which of these are for us to ask for, because no other
  * process that shares a remote tier does? Those that are not come from that tier when they are
- * asked for one by one. *ret_claims, to be released when what was ours is local, may be NULL. Asks
- * the remote tier, and waits for nobody else. */
+ * asked for one by one. *ret_claims, to be released when what was ours is local; NULL: no claim was
+ * to be had. Asks the remote tier, and waits for nobody else. */
 struct blob_claims;
 void blob_claim_many(struct blob_store *bs, const struct oid *oids, unsigned count, bool *ret_ours,
 	struct blob_claims **ret_claims);

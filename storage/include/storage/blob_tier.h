@@ -59,7 +59,7 @@ struct blob_tier_ops {
 	int (*load)(void *impl, const struct oid *oid, struct blob_sink *sink,
 		const struct cancel *cancel, uint64_t deadline_ns);
 	/* Many at once: `fn` for each that is there, with all its bytes, in any order, on this
-	 * thread. Those that are too large for one value are left out. */
+	 * thread; or without (`data` NULL) if it is too large for one value: `load` has it. */
 	void (*load_many)(void *impl, const struct oid *oids, unsigned count, blob_loaded fn,
 		void *arg, const struct cancel *cancel, uint64_t deadline_ns);
 	/* The tier was asked and does not have it: is it for us to ask the source? One process of

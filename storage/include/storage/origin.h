@@ -157,6 +157,12 @@ int origin_roots(struct origin *o, struct oid *ret_roots, unsigned cap, unsigned
  * optional here: after an error some may have come, and each can still be read by itself. */
 int origin_prepare_blobs(struct origin *o, const struct oid *blobs, size_t count,
 	const struct cancel *cancel, uint64_t deadline_ns);
+/* Whether a blob is at hand, so that reading it waits for no network. */
+bool origin_has_blob(struct origin *o, const struct oid *blob);
+/* Before it is used: what it may ask of the other nodes of the farm. What is passed is copied; its
+ * `arg` must outlive all calls. */
+struct origin_peers;
+void origin_set_peers(struct origin *o, const struct origin_peers *peers);
 /* A tree or commit object as it is, malloc'ed and verified: for who needs what the index does not
  * keep (the commits of submodules, parents). -EOPNOTSUPP: this kind of origin has no such thing. */
 struct origin_raw_request {

@@ -36,6 +36,10 @@ struct origin_ops {
 	/* See origin_learn_tree and origin_roots; both NULL: everything can be asked by id. */
 	int (*learn_tree)(void *impl, const struct oid *tree, const struct tree_view *view);
 	int (*roots)(void *impl, struct oid *ret_roots, unsigned cap, unsigned *ret_count);
+	/* See origin_has_blob and origin_set_peers; NULL: never, and it asks for nothing that
+	 * nobody wants. */
+	bool (*has_blob)(void *impl, const struct oid *blob);
+	void (*set_peers)(void *impl, const struct origin_peers *peers);
 	/* NULL unless ORIGIN_CAP_BATCH. `count` is not 0. */
 	int (*prepare_blobs)(void *impl, const struct oid *blobs, size_t count,
 		const struct cancel *cancel, uint64_t deadline_ns);
