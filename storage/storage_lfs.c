@@ -185,6 +185,25 @@ bool lfs_is_content(const struct origin *o, const struct oid *blob)
 	return (origin_caps(o) & ORIGIN_CAP_LFS) && blob->len == KEY_BYTES;
 }
 
+void lfs_prepare(struct storage *st, struct origin *o, const struct oid *blobs, unsigned count,
+	const struct lfs_wait *wait)
+{
+	_cleanup_free_ struct origin_lfs *contents = NULL;
+	unsigned n = 0;
+
+	if (!(origin_caps(o) & ORIGIN_CAP_LFS))
+		return;
+	contents = calloc(count ? count : 1, sizeof(*contents));
+	for (unsigned i = 0; contents && i < count; i++) {
+		if (!lfs_is_content(o, &blobs[i]) ||
+			tree_blob_size(st->index, &blobs[i], &contents[n].size) < 0)
+			continue;
+		oid_to_sha256(&blobs[i], contents[n++].sha256);
+	}
+	if (n > 1)
+		(void)origin_prepare_lfs(o, contents, n, wait->cancel, wait->deadline_ns);
+}
+
 int lfs_produce(struct storage *st, struct origin *o, const struct oid *content,
 	struct blob_sink *sink, const struct lfs_wait *wait)
 {

@@ -5,6 +5,7 @@
  * Threads: that of the walk; item_done on fetch threads, which notes and wakes only. The walk may
  * end before the last of them has come: each holds a reference.
  */
+#include "storage_lfs.h"
 #include "storage_warm.h"
 
 #include "base/cancel.h"
@@ -193,7 +194,7 @@ static unsigned claim_batch(struct warm *w, struct oid *ret_oids, struct blob_cl
  * afterwards, the first *ret_first while the claims are held. */
 static int prepare_batch(struct warm *w, unsigned *ret_first, struct blob_claims **ret_claims)
 {
-	bool batches = origin_caps(w->plan->origin) & ORIGIN_CAP_BATCH;
+	bool batches = origin_caps(w->plan->origin) & (ORIGIN_CAP_BATCH | ORIGIN_CAP_LFS);
 	uint64_t until_ns = clock_after(&clock_system, PREPARE_LIMIT_NS);
 	struct oid *oids;
 	unsigned count;
@@ -213,9 +214,12 @@ static int prepare_batch(struct warm *w, unsigned *ret_first, struct blob_claims
 	if (r == 0 && count > 1 && batches) {
 		count = claim_batch(w, oids, ret_claims);
 		*ret_first = *ret_claims ? count : 0;
-		if (count)
+		if (count) {
 			(void)origin_prepare_blobs(
 				w->plan->origin, oids, count, w->cancel, until_ns);
+			lfs_prepare(w->st, w->plan->origin, oids, count,
+				&(struct lfs_wait){w->cancel, until_ns});
+		}
 	}
 	free(oids);
 	return r;

@@ -1,17 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * One content in two requests: the batch API says where it is, and there it is. A server may name a
- * place that only it can reach (Mega names its own listening address); then the API's own
- * /objects/<id> is tried.
+ * One content in two requests: the batch API says where it is, and there it is. For many that will
+ * be read the first request is one (lfs_places.h). A server may name a place that only it can reach
+ * (Mega names its own listening address); then the API's own /objects/<id> is tried.
  */
 #include "origin/lfs_client.h"
 
 #include "base/buf.h"
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "base/err.h"
 #include "origin/http.h"
 #include "origin/http_url.h"
-#include "origin/lfs_json.h"
+#include "origin/lfs_places.h"
 #include "storage/blob.h"
 
 #include <errno.h>
@@ -23,6 +24,7 @@
 struct lfs_client {
 	char *name, *url; /* const after init; the url without a slash at its end */
 	struct http_client *http;
+	struct lfs_places places;
 };
 
 struct lfs_wait {
@@ -55,6 +57,7 @@ int lfs_client_new(
 
 	if (!c)
 		return err_set(e, -ENOMEM, NULL, "no memory");
+	lfs_places_init(&c->places);
 	c->name = strdup(config->name);
 	c->url = config->lfs_url ? strdup(config->lfs_url) : default_url(config);
 	if (!c->name || !c->url) {
@@ -77,6 +80,7 @@ struct lfs_client *lfs_client_free(struct lfs_client *c)
 	if (!c)
 		return NULL;
 	(void)http_client_free(c->http);
+	lfs_places_fini(&c->places);
 	free(c->name);
 	free(c->url);
 	free(c);
@@ -100,7 +104,7 @@ static int post(struct lfs_client *c, const char *url, const char *const *header
 	return http_perform(c->http, &request, wait->cancel, ret_answer);
 }
 
-static int ask(struct lfs_client *c, enum lfs_operation operation, const struct lfs_pointer *object,
+static int ask(struct lfs_client *c, enum lfs_operation operation, const struct lfs_batch *objects,
 	const struct lfs_wait *wait, struct http_answer *ret_answer)
 {
 	static const char *const headers[] = {"Accept: application/vnd.git-lfs+json",
@@ -109,9 +113,9 @@ static int ask(struct lfs_client *c, enum lfs_operation operation, const struct 
 	int r;
 
 	buf_init(&url, 65536);
-	buf_init(&body, 4096);
+	buf_init(&body, 65536);
 	http_url_begin(&url, c->url, "/objects/batch");
-	lfs_json_request(&body, operation, object);
+	lfs_json_request(&body, operation, objects->objects, objects->count);
 	r = buf_error(&url) ? buf_error(&url) : buf_error(&body);
 	if (r == 0)
 		r = post(c, buf_cstr(&url), headers, &body, wait, ret_answer);
@@ -123,16 +127,22 @@ static int ask(struct lfs_client *c, enum lfs_operation operation, const struct 
 }
 
 /* A body on its way into a sink, which is begun before, with the size of the pointer. */
+struct body {
+	struct blob_sink *sink;
+	bool came; /* some of it */
+};
+
 static int pour(void *arg, int64_t length, const void *data, size_t len)
 {
-	struct blob_sink *sink = arg;
+	struct body *body = arg;
 
 	(void)length;
-	return sink->write(sink, data, len);
+	body->came = true;
+	return body->sink->write(body->sink, data, len);
 }
 
 static int download(struct lfs_client *c, const char *url, char *const *headers,
-	const struct lfs_wait *wait, struct blob_sink *sink)
+	const struct lfs_wait *wait, struct body *body)
 {
 	const struct http_request request = {
 		.url = url,
@@ -146,13 +156,13 @@ static int download(struct lfs_client *c, const char *url, char *const *headers,
 
 	if (r < 0)
 		return r;
-	r = http_finish_to(call, wait->cancel, pour, sink, &answer);
+	r = http_finish_to(call, wait->cancel, pour, body, &answer);
 	http_answer_fini(&answer);
 	return r;
 }
 
 static int download_from_api(struct lfs_client *c, const struct lfs_pointer *wanted,
-	const struct lfs_wait *wait, struct blob_sink *sink)
+	const struct lfs_wait *wait, struct body *body)
 {
 	struct buf url;
 	int r;
@@ -163,8 +173,30 @@ static int download_from_api(struct lfs_client *c, const struct lfs_pointer *wan
 		(void)buf_printf(&url, "%02x", wanted->sha256[i]);
 	r = buf_error(&url);
 	if (r == 0)
-		r = download(c, buf_cstr(&url), NULL, wait, sink);
+		r = download(c, buf_cstr(&url), NULL, wait, body);
 	buf_fini(&url);
+	return r;
+}
+
+static int download_from(struct lfs_client *c, const struct lfs_pointer *wanted,
+	const struct lfs_action *action, const struct lfs_wait *wait, struct body *body)
+{
+	int r = download(c, action->href, action->headers, wait, body);
+
+	/* nothing came from there: no connection was made */
+	return r == -EHOSTUNREACH ? download_from_api(c, wanted, wait, body) : r;
+}
+
+static int find(struct lfs_client *c, const struct lfs_pointer *wanted, const struct lfs_wait *wait,
+	struct lfs_action *ret_action)
+{
+	const struct lfs_batch one = {wanted, 1};
+	struct http_answer answer = {0};
+	int r = ask(c, LFS_DOWNLOAD, &one, wait, &answer);
+
+	if (r == 0)
+		r = lfs_json_answer(answer.body.data, answer.body.len, wanted, ret_action);
+	http_answer_fini(&answer);
 	return r;
 }
 
@@ -173,20 +205,62 @@ int lfs_client_read(struct lfs_client *c, const struct lfs_pointer *wanted, stru
 {
 	const struct lfs_wait wait = {cancel, deadline_ns};
 	struct lfs_action action = {0};
-	struct http_answer answer = {0};
-	int r = ask(c, LFS_DOWNLOAD, wanted, &wait, &answer);
+	struct body body = {.sink = sink};
+	bool told = lfs_places_take(&c->places, wanted, clock_mono_ns(&clock_system), &action);
+	int r = told ? 0 : find(c, wanted, &wait, &action);
 
-	if (r == 0)
-		r = lfs_json_answer(answer.body.data, answer.body.len, wanted, &action);
-	http_answer_fini(&answer);
 	if (r < 0)
 		return r;
 	r = sink->begin(sink, wanted->size);
 	if (r == 0)
-		r = download(c, action.href, action.headers, &wait, sink);
-	if (r == -EHOSTUNREACH) /* nothing came from there: no connection was made */
-		r = download_from_api(c, wanted, &wait, sink);
+		r = download_from(c, wanted, &action, &wait, &body);
 	lfs_action_fini(&action);
+	/* the place was told a while ago: perhaps it is another now */
+	if (!told || body.came || (r != -EACCES && r != -ENOENT && r != -EIO))
+		return r;
+	r = find(c, wanted, &wait, &action);
+	if (r == 0)
+		r = download_from(c, wanted, &action, &wait, &body);
+	lfs_action_fini(&action);
+	return r;
+}
+
+static void remember(void *arg, const struct lfs_pointer *object, struct lfs_action *action)
+{
+	struct lfs_client *c = arg;
+
+	lfs_places_put(&c->places, object, action, clock_mono_ns(&clock_system));
+}
+
+static int prepare(
+	struct lfs_client *c, const struct lfs_batch *wanted, const struct lfs_wait *wait)
+{
+	struct http_answer answer = {0};
+	int r = ask(c, LFS_DOWNLOAD, wanted, wait, &answer);
+
+	if (r == 0)
+		r = lfs_json_answers(answer.body.data, answer.body.len, wanted, remember, c);
+	http_answer_fini(&answer);
+	return r;
+}
+
+int lfs_client_prepare(struct lfs_client *c, const struct lfs_batch *wanted,
+	const struct cancel *cancel, uint64_t deadline_ns)
+{
+	const struct lfs_wait wait = {cancel, deadline_ns};
+	struct lfs_pointer some[LFS_BATCH_MAX];
+	struct lfs_batch batch = {some, 0};
+	int r = 0;
+
+	for (unsigned i = 0; r == 0 && i < wanted->count; i++) {
+		if (!lfs_places_has(&c->places, &wanted->objects[i], clock_mono_ns(&clock_system)))
+			some[batch.count++] = wanted->objects[i];
+		if (batch.count < LFS_BATCH_MAX && i + 1 < wanted->count)
+			continue;
+		if (batch.count > 1) /* a single one is asked for when it is read */
+			r = prepare(c, &batch, &wait);
+		batch.count = 0;
+	}
 	return r;
 }
 
@@ -238,7 +312,8 @@ int lfs_client_write(struct lfs_client *c, const struct lfs_pointer *object, int
 	const struct lfs_wait wait = {cancel, deadline_ns};
 	struct lfs_action upload = {0}, verify = {0};
 	struct http_answer answer = {0};
-	int r = ask(c, LFS_UPLOAD, object, &wait, &answer);
+	const struct lfs_batch one = {object, 1};
+	int r = ask(c, LFS_UPLOAD, &one, &wait, &answer);
 
 	if (r == 0)
 		r = lfs_json_upload_answer(

@@ -6,6 +6,7 @@
  * Threads: any that may block; the HTTP client has one of its own.
  */
 #pragma once
+#include "origin/lfs_json.h"
 #include "origin/lfs_pointer.h"
 
 struct blob_sink;
@@ -20,6 +21,11 @@ int lfs_client_new(
 struct lfs_client *lfs_client_free(struct lfs_client *c);
 /* Errors as of http_finish; -ENOENT: the server does not have it. */
 int lfs_client_read(struct lfs_client *c, const struct lfs_pointer *wanted, struct blob_sink *sink,
+	const struct cancel *cancel, uint64_t deadline_ns);
+/* Where many are, in one request for up to LFS_BATCH_MAX: reading them soon costs one request each
+ * then, not two. After an error, or of those that the server says something else of, reading
+ * asks. */
+int lfs_client_prepare(struct lfs_client *c, const struct lfs_batch *wanted,
 	const struct cancel *cancel, uint64_t deadline_ns);
 /* A content to the server, from the beginning of a file, unless it has it. -EACCES; else errors as
  * of http_finish. */

@@ -27,24 +27,33 @@ static void hex_of(const uint8_t *bytes, char hex[2 * LFS_SHA256_BYTES + 1])
 		(void)snprintf(hex + 2 * i, 3, "%02x", bytes[i]);
 }
 
-void lfs_json_request(
-	struct buf *out, enum lfs_operation operation, const struct lfs_pointer *wanted)
-{
-	char hex[2 * LFS_SHA256_BYTES + 1];
-
-	hex_of(wanted->sha256, hex);
-	(void)buf_printf(out, /* the buffer remembers the first failure */
-		"{\"operation\":\"%s\",\"transfers\":[\"basic\"],\"hash_algo\":\"sha256\","
-		"\"objects\":[{\"oid\":\"%s\",\"size\":%" PRIu64 "}]}",
-		operation == LFS_UPLOAD ? "upload" : "download", hex, wanted->size);
-}
-
-void lfs_json_verify(struct buf *out, const struct lfs_pointer *object)
+/* The buffer remembers the first failure. */
+static void put_object(struct buf *out, const struct lfs_pointer *object)
 {
 	char hex[2 * LFS_SHA256_BYTES + 1];
 
 	hex_of(object->sha256, hex);
 	(void)buf_printf(out, "{\"oid\":\"%s\",\"size\":%" PRIu64 "}", hex, object->size);
+}
+
+void lfs_json_request(struct buf *out, enum lfs_operation operation,
+	const struct lfs_pointer *wanted, unsigned count)
+{
+	(void)buf_printf(out,
+		"{\"operation\":\"%s\",\"transfers\":[\"basic\"],\"hash_algo\":\"sha256\","
+		"\"objects\":[",
+		operation == LFS_UPLOAD ? "upload" : "download");
+	for (unsigned i = 0; i < count; i++) {
+		if (i)
+			(void)buf_puts(out, ",");
+		put_object(out, &wanted[i]);
+	}
+	(void)buf_puts(out, "]}");
+}
+
+void lfs_json_verify(struct buf *out, const struct lfs_pointer *object)
+{
+	put_object(out, object);
 }
 
 /* Visible characters only: a line end would begin another header. */
@@ -156,6 +165,47 @@ int lfs_json_answer(const char *text, size_t len, const struct lfs_pointer *want
 		return r;
 	}
 	*ret_action = a;
+	return 0;
+}
+
+static const struct lfs_pointer *wanted_one(const json_t *object, const struct lfs_batch *wanted)
+{
+	for (unsigned i = 0; i < wanted->count; i++)
+		if (is_wanted(object, &wanted->objects[i]))
+			return &wanted->objects[i];
+	return NULL;
+}
+
+int lfs_json_answers(
+	const char *text, size_t len, const struct lfs_batch *wanted, lfs_place_fn fn, void *arg)
+{
+	CLEANUP(cleanup_json) json_t *json = NULL;
+	json_error_t error;
+	json_t *objects, *object;
+	size_t i;
+	int r = 0;
+
+	if (len == 0 || len > ANSWER_MAX_BYTES)
+		return -EIO;
+	json = json_loadb(text, len, JSON_REJECT_DUPLICATES, &error);
+	objects = json_object_get(json, "objects");
+	if (!json_is_array(objects) || json_array_size(objects) > LFS_BATCH_MAX)
+		return -EIO;
+	json_array_foreach(objects, i, object)
+	{
+		const struct lfs_pointer *one = wanted_one(object, wanted);
+		struct lfs_action a = {0};
+
+		if (!one || object_error(object) < 0)
+			continue;
+		r = take_action(
+			json_object_get(json_object_get(object, "actions"), "download"), &a);
+		if (r == 0)
+			fn(arg, one, &a);
+		lfs_action_fini(&a);
+		if (r == -ENOMEM)
+			return r;
+	}
 	return 0;
 }
 

@@ -394,6 +394,27 @@ int origin_read_lfs(struct origin *o, const struct origin_lfs *lfs, struct blob_
 	return finish(o, OP_LFS, start_ns, r);
 }
 
+int origin_prepare_lfs(struct origin *o, const struct origin_lfs *lfs, unsigned count,
+	const struct cancel *cancel, uint64_t deadline_ns)
+{
+	uint64_t start_ns = clock_mono_ns(&clock_system);
+	_cleanup_free_ struct lfs_pointer *wanted = NULL;
+	struct lfs_batch batch = {.count = count};
+	int r = cancel_check(cancel, deadline_ns);
+
+	if (!o->lfs || count == 0 || r < 0)
+		return r;
+	batch.objects = wanted = calloc(count, sizeof(*wanted));
+	if (!wanted)
+		return -ENOMEM;
+	for (unsigned i = 0; i < count; i++) {
+		wanted[i].size = lfs[i].size;
+		memcpy(wanted[i].sha256, lfs[i].sha256, sizeof(wanted[i].sha256));
+	}
+	r = lfs_client_prepare(o->lfs, &batch, cancel, deadline_ns);
+	return finish(o, OP_PREPARE, start_ns, r);
+}
+
 bool origin_lfs_parse(const char *text, size_t len, struct origin_lfs *ret_lfs)
 {
 	struct lfs_pointer pointer;

@@ -141,6 +141,29 @@ class Lfs(unittest.TestCase):
             wait_until(right, 15, 'the server is well again', pause=0.05)
             self.assert_contents(root)
 
+    def test_places_of_many_are_asked_for_in_one_request(self):
+        """Prefetch asks the batch API once for up to 100 contents; a place that has expired meanwhile is asked for again."""
+        contents = {f'{i:03d}.bin': b'content %d' % i * (i + 1) for i in range(150)}
+        repo = repo_maker.Repo(self.folder + '/many.git')
+        repo.begin()
+        for name, data in contents.items():
+            repo.add(b'many/' + name.encode(), self.pointer(data))
+        repo.finish()
+        for stale in (False, True):
+            with MegaServer(self.folder + '/many.git') as server:
+                for data in contents.values():
+                    server.add_lfs(data)
+                if stale:
+                    server.fault('GET /info/lfs', 'status', status=403, times=1)
+                with Node({'demo': {'type': 'mega', 'url': server.url, 'lfs': True}}) as node:
+                    root = node.mount('job').root
+                    last = list(node.client.Prefetch(job_id='job'))[-1]
+                    self.assertEqual((last.done, last.blobs, last.failed), (True, len(contents), 0))
+                    self.assertEqual(server.count('POST /info/lfs/objects/batch'), 3 if stale else 2)
+                    self.assertEqual(server.count('GET /info/lfs/objects'), len(contents) + (1 if stale else 0))
+                    for name, data in contents.items():
+                        self.assertEqual(read(f'{root}/many/{name}'), data)
+
     def test_a_place_that_only_the_server_can_reach(self):
         self.server.set(lfs_href='http://127.0.0.1:1/info/lfs')
         with Node(self.origins()) as node:

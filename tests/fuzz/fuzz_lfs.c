@@ -52,6 +52,23 @@ static void check_answer(const char *text, size_t size)
 	lfs_action_fini(&a);
 }
 
+static void check_place(void *arg, const struct lfs_pointer *object, struct lfs_action *a)
+{
+	struct http_url url;
+
+	expect(object == arg);
+	expect(http_url_split(a->href, &url) == 0);
+}
+
+static void check_answers(const char *text, size_t size)
+{
+	struct lfs_pointer wanted = {.size = 7};
+	const struct lfs_batch batch = {&wanted, 1};
+
+	memset(wanted.sha256, 0xaa, sizeof(wanted.sha256));
+	(void)lfs_json_answers(text, size, &batch, check_place, &wanted);
+}
+
 static void check_upload(const char *text, size_t size)
 {
 	struct lfs_pointer object = {.size = 7};
@@ -77,6 +94,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		memcpy(text, data, size);
 	check_pointer(text, size);
 	check_answer(text, size);
+	check_answers(text, size);
 	check_upload(text, size);
 	free(text);
 	return 0;

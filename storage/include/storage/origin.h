@@ -180,6 +180,10 @@ struct origin_lfs {
 };
 int origin_read_lfs(struct origin *o, const struct origin_lfs *lfs, struct blob_sink *sink,
 	const struct cancel *cancel, uint64_t deadline_ns);
+/* Make many of them cheaper to read soon: the server is asked where they are in few requests.
+ * Optional, as origin_prepare_blobs is. */
+int origin_prepare_lfs(struct origin *o, const struct origin_lfs *lfs, unsigned count,
+	const struct cancel *cancel, uint64_t deadline_ns);
 /* A Git LFS pointer as every Git LFS writes it. */
 bool origin_lfs_parse(const char *text, size_t len, struct origin_lfs *ret_lfs);
 /* The same content to the server, unless it is there, from the beginning of a file of this size.

@@ -38,7 +38,7 @@ static void test_request(void **state)
 
 	(void)state;
 	buf_init(&out, 4096);
-	lfs_json_request(&out, LFS_DOWNLOAD, &w);
+	lfs_json_request(&out, LFS_DOWNLOAD, &w, 1);
 	assert_string_equal(buf_cstr(&out),
 		"{\"operation\":\"download\",\"transfers\":[\"basic\"],\"hash_algo\":\"sha256\","
 		"\"objects\":[{\"oid\":\"" HEX "\",\"size\":7}]}");
@@ -105,6 +105,69 @@ static void test_errors(void **state)
 	}
 }
 
+#define HEX2 "0202020202020202020202020202020202020202020202020202020202020202"
+#define HEX3 "0303030303030303030303030303030303030303030303030303030303030303"
+#define PLACED(hex) \
+	"{\"oid\":\"" hex "\",\"actions\":{\"download\":{\"href\":\"http://h/" hex "\"}}}"
+
+static void count_place(void *arg, const struct lfs_pointer *object, struct lfs_action *action)
+{
+	unsigned *seen = arg;
+
+	assert_non_null(strstr(action->href, object->sha256[0] == 1 ? HEX : HEX2));
+	seen[object->sha256[0] - 1]++;
+}
+
+static int answers(const char *text, unsigned seen[2])
+{
+	struct lfs_pointer both[2] = {wanted(), wanted()};
+	const struct lfs_batch batch = {both, 2};
+
+	memset(both[1].sha256, 2, sizeof(both[1].sha256));
+	seen[0] = seen[1] = 0;
+	return lfs_json_answers(text, strlen(text), &batch, count_place, seen);
+}
+
+/* Those that were asked for and have a place; what is wrong with one says nothing of the others. */
+static void test_many(void **state)
+{
+	unsigned seen[2];
+
+	(void)state;
+	assert_int_equal(
+		answers("{\"objects\":[" PLACED(HEX2) "," PLACED(HEX) "," PLACED(HEX3) "]}", seen),
+		0);
+	assert_int_equal(seen[0] + 10 * seen[1], 11);
+	assert_int_equal(answers("{\"objects\":[" PLACED(HEX2) ",{\"oid\":\"" HEX
+							       "\",\"error\":{\"code\":404}}]}",
+				 seen),
+		0);
+	assert_int_equal(seen[0] + 10 * seen[1], 10);
+	assert_int_equal(answers("{\"objects\":[{\"oid\":\"" HEX "\",\"actions\":{\"download\":"
+				 "{\"href\":\"file:///x\"}}}," PLACED(HEX2) ",5]}",
+				 seen),
+		0);
+	assert_int_equal(seen[0] + 10 * seen[1], 10);
+	assert_int_equal(answers("{}", seen), -EIO);
+	assert_int_equal(answers("", seen), -EIO);
+	assert_int_equal(answers("{\"objects\":{}}", seen), -EIO);
+}
+
+static void test_request_for_many(void **state)
+{
+	struct lfs_pointer both[2] = {wanted(), wanted()};
+	struct buf out;
+
+	(void)state;
+	memset(both[1].sha256, 2, sizeof(both[1].sha256));
+	buf_init(&out, 4096);
+	lfs_json_request(&out, LFS_DOWNLOAD, both, 2);
+	assert_non_null(
+		strstr(buf_cstr(&out), "\"objects\":[{\"oid\":\"" HEX
+				       "\",\"size\":7},{\"oid\":\"" HEX2 "\",\"size\":7}]}"));
+	buf_fini(&out);
+}
+
 static void test_upload(void **state)
 {
 	struct lfs_action upload, verify;
@@ -136,6 +199,8 @@ int main(void)
 		cmocka_unit_test(test_request),
 		cmocka_unit_test(test_action),
 		cmocka_unit_test(test_errors),
+		cmocka_unit_test(test_many),
+		cmocka_unit_test(test_request_for_many),
 		cmocka_unit_test(test_upload),
 	};
 
