@@ -262,8 +262,8 @@ class Mega:
     """The server, on threads of this process."""
 
     def __init__(self, repository, port=0, imports=None, import_dir='/third-party', tls=None, address='127.0.0.1',
-                 authorization=None, chunked=False, push_authorization=None):
-        """imports: {path: repository}; tls: (certificate file, key file)."""
+                 authorization=None, chunked=False, push_authorization=None, client_ca=None):
+        """imports: {path: repository}; tls: (certificate file, key file); client_ca: only for who has a certificate of that authority."""
         self.git = Git(repository)
         self.git_side = GitSide(self.git)
         self.push_authorization = push_authorization  # what a push must bring
@@ -280,6 +280,9 @@ class Mega:
         if tls:
             self.tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
             self.tls.load_cert_chain(*tls)
+            if client_ca:
+                self.tls.load_verify_locations(client_ca)
+                self.tls.verify_mode = ssl.CERT_REQUIRED
         self.listener = Listener((address, port), Handler)
         self.listener.mega = self
         self.port = self.listener.server_address[1]
