@@ -9,8 +9,15 @@ daemon with an empty data directory, a new clone. Requests are those of the prox
 
 Then a second node: its own data directory, the same server, and the Redis that a first node has filled. It reads all files cold, then once more
 after a restart from its disk (L2): what Redis costs is the ratio of the two. With and without a secret of the farm (docs/adr/0010).
+
+Then nodes that read all files together, cold: what the server sent more than once is counted in their mirrors.
+
+--parts runs some of it, so that each run is short.
 """
 import argparse
+import collections
+import concurrent.futures
+import contextlib
 import json
 import os
 import shutil
@@ -26,6 +33,8 @@ from git_server import HttpServer  # noqa: E402
 from node import Node, wait_until  # noqa: E402
 from redis_server import RedisServer  # noqa: E402
 
+PARTS = ('cold', 'second', 'together')
+NODES = 3
 SCORPIO_REQUESTS = 2743  # what ScorpioFS documents for a cold listing, one after the other
 
 
@@ -60,7 +69,7 @@ def read_all(root, paths):
 
 class Bench:
     def __init__(self, folder, repository, lists):
-        self.folder, self.repository, self.lists, self.samples, self.second = folder, repository, lists, {}, {}
+        self.folder, self.repository, self.lists, self.samples, self.second, self.nodes = folder, repository, lists, {}, {}, {}
 
     def sample(self, name, rtt, work, object_info=False):
         with HttpServer(self.folder, {'repo.git': self.repository}, object_info=object_info) as server, \
@@ -116,6 +125,34 @@ class Bench:
         print(f'second node, {"with" if secret else "without"} a secret: {one}', file=sys.stderr)
 
     @staticmethod
+    def downloaded(node):
+        """Ids of the files in its mirror: what the server has sent."""
+        mirror = os.path.join(node.data, 'origins', 'demo', 'mirror.git')
+        listed = subprocess.run(['git', '-C', mirror, 'cat-file', '--batch-all-objects', '--batch-check'], check=True, text=True, timeout=600,
+                                stdout=subprocess.PIPE, env=dict(os.environ, GIT_NO_LAZY_FETCH='1')).stdout
+        return [line.split()[0] for line in listed.splitlines() if line.split()[1] == 'blob']
+
+    def together(self, paths, secret):
+        key_file = f', key_file: {secret}' if secret else ''
+        with RedisServer() as redis, HttpServer(self.folder, {'repo.git': self.repository}) as server, contextlib.ExitStack() as stack:
+            extra = f'cache: {{redis: {{url: "{redis.url}"{key_file}}}}}'
+            origins = {'demo': f'http://127.0.0.1:{server.port}/git/repo.git'}
+            nodes = [stack.enter_context(Node(origins, extra=extra, limit=600)) for _ in range(NODES)]
+            roots = [node.mount('job').root for node in nodes]
+            begin = time.monotonic()
+            with concurrent.futures.ThreadPoolExecutor(NODES) as pool:
+                list(pool.map(lambda root: read_all(root, paths), roots))
+            one = {'seconds': time.monotonic() - begin}
+            times = collections.Counter(oid for node in nodes for oid in self.downloaded(node))
+            one['contents'], one['twice'] = len(times), sum(times.values()) - len(times)
+        self.nodes.setdefault('with a secret' if secret else 'without a secret', []).append(one)
+        print(f'{NODES} nodes, {"with" if secret else "without"} a secret: {one}', file=sys.stderr)
+
+    def nodes_rows(self):
+        for name, all_of in self.nodes.items():
+            yield dict(max(all_of, key=lambda one: (one['twice'], one['seconds'])), name=f'{NODES} nodes, {name}')  # the worst
+
+    @staticmethod
     def timed(node, job, paths):
         root = node.mount(job).root
         begin = time.monotonic()
@@ -151,13 +188,19 @@ def second_markdown(rows, files):
     return '\n'.join(lines) + '\n'
 
 
+def nodes_markdown(rows, files):
+    lines = [f'| nodes read {files} files together | seconds | contents downloaded | of them again |', '|---|--:|--:|--:|']
+    lines += [f'| {r["name"]} | {r["seconds"]:.2f} | {r["contents"]} | {r["twice"]} |' for r in rows]
+    return '\n'.join(lines) + '\n'
+
+
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument('--files', type=int, default=20000)
     p.add_argument('--rtt', type=int, nargs='+', default=[0, 20], help='milliseconds')
     p.add_argument('--read', type=int, nargs='+', default=[10, 30], help='per cent of the bytes')
     p.add_argument('--rounds', type=int, default=3)
-    p.add_argument('--only-second', action='store_true', help='the second node only')
+    p.add_argument('--parts', nargs='+', choices=PARTS, default=PARTS)
     p.add_argument('--json')
     p.add_argument('--markdown')
     a = p.parse_args()
@@ -172,18 +215,23 @@ def main():
         with open(secret, 'w', encoding='ascii') as f:
             f.write('a secret of the farm, and of it alone')
         for _ in range(a.rounds):
-            for rtt in () if a.only_second else a.rtt:
+            for rtt in a.rtt if 'cold' in a.parts else ():
                 bench.round(rtt)
             for key in (None, secret):
-                bench.second_node(everything, key)
-        rows, second = list(bench.rows()), list(bench.second_rows())
+                if 'second' in a.parts:
+                    bench.second_node(everything, key)
+                if 'together' in a.parts:
+                    bench.together(everything, key)
+        rows, second, nodes = list(bench.rows()), list(bench.second_rows()), list(bench.nodes_rows())
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-    table = second_markdown(second, len(everything)) if a.only_second else markdown(rows, a.files) + '\n' + second_markdown(second, len(everything))
+    count = len(everything)
+    table = '\n'.join(make(found, number) for make, found, number in (
+        (markdown, rows, a.files), (second_markdown, second, count), (nodes_markdown, nodes, count)) if found)
     print(table)
     if a.json:
         with open(a.json, 'w', encoding='utf-8') as f:
-            json.dump(rows + second, f, indent=1)
+            json.dump(rows + second + nodes, f, indent=1)
     if a.markdown:
         with open(a.markdown, 'w', encoding='utf-8') as f:
             f.write(table)
