@@ -112,6 +112,11 @@ const char *tenant_name(const struct tenant *tn)
 	return tn->cfg ? tn->cfg->name : "default";
 }
 
+bool tenant_private(const struct tenant *tn)
+{
+	return tn->cfg && tn->cfg->is_private;
+}
+
 struct quota *tenant_quota(struct tenant *tn)
 {
 	return &tn->quota;

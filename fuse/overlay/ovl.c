@@ -42,6 +42,8 @@ int ovl_new(struct overlay **ret_overlay, const struct ovl_config *config)
 		return r;
 	}
 	(void)snprintf(o->tenant, sizeof(o->tenant), "%s", config->tenant);
+	o->root_mode = config->is_private ? 0711 : 0755;
+	o->ws_mode = config->is_private ? 0700 : 0755;
 	o->clock = config->clock;
 	o->metrics = config->metrics;
 	o->root_time = clock_timespec(clock_wall_ns(o->clock));
@@ -193,7 +195,7 @@ void ovl_root_attr(struct overlay *o, struct stat *ret_attr)
 	RWLOCK_READ_GUARD(&o->lock);
 	*ret_attr = (struct stat){
 		.st_ino = OVL_ROOT_ID,
-		.st_mode = S_IFDIR | 0755,
+		.st_mode = S_IFDIR | o->root_mode,
 		.st_nlink = 2 + (nlink_t)hashmap_count(&o->by_serial),
 		.st_size = 4096,
 		.st_blksize = 4096,

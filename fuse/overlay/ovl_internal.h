@@ -249,6 +249,7 @@ struct ovl_ws {
 
 struct overlay {
 	char tenant[64];
+	mode_t root_mode, ws_mode; /* of its directory, and of that of a new workspace; const */
 	const struct clock *clock;
 	struct metrics *metrics;
 	struct ovl_gate gate;

@@ -141,13 +141,14 @@ static int open_skeleton(struct ovl_ws *ws, const char *dir)
 	return r;
 }
 
-/* The root as a lower directory looks. Nothing of a job is there yet, or the format would be. */
+/* The root as a lower directory looks, or private. Nothing of a job is there yet, or the format
+ * would be. */
 static int make_root(struct ovl_ws *ws)
 {
 	const struct timespec times[2] = {ws->lower_time, ws->lower_time};
 
-	if (fchown(ws->upper_fd, ws->uid, ws->gid) < 0 || fchmod(ws->upper_fd, 0755) < 0 ||
-		futimens(ws->upper_fd, times) < 0)
+	if (fchown(ws->upper_fd, ws->uid, ws->gid) < 0 ||
+		fchmod(ws->upper_fd, ws->overlay->ws_mode) < 0 || futimens(ws->upper_fd, times) < 0)
 		return -errno;
 	/* last: a directory with a format is complete */
 	return io_write_file(ws->work_fd, "format", FORMAT, strlen(FORMAT), 0600, false);

@@ -399,6 +399,7 @@ static const struct cfg_field tenant_fields[] = {
 		.offset = offsetof(struct cfg_tenant, name),
 		.required = true},
 	SCALAR("admin", type_bool, struct cfg_tenant, admin),
+	SCALAR("private", type_bool, struct cfg_tenant, is_private),
 	MAP("quota", quota_fields),
 	MAP("mount_quota", mount_quota_fields),
 	TEXTS("mountpoints", struct cfg_tenant, mountpoints, mountpoint_count),

@@ -29,8 +29,11 @@ static struct mount_host *find_locked(struct mounts *m, const char *tenant)
 
 static int open_session(struct mounts *m, struct mount_host *host, struct err *e)
 {
-	struct ovl_config overlay = {
-		.tenant = host->tenant, .clock = m->config.clock, .metrics = m->config.metrics};
+	const struct tenant *tn = tenants_find(m->config.tenants, host->tenant);
+	struct ovl_config overlay = {.tenant = host->tenant,
+		.is_private = tn && tenant_private(tn),
+		.clock = m->config.clock,
+		.metrics = m->config.metrics};
 	_cleanup_free_ char *mountpoint = NULL;
 	_cleanup_free_ char *state_dir = NULL;
 	struct sess_config config;

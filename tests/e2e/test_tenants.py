@@ -28,7 +28,7 @@ class Tenants(unittest.TestCase):
         tenants = f'''
   - {{name: ops, admin: true, identities: [{{unix_uid: {ADMIN}}}]}}
   - {{name: alice, origins: [{{name: demo}}], identities: [{{unix_uid: {ALICE}}}, {{token_sha256_file: {hashed}}}]}}
-  - {{name: bob, origins: [{{name: demo, paths: ["/d0001"]}}], identities: [{{unix_uid: {BOB}}}]}}
+  - {{name: bob, private: true, origins: [{{name: demo, paths: ["/d0001"]}}], identities: [{{unix_uid: {BOB}}}]}}
 '''
         cls.node = Node({name: os.path.join(cls.folder, name) for name in ('demo', 'secret')}, tenants=tenants)
         cls.node.__enter__()
@@ -123,6 +123,26 @@ class Tenants(unittest.TestCase):
         chosen = self.node.client.CreateMount(tenant='alice', origin='demo', job_id='chosen', owner={'uid': 7, 'gid': 8})
         st = os.stat(chosen.root + '/README')
         self.assertEqual((st.st_uid, st.st_gid), (7, 8))
+
+    def test_others_read_a_private_workspace(self):
+        point = self.node.path('bobs-own')
+        os.mkdir(point)
+        os.chown(point, BOB, BOB)
+        root = self.node.call_as(BOB, 'CreateMount', job_id='closed', path='d0001', mountpoint=point)['root']
+        name = os.listdir(root)[0]
+        for uid, allowed in ((BOB, True), (ALICE, False)):
+            for folder in (root, point):
+                with self.subTest(uid=uid, folder=folder):
+                    for words in (('ls', folder), ('cat', f'{folder}/{name}')):
+                        self.assertEqual(self.run_as(uid, *words).returncode == 0, allowed, words)
+        self.assertNotEqual(self.run_as(ALICE, 'ls', os.path.dirname(root)).returncode, 0, 'nor the names')
+        self.assertEqual(self.run_as(BOB, 'sh', '-c', f'cd {root} && echo x >new && mkdir -p a/b && ls').returncode, 0)
+        self.node.kill()
+        self.node.start()
+        self.assertEqual(self.run_as(BOB, 'ls', root).returncode, 0)
+        self.assertNotEqual(self.run_as(ALICE, 'ls', root).returncode, 0, 'after a restart')
+        open_to_all = self.node.call_as(ALICE, 'CreateMount', job_id='open')['root']
+        self.assertEqual(self.run_as(BOB, 'cat', open_to_all + '/README').returncode, 0, 'as a checkout')
 
 
 if __name__ == '__main__':

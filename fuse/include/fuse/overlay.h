@@ -66,6 +66,7 @@ struct ovl_entry {
 
 struct ovl_config {
 	const char *tenant;
+	bool is_private;  /* its directory is 0711, and that of a new workspace 0700 */
 	unsigned fds_max; /* open descriptors kept in all; 0 = 2048 */
 	const struct clock *clock;
 	struct metrics *metrics; /* may be NULL */

@@ -32,6 +32,7 @@ struct cfg_origin_grant {
 struct cfg_tenant {
 	char *name;
 	bool admin;
+	bool is_private;                    /* only the owner of a workspace can enter it */
 	uint64_t bytes, inodes, mounts;     /* of all its mounts together; UINT64_MAX = unlimited */
 	uint64_t mount_bytes, mount_inodes; /* default quota of one mount */
 	char **mountpoints; /* directories below which it may have workspaces bound */

@@ -37,6 +37,8 @@ typedef void (*tenant_visit)(void *arg, struct tenant *tn);
 void tenants_each(struct tenants *t, tenant_visit fn, void *arg);
 
 const char *tenant_name(const struct tenant *tn);
+/* May only the owner of a workspace enter it? */
+bool tenant_private(const struct tenant *tn);
 struct quota *tenant_quota(struct tenant *tn);
 /* May it mount `path` of `origin`? -EACCES reason ORIGIN_NOT_ALLOWED or PATH_NOT_ALLOWED. */
 int tenant_may_mount(const struct tenant *tn, const char *origin, const char *path, struct err *e);
