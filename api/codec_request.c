@@ -405,17 +405,30 @@ static int decode_mask(const Google__Protobuf__FieldMask *mask, unsigned *ret_fi
 	return 0;
 }
 
+/* One field alone may be 0: that is the tenant's default. */
+static int decode_new_quota(const Coppice__V1__Quota *in, struct mount_update *u, struct err *e)
+{
+	unsigned both = MOUNT_UPDATE_BYTES | MOUNT_UPDATE_INODES;
+
+	if (!(u->fields & both))
+		return 0;
+	if (!in)
+		return err_field(e, "quota", "is named by update_mask but not set");
+	if ((u->fields & both) == both)
+		return decode_quota(in, &u->quota_bytes, &u->quota_inodes, e);
+	u->quota_bytes = in->bytes;
+	u->quota_inodes = in->inodes;
+	return 0;
+}
+
 int codec_update_request(const Coppice__V1__UpdateMountRequest *in, struct arena *a,
 	struct mount_update *ret_update, struct err *e)
 {
 	struct mount_update u = {0};
 	int r = decode_mask(in->update_mask, &u.fields, e);
 
-	if (r == 0 && (u.fields & (MOUNT_UPDATE_BYTES | MOUNT_UPDATE_INODES))) {
-		if (!in->quota)
-			return err_field(e, "quota", "is named by update_mask but not set");
-		r = decode_quota(in->quota, &u.quota_bytes, &u.quota_inodes, e);
-	}
+	if (r == 0)
+		r = decode_new_quota(in->quota, &u, e);
 	if (r == 0 && (u.fields & MOUNT_UPDATE_LEASE)) {
 		u.lease_seconds = in->lease_seconds;
 		r = codec_lease(in->lease_seconds, e);

@@ -98,6 +98,16 @@ static int unknown_origin(const struct cfg *cfg, const char *name, struct err *e
 	return -ENOENT;
 }
 
+/* It may be there later; a format that we do not know will not be another. */
+static int cannot_open(const char *name, const struct err *why, struct err *e)
+{
+	bool never = strcmp(why->reason, "ORIGIN_UNSUPPORTED") == 0;
+
+	return err_set(e, never ? -EOPNOTSUPP : -EHOSTUNREACH,
+		never ? "ORIGIN_UNSUPPORTED" : "ORIGIN_UNAVAILABLE",
+		"origin %s cannot be opened: %s", name, err_message(why));
+}
+
 int origins_get(struct storage *storage, const struct cfg *cfg, struct metrics *metrics,
 	const char *name, struct origin **ret_origin, struct err *e)
 {
@@ -110,8 +120,7 @@ int origins_get(struct storage *storage, const struct cfg *cfg, struct metrics *
 		if (open_one(storage, cfg, &cfg->origins[i], metrics, &why) == 0)
 			origin = storage_origin(storage, name);
 		if (!origin)
-			return err_set(e, -EHOSTUNREACH, "ORIGIN_UNAVAILABLE",
-				"origin %s cannot be opened: %s", name, err_message(&why));
+			return cannot_open(name, &why, e);
 	}
 	if (!origin)
 		return unknown_origin(cfg, name, e);

@@ -62,6 +62,15 @@ class Origin(unittest.TestCase):
             self.comes_back(root + '/dir5/sub', 5)
             self.assertEqual(node.mount('other').commit, self.commit)
 
+    def test_repository_of_another_format_looks_as_if_it_came_back(self):
+        other = os.path.join(self.folder, 'sha256')
+        subprocess.run(['git', 'init', '-q', '--object-format=sha256', other], check=True, timeout=30)
+        with Node({'demo': self.repository, 'other': other}) as node:
+            with self.assertRaises(CallError) as caught:
+                node.client.CreateMount(job_id='job', origin='other')
+            self.assertEqual((caught.exception.code, caught.exception.reason), ('FAILED_PRECONDITION', 'ORIGIN_UNSUPPORTED'))
+            self.assertIn('objectformat', caught.exception.message)
+
     def test_restart_while_it_is_away(self):
         with Node({'demo': self.repository}) as node:
             root = node.mount('job').root

@@ -119,6 +119,9 @@ class Quota(unittest.TestCase):
             fs = os.statvfs(root)
             self.assertEqual(fs.f_blocks * fs.f_frsize, 4 * MIB)
             write(root + '/a', 2 * MIB)
+            with self.subTest('one of the two cannot be given back to the default'):
+                changed = node.client.UpdateMount(job_id='job', update_mask=['quota.inodes'], quota={'inodes': 0})
+                self.assertEqual((changed.quota.bytes, changed.quota.inodes), (4 * MIB, 0), 'the tenant has no limit')
             with self.subTest('below what is used'):
                 node.client.UpdateMount(job_id='job', update_mask=['quota'], quota={'bytes': MIB, 'inodes': 1})
                 self.assert_over_quota(write, root + '/a', 8192, 2 * MIB)
