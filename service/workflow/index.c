@@ -188,6 +188,7 @@ static int run(struct add *a)
 	struct wf_state next = a->w.state;
 	int r;
 
+	wf_odb_batch(a->w.odb);
 	a->walk = (struct wf_walk){.w = &a->w,
 		.with_work = true,
 		.head = a->w.state.index, /* what is staged already is of no interest */

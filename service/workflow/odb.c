@@ -1,12 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The workspace's own Git objects, through libgit2: loose ones in <workspace>/git/objects, which is
- * outside what the job sees. There are no alternates: what the base has stays in the storage.
+ * The workspace's own Git objects in <workspace>/git/objects, which is outside what the job sees.
+ * There are no alternates: what the base has stays in the storage. They are written loose and read
+ * through libgit2; a verb that may write many puts those after the first hundred into one pack,
+ * which is there as a whole once it is sealed.
  *
  * Every object is charged to the workspace's quota by its size before compression, in whole blocks,
  * so that a tenant cannot fill the node through commits.
  */
 #include "mount/mounts_internal.h"
+#include "workflow/pack.h"
 #include "workflow/walk.h"
 
 #include <base/cleanup.h>
@@ -19,43 +22,63 @@
 #define BLOCK     4096u
 #define WHOLE_MAX (1u << 20) /* larger files are streamed */
 #define PIECE     (256u << 10)
+#define LOOSE_MAX 100u /* of one verb; as git's transfer.unpackLimit */
 
 _Static_assert((int)WF_COMMIT == (int)GIT_OBJECT_COMMIT && (int)WF_BLOB == (int)GIT_OBJECT_BLOB,
 	"object types are libgit2's");
 
 struct wf_odb {
 	git_odb *db;
+	int dirfd; /* its directory's parent */
+	/* of a batch */
+	bool batch;
+	unsigned loose_count;
+	struct wf_pack *pack; /* NULL: no object was put into one since the last was sealed */
+	uint64_t pack_bytes;  /* charged for what is in it */
 };
 
 struct wf_odb *wf_odb_free(struct wf_odb *odb)
 {
-	if (odb)
+	if (odb) {
 		git_odb_free(odb->db);
+		(void)wf_pack_free(odb->pack);
+		if (odb->dirfd >= 0)
+			(void)close(odb->dirfd); /* a directory */
+	}
 	free(odb);
 	return NULL;
+}
+
+static int open_in(int dirfd, struct wf_odb *odb)
+{
+	char path[64], real[4096];
+	ssize_t len;
+
+	odb->dirfd = fcntl(dirfd, F_DUPFD_CLOEXEC, 0);
+	if (odb->dirfd < 0)
+		return -errno;
+	(void)snprintf(path, sizeof(path), "/proc/self/fd/%d", dirfd);
+	len = readlink(path, real, sizeof(real) - sizeof("/objects"));
+	if (len < 0)
+		return -errno;
+	memcpy(real + len, "/objects", sizeof("/objects"));
+	return git_odb_open(&odb->db, real) < 0 ? -EIO : 0;
 }
 
 int wf_odb_open(int dirfd, struct wf_odb **ret_odb)
 {
 	struct wf_odb *odb = calloc(1, sizeof(*odb));
-	char path[64], real[4096];
-	ssize_t len;
+	int r;
 
 	if (!odb)
 		return -ENOMEM;
-	(void)snprintf(path, sizeof(path), "/proc/self/fd/%d", dirfd);
-	len = readlink(path, real, sizeof(real) - sizeof("/objects"));
-	if (len < 0) {
-		free(odb);
-		return -errno;
-	}
-	memcpy(real + len, "/objects", sizeof("/objects"));
-	if (git_odb_open(&odb->db, real) < 0) {
-		free(odb);
-		return -EIO;
-	}
-	*ret_odb = odb;
-	return 0;
+	odb->dirfd = -1;
+	r = open_in(dirfd, odb);
+	if (r < 0)
+		(void)wf_odb_free(odb);
+	else
+		*ret_odb = odb;
+	return r;
 }
 
 static int to_git(const struct oid *oid, git_oid *ret_id)
@@ -85,12 +108,25 @@ static int errno_of(int code)
 	return failed_with(ENOMEM) ? -ENOMEM : -EIO;
 }
 
-bool wf_odb_has(struct wf *w, const struct oid *oid)
+static bool is_packing(const struct wf_odb *odb, const struct oid *oid)
+{
+	uint64_t size;
+
+	return odb->pack && wf_pack_has(odb->pack, oid, &size);
+}
+
+static bool has(const struct wf_odb *odb, const struct oid *oid)
 {
 	git_oid id;
 
-	return w->odb && to_git(oid, &id) == 0 &&
-	       git_odb_exists_ext(w->odb->db, &id, GIT_ODB_LOOKUP_NO_REFRESH) == 1;
+	return is_packing(odb, oid) ||
+	       (to_git(oid, &id) == 0 &&
+		       git_odb_exists_ext(odb->db, &id, GIT_ODB_LOOKUP_NO_REFRESH) == 1);
+}
+
+bool wf_odb_has(struct wf *w, const struct oid *oid)
+{
+	return w->odb && has(w->odb, oid);
 }
 
 int wf_odb_read(
@@ -104,6 +140,8 @@ int wf_odb_read(
 
 	if (!wf_odb_has(w, oid) || to_git(oid, &id) < 0)
 		return -ENOENT;
+	if (is_packing(w->odb, oid))
+		return wf_pack_read(w->odb->pack, oid, type, ret_data, ret_len);
 	errno = 0;
 	r = git_odb_read(&object, w->odb->db, &id);
 	if (r < 0)
@@ -131,6 +169,8 @@ int wf_odb_size(struct wf *w, const struct oid *oid, uint64_t *ret_size)
 
 	if (!wf_odb_has(w, oid) || to_git(oid, &id) < 0)
 		return -ENOENT;
+	if (w->odb->pack && wf_pack_has(w->odb->pack, oid, ret_size))
+		return 0;
 	if (git_odb_read_header(&size, &type, w->odb->db, &id) < 0)
 		return -EIO;
 	*ret_size = size;
@@ -155,40 +195,113 @@ void wf_odb_uncharge(struct wf *w, uint64_t size)
 	w->added_bytes -= bytes;
 }
 
-int wf_odb_put(struct wf_odb *odb, enum wf_object type, const void *data, size_t len)
+/* ---- writing ---- */
+
+static int object_id(enum wf_object type, const void *data, size_t len, struct oid *ret_oid)
+{
+	static const enum object_kind kinds[] = {
+		[WF_COMMIT] = OBJECT_COMMIT, [WF_TREE] = OBJECT_TREE, [WF_BLOB] = OBJECT_BLOB};
+
+	return digest_object(DIGEST_SHA1, kinds[type], data, len, ret_oid);
+}
+
+static int put_loose(struct wf_odb *odb, enum wf_object type, const void *data, size_t len)
 {
 	git_oid id;
 
 	errno = 0;
-	return git_odb_write(&id, odb->db, data ? data : "", len, (git_object_t)type) < 0
-		       ? errno_of(GIT_ERROR)
-		       : 0;
+	if (git_odb_write(&id, odb->db, data ? data : "", len, (git_object_t)type) < 0)
+		return errno_of(GIT_ERROR);
+	odb->loose_count++;
+	return 0;
+}
+
+/* One that is not there. */
+static int put(struct wf_odb *odb, enum wf_object type, const void *data, size_t len,
+	const struct oid *oid)
+{
+	int r = 0;
+
+	if (!odb->batch || odb->loose_count < LOOSE_MAX)
+		return put_loose(odb, type, data, len);
+	if (!odb->pack)
+		r = wf_pack_new(odb->dirfd, &odb->pack);
+	if (r == -EOPNOTSUPP) {
+		odb->batch = false;
+		return put_loose(odb, type, data, len);
+	}
+	return r < 0 ? r : wf_pack_add(odb->pack, oid, type, data, len);
+}
+
+void wf_odb_batch(struct wf_odb *odb)
+{
+	odb->batch = true;
+}
+
+int wf_odb_seal(struct wf_odb *odb, bool durable)
+{
+	int r;
+
+	if (!odb->pack)
+		return 0;
+	r = wf_pack_seal(odb->pack, durable);
+	if (r < 0)
+		return r;
+	odb->pack = wf_pack_free(odb->pack);
+	odb->pack_bytes = 0;
+	return git_odb_refresh(odb->db) < 0 ? -EIO : 0;
+}
+
+void wf_odb_drop(struct wf *w)
+{
+	if (!w->odb || !w->odb->pack)
+		return;
+	quota_release(&w->use->mount->quota, QUOTA_BYTES, w->odb->pack_bytes);
+	w->added_bytes -= w->odb->pack_bytes;
+	w->odb->pack = wf_pack_free(w->odb->pack);
+	w->odb->pack_bytes = 0;
+}
+
+int wf_odb_put(struct wf_odb *odb, enum wf_object type, const void *data, size_t len)
+{
+	struct oid oid;
+	int r = object_id(type, data, len, &oid);
+
+	if (r == 0 && odb->pack && wf_pack_is_full(odb->pack))
+		r = wf_odb_seal(odb, false);
+	return r < 0 || has(odb, &oid) ? r : put(odb, type, data, len, &oid);
+}
+
+/* What the pack would take with it is known. */
+static int put_charged(
+	struct wf *w, enum wf_object type, const void *data, size_t len, const struct oid *oid)
+{
+	uint64_t before = w->added_bytes;
+	int r = wf_odb_charge(w, len);
+
+	if (r < 0)
+		return r;
+	r = put(w->odb, type, data, len, oid);
+	if (r < 0)
+		wf_odb_uncharge(w, len);
+	else if (w->odb->pack)
+		w->odb->pack_bytes += w->added_bytes - before;
+	return r;
 }
 
 int wf_odb_write(
 	struct wf *w, enum wf_object type, const void *data, size_t len, struct oid *ret_oid)
 {
-	git_oid id;
 	struct oid oid;
-	int r;
+	int r = object_id(type, data, len, &oid);
 
-	if (git_odb_hash(&id, data, len, (git_object_t)type) < 0)
-		return -EIO;
-	oid = oid_from_bytes(id.id, GIT_OID_RAWSZ);
-	if (!wf_odb_has(w, &oid)) {
-		r = wf_odb_charge(w, len);
-		if (r < 0)
-			return r;
-		errno = 0;
-		r = git_odb_write(&id, w->odb->db, data, len, (git_object_t)type);
-		if (r < 0) {
-			r = errno_of(r);
-			wf_odb_uncharge(w, len);
-			return r;
-		}
-	}
-	*ret_oid = oid;
-	return 0;
+	if (r == 0 && w->odb->pack && wf_pack_is_full(w->odb->pack))
+		r = wf_odb_seal(w->odb, true);
+	if (r == 0 && !wf_odb_has(w, &oid))
+		r = put_charged(w, type, data, len, &oid);
+	if (r == 0)
+		*ret_oid = oid;
+	return r;
 }
 
 /* Both ends of the file are looked at: it may be written meanwhile. */

@@ -265,7 +265,10 @@ static int put_base_commit(struct wf_thin *t, struct oid *ret_root)
 int wf_thin_fill(struct wf_thin *t, const struct oid *head)
 {
 	struct oid at = *head, base;
-	int r = put_base_commit(t, &base);
+	int r;
+
+	wf_odb_batch(t->odb);
+	r = put_base_commit(t, &base);
 
 	for (unsigned i = 0; r == 0 && !oid_equal(&at, &t->w->use->commit); i++) {
 		struct wf_parsed_commit c;
@@ -277,5 +280,5 @@ int wf_thin_fill(struct wf_thin *t, const struct oid *head)
 		at = c.parent;
 		wf_parsed_commit_fini(&c);
 	}
-	return r;
+	return r == 0 ? wf_odb_seal(t->odb, false) : r;
 }

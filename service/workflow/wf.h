@@ -54,11 +54,17 @@ int wf_failed(const struct wf *w, int r, const char *what);
 /* Does nothing if an error was said already. */
 int wf_failed_at(const struct wf *w, int r, const char *what, const char *path);
 
-/* ---- objects.c ---- */
+/* ---- odb.c ---- */
 
 enum wf_object { WF_COMMIT = 1, WF_TREE, WF_BLOB }; /* as Git numbers them */
 struct wf_odb *wf_odb_free(struct wf_odb *odb);
 int wf_odb_open(int dirfd, struct wf_odb **ret_odb);
+/* Many objects may be written: all but the first are to be one pack. They can be read at once, but
+ * are kept only when they are sealed (wf_save does it); `durable`: also after a power failure. */
+void wf_odb_batch(struct wf_odb *odb);
+int wf_odb_seal(struct wf_odb *odb, bool durable);
+/* Forgets those that are not sealed, and gives their charge back. */
+void wf_odb_drop(struct wf *w);
 /* An object without a charge, for a repository that is removed again. */
 int wf_odb_put(struct wf_odb *odb, enum wf_object type, const void *data, size_t len);
 bool wf_odb_has(struct wf *w, const struct oid *oid);

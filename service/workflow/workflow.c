@@ -197,8 +197,10 @@ void wf_head_of(const struct wf *w, struct wf_head *ret_head)
 int wf_save(struct wf *w, const struct wf_state *next)
 {
 	struct wf_state s = *next;
-	int r;
+	int r = w->odb ? wf_odb_seal(w->odb, true) : 0; /* what the state names is there first */
 
+	if (r < 0)
+		return wf_failed(w, r, "store what was made");
 	s.bytes = w->state.bytes + w->added_bytes;
 	r = wf_state_write(w->dirfd, &s);
 	if (r < 0)
@@ -213,7 +215,8 @@ void wf_close(struct wf *w)
 {
 	struct err *e = w->e;
 
-	w->e = NULL;          /* the verb has said what happened */
+	w->e = NULL; /* the verb has said what happened */
+	wf_odb_drop(w);
 	if (w->added_bytes) { /* objects of a verb that failed: they are there, and charged */
 		struct wf_state s = w->state;
 

@@ -4,12 +4,13 @@
 repository.
 
   COPPICE_BIN=$PWD/build/release/bin tests/bench/workflow.py --files 200000 --changes 10,1000,100000 [--rounds 3]
-      [--json FILE] [--markdown docs/benchmarks.md]
+      [--json FILE] [--markdown docs/benchmarks.md] [--repository DIR]
 
 Each figure is the time of one command as a person waits for it, `coppice` and `git` in turn, each the least of all rounds (of status: of
 five in each). Every round begins with a new workspace and the clone as it was; both push to a bare copy of the repository of their own,
 on this disk, to a new branch. "status, staged" is what is asked after add, when no file has changed since. Memory is what the daemon
 needs at most during all of these, beyond what it had before the first. With --markdown the section of this program in that page is replaced.
+With --repository the repository is made there unless it is there already, and is kept.
 """
 import argparse
 import json
@@ -49,10 +50,12 @@ def timed(call, *args):
 
 
 class Bench:
-    def __init__(self, folder, files):
+    def __init__(self, folder, files, repository):
         self.folder, self.clone = folder, folder + '/clone'
-        self.repository, self.ours, self.theirs = (f'{folder}/{name}.git' for name in ('repo', 'ours', 'theirs'))
-        repo_maker.make(self.repository, files=files)
+        self.repository = repository or folder + '/repo.git'
+        self.ours, self.theirs = (f'{folder}/{name}.git' for name in ('ours', 'theirs'))
+        if not os.path.exists(self.repository):
+            repo_maker.make(self.repository, files=files)
         for copy in (self.ours, self.theirs):
             git(folder, 'clone', '-q', '--bare', self.repository, copy)
         git(folder, 'clone', '-q', self.theirs, self.clone)
@@ -146,11 +149,12 @@ def main():
     p.add_argument('--rounds', type=int, default=3)
     p.add_argument('--json')
     p.add_argument('--markdown')
+    p.add_argument('--repository')
     a = p.parse_args()
     counts = [int(c) for c in a.changes.split(',')]
     folder = tempfile.mkdtemp(prefix='cop-bench-wf-', dir=os.environ.get('COPPICE_BENCH_DIR', '/var/tmp'))
     try:
-        bench = Bench(folder, a.files)
+        bench = Bench(folder, a.files, a.repository)
         with bench.start() as node:
             for number in range(a.rounds):
                 for count in counts:

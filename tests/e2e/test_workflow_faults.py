@@ -79,6 +79,34 @@ class WorkflowFaults(unittest.TestCase):
             node.client.Commit(workspace={'job_id': 'job'}, **commit)
             self.assertEqual(node.cli('status', 'job').stdout, '')
 
+    def test_the_quota_is_used_up_among_many_files(self):
+        """Those after the first hundred go to a pack: of one that is not complete nothing is left, neither on the disk nor in the usage."""
+        with Node({'demo': self.repository}) as node:
+            mount = node.mount('job')
+            os.mkdir(mount.root + '/new')
+            for i in range(300):
+                with open(f'{mount.root}/new/{i}', 'wb') as f:
+                    f.write(b'%d\n' % i)
+            objects = os.path.join(node.data, 'workspaces', mount.mount_id, 'git/objects')
+            used = node.client.GetMount(job_id='job').usage.bytes
+            node.client.UpdateMount(job_id='job', update_mask=['quota.bytes'], quota={'bytes': used + 200 * 4096})
+            self.fails(node, 'RESOURCE_EXHAUSTED', 'QUOTA_EXCEEDED', 'Add', all=True)
+            self.assertEqual(os.listdir(objects + '/pack'), [])
+            self.assertLessEqual(node.client.GetMount(job_id='job').usage.bytes, used + 100 * 4096)
+            self.assertEqual(node.cli('status', 'job').stdout, '?? new/\n')
+            node.client.UpdateMount(job_id='job', update_mask=['quota.bytes'], quota={'bytes': 8 << 20})
+            node.cli('add', 'job', '-A')
+            node.client.Commit(workspace={'job_id': 'job'}, message='x', author=WHO)
+            self.assertEqual(len(os.listdir(objects + '/pack')), 2)
+            self.assertLess(sum(len(files) for _, _, files in os.walk(objects)), 210)
+            self.assertEqual(node.client.GetMount(job_id='job').usage.bytes, used + (300 + 3 + 1 + 1) * 4096)  # blobs, trees, the commit
+            node.kill()
+            node.start()
+            self.assertEqual(node.cli('status', 'job').stdout, '')
+            result = list(node.client.Push(workspace={'job_id': 'job'}, ref='out'))[-1].result
+            git(self.repository, 'fsck', '--strict')
+            self.assertEqual(git(self.repository, 'diff', '--shortstat', self.base, result.new).strip().split(b',')[0], b'300 files changed')
+
     def test_the_origin_is_gone(self):
         with Node({'demo': self.repository}) as node:
             root = node.mount('job').root
