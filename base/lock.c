@@ -61,6 +61,10 @@ static const char *rank_name(enum lock_rank rank)
 		return "BLOB_TIER";
 	case LOCK_RANK_BLOB_INDEX:
 		return "BLOB_INDEX";
+	case LOCK_RANK_COLLECT:
+		return "COLLECT";
+	case LOCK_RANK_INDEX:
+		return "INDEX";
 	case LOCK_RANK_KV:
 		return "KV";
 	case LOCK_RANK_POOL:

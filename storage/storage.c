@@ -20,9 +20,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define FETCH_THREADS_DEFAULT   4
-#define COPY_PIECE              (256u << 10)
-#define INDEX_MAP_BYTES_DEFAULT (64ull << 30)
+#define FETCH_THREADS_DEFAULT 4
+#define COPY_PIECE            (256u << 10)
+#define INDEX_BYTES_DEFAULT   (16ull << 30)
 
 /* Behind the local tiers, so that it is asked after them. */
 static int add_redis(struct storage *st, const struct blob_redis_config *config, struct err *e)
@@ -53,6 +53,8 @@ static int open_stores(struct storage *st, const struct storage_config *c, struc
 		.metrics = c->metrics,
 		.health = c->health,
 	};
+	uint64_t index_bytes = c->index_bytes ? c->index_bytes : INDEX_BYTES_DEFAULT;
+	struct tree_pressure pressure = collector_pressure(&st->collector, index_bytes);
 	int r;
 
 	if (!index_dir || !blob_dir)
@@ -60,10 +62,10 @@ static int open_stores(struct storage *st, const struct storage_config *c, struc
 	r = io_mkdirs(c->data_dir, 0700);
 	if (r < 0)
 		return err_wrap(e, r, "create %s", c->data_dir);
-	r = tree_index_open(&st->index, index_dir,
-		c->index_map_bytes ? c->index_map_bytes : INDEX_MAP_BYTES_DEFAULT, c->metrics, e);
+	r = tree_index_open(&st->index, index_dir, index_bytes, c->metrics, e);
 	if (r < 0)
 		return r;
+	tree_index_on_pressure(st->index, &pressure);
 	r = blob_store_open(&st->blobs, &blobs, e);
 	return r == 0 && c->redis ? add_redis(st, c->redis, e) : r;
 }
@@ -79,6 +81,7 @@ int storage_open(struct storage **ret_storage, const struct storage_config *conf
 	st->health = config->health;
 	list_init(&st->lanes);
 	kept_table_init(&st->kept);
+	collector_init(&st->collector, st, config->metrics);
 	st->fetch_threads = config->fetch_threads ? config->fetch_threads : FETCH_THREADS_DEFAULT;
 	for (int kind = 0; kind < FETCH_KIND_COUNT; kind++)
 		fetch_metrics_setup(&st->m[kind], config->metrics, (enum fetch_kind)kind);
@@ -108,6 +111,7 @@ struct storage *storage_close(struct storage *st)
 {
 	if (!st)
 		return NULL;
+	storage_collect_stop(st);
 	fetch_stop(st);
 	health_probe_stop(st);
 	/* Their threads look for lanes, so all end before the first lane goes. */
@@ -125,6 +129,7 @@ struct storage *storage_close(struct storage *st)
 	tree_index_close(st->index);
 	for (unsigned i = 0; i < st->tenant_count; i++)
 		free(st->tenant[i]);
+	collector_fini(&st->collector);
 	kept_table_fini(&st->kept);
 	lock_fini(&st->mu);
 	free(st);

@@ -12,6 +12,7 @@
 #include "base/lock.h"
 #include "base/metrics.h"
 #include "storage/storage.h"
+#include "storage_collect.h"
 #include "storage_fair.h"
 #include "storage_kept.h"
 
@@ -97,6 +98,7 @@ void fetch_metrics_failed(struct fetch_metrics *m, int result);
 struct storage {
 	struct tree_index *index;
 	struct blob_store *blobs;
+	struct collector collector;
 	struct kept_table kept;
 	struct blob_redis *redis; /* a tier of blobs, which owns it; NULL: none */
 	unsigned fetch_threads;

@@ -15,6 +15,7 @@ struct storage_source {
 	struct storage *st;
 	struct origin *origin;
 	uint64_t deadline_ns;
+	struct collect_merge merge;
 };
 
 static struct storage_source *of(struct layer_source *s)
@@ -38,7 +39,10 @@ static int source_size(struct layer_source *s, const struct oid *blob, uint64_t 
 
 static int source_put(struct layer_source *s, const struct tree_record *records, unsigned count)
 {
-	return tree_put_all(of(s)->st->index, records, count);
+	struct storage_source *src = of(s);
+
+	collector_merge_put(&src->st->collector, &src->merge, records, count);
+	return tree_put_all(src->st->index, records, count);
 }
 
 int storage_lay_over(struct storage *st, struct origin *o, const struct oid *base, struct layer *l,
@@ -49,5 +53,10 @@ int storage_lay_over(struct storage *st, struct origin *o, const struct oid *bas
 	struct storage_source src = {
 		.source.ops = &ops, .st = st, .origin = o, .deadline_ns = deadline_ns};
 
-	return layer_merge(l, &src.source, base, report, ret_root);
+	int r;
+
+	collector_merge_begin(&st->collector, &src.merge);
+	r = layer_merge(l, &src.source, base, report, ret_root);
+	collector_merge_end(&st->collector, &src.merge, r == 0 ? ret_root : NULL);
+	return r;
 }

@@ -33,6 +33,7 @@ int storage_resolve(struct storage *st, struct origin *o, const char *revision,
 	r = tree_commit_put(st->index, &rev.commit, &commit);
 	if (r < 0)
 		return err_wrap(e, r, "remember the commit of revision \"%s\"", revision);
+	collector_used(&st->collector, &rev.root, false);
 	*ret_revision = rev;
 	return 0;
 }

@@ -12,6 +12,7 @@
 #define FETCH_THREADS_MAX 64
 #define WORKERS_MAX       64
 #define CACHE_MIN_BYTES   (UINT64_C(1) << 20)
+#define INDEX_MIN_BYTES   (UINT64_C(4) << 20)
 
 /* Absolute, without double slashes, "." and "..": what is compared and shown later is what was
  * meant. */
@@ -146,6 +147,8 @@ void cfg_check(struct cfg *cfg, struct cfg_report *r)
 		cfg_mistake(r, "cache.memory", "must be at least 1MiB");
 	if (cfg->cache_disk < CACHE_MIN_BYTES)
 		cfg_mistake(r, "cache.disk", "must be at least 1MiB");
+	if (cfg->cache_index < INDEX_MIN_BYTES)
+		cfg_mistake(r, "cache.index", "must be at least 4MiB");
 	check_later_features(cfg, r);
 	cfg_check_redis(cfg, r);
 	cfg_check_origins(cfg, r);

@@ -492,6 +492,7 @@ static const struct cfg_field redis_fields[] = {
 static const struct cfg_field cache_fields[] = {
 	SCALAR("memory", type_size, struct cfg, cache_memory),
 	SCALAR("disk", type_size, struct cfg, cache_disk),
+	SCALAR("index", type_size, struct cfg, cache_index),
 	MAP("redis", redis_fields),
 	{0},
 };

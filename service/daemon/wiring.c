@@ -38,6 +38,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <storage/blob_redis.h>
+#include <storage/collect.h>
 #include <storage/storage.h>
 #include <string.h>
 #include <unistd.h>
@@ -164,6 +165,7 @@ static int start_storage(struct daemon *d, struct err *e)
 		.data_dir = d->cfg->data_dir,
 		.memory_bytes = d->cfg->cache_memory,
 		.disk_bytes = d->cfg->cache_disk,
+		.index_bytes = d->cfg->cache_index,
 		.fetch_threads = d->cfg->fetch_threads,
 		.clock = d->node.clock,
 		.metrics = d->node.metrics,
@@ -233,6 +235,11 @@ static int start_farm(struct daemon *d, struct err *e)
 	return sess_farm_new(&d->node.farm, &config, e);
 }
 
+static void each_root(void *mounts, storage_root_fn fn, void *arg)
+{
+	mounts_each_root(mounts, fn, arg);
+}
+
 static int start_mounts(struct daemon *d, struct err *e)
 {
 	struct mounts_config config = {
@@ -244,7 +251,13 @@ static int start_mounts(struct daemon *d, struct err *e)
 		.metrics = d->node.metrics,
 	};
 
-	return mounts_open(&d->node.mounts, &config, e);
+	int err = mounts_open(&d->node.mounts, &config, e);
+
+	if (err)
+		return err;
+	err = storage_collect_start(
+		d->node.storage, &(struct storage_roots){.each = each_root, .arg = d->node.mounts});
+	return err ? err_wrap(e, err, "start the collector of the index") : 0;
 }
 
 static uint64_t is_draining(void *arg)
@@ -401,6 +414,8 @@ struct daemon *daemon_stop(struct daemon *d)
 	if (!d)
 		return NULL;
 	d->api = api_server_stop(d->api);
+	if (d->node.storage)
+		storage_collect_stop(d->node.storage);
 	d->node.mounts = mounts_close(d->node.mounts);
 	d->node.farm = sess_farm_free(d->node.farm);
 	d->node.storage = storage_close(d->node.storage);
@@ -425,6 +440,7 @@ void daemon_hand_over(struct daemon *d)
 
 	api_server_hand_over(d->api);
 	d->api = api_server_stop(d->api);
+	storage_collect_stop(d->node.storage);
 	mounts_rest(d->node.mounts);
 	err = sess_hand_over(d->node.farm, HAND_OVER_NS, &left);
 	if (err)

@@ -26,7 +26,7 @@ int mount_journal_open(
 	struct kv_config config = {
 		.dir = dir,
 		.mode = KV_DURABLE,
-		.map_bytes = JOURNAL_MAP_BYTES,
+		.max_bytes = JOURNAL_MAP_BYTES,
 		.format_version = MOUNT_JOURNAL_FORMAT,
 		.tables = {"mounts", "jobs", "serials", "meta"},
 		.metrics = metrics,

@@ -132,6 +132,20 @@ uint64_t mounts_live_count(struct mounts *m)
 	return m->count - m->ended_count;
 }
 
+void mounts_each_root(struct mounts *m, storage_root_fn fn, void *arg)
+{
+	LOCK_GUARD(&m->mu);
+	list_for_each (it, &m->all) {
+		const struct mount_record *r = &list_entry(it, struct mount, link)->rec;
+
+		if (r->state == MOUNT_DELETED || oid_is_none(&r->root))
+			continue;
+		fn(arg, &r->root);
+		if (!oid_is_none(&r->switching_from))
+			fn(arg, &r->switching_from);
+	}
+}
+
 static char *root_of(void *arg, const char *tenant, const char *job_id)
 {
 	return mount_root_path(arg, tenant, job_id);

@@ -42,6 +42,14 @@ static int apply_op(struct kv *kv, MDB_txn *txn, const struct kv_op *op)
 	return r == MDB_KEYEXIST ? 0 : r;
 }
 
+static bool has_put(const struct kv_req *req)
+{
+	for (unsigned i = 0; i < req->op_count; i++)
+		if (req->ops[i].value)
+			return true;
+	return false;
+}
+
 static int apply_req(struct kv *kv, MDB_txn *txn, const struct kv_req *req)
 {
 	int r = 0;
@@ -85,7 +93,8 @@ static int commit_result(struct kv *kv, int mdb_result)
 /* Requests from `first` up to (not including) `end`, in one transaction. */
 static int commit_span(struct kv *kv, struct list *first, const struct list *end)
 {
-	uint64_t start_ns = clock_mono_ns(&clock_system), ops = 0;
+	uint64_t start_ns = clock_mono_ns(&clock_system), ops = 0, live = 0;
+	bool puts = false;
 	MDB_txn *txn;
 	int r = mdb_txn_begin(kv->env, NULL, 0, &txn);
 
@@ -96,7 +105,13 @@ static int commit_span(struct kv *kv, struct list *first, const struct list *end
 
 		r = apply_req(kv, txn, req);
 		ops += req->op_count;
+		puts = puts || has_put(req);
 	}
+	if (r == 0)
+		r = kv_live_bytes(kv, txn, &live);
+	/* The rest of the map is for deletions, which need pages before they free some. */
+	if (r == 0 && puts && live > kv->max_bytes && live > kv->live_bytes)
+		r = MDB_MAP_FULL;
 	if (r) {
 		mdb_txn_abort(txn);
 		return kv_errno(r);
@@ -104,6 +119,7 @@ static int commit_span(struct kv *kv, struct list *first, const struct list *end
 	r = mdb_txn_commit(txn);
 	if (r)
 		return commit_result(kv, r);
+	kv->live_bytes = live;
 	cover_file(kv);
 	counter_add(kv->m.commits, 1);
 	counter_add(kv->m.ops, ops);

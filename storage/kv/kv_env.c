@@ -14,15 +14,18 @@
 #include "base/err.h"
 #include "base/io.h"
 #include "base/log.h"
+#include "base/path.h"
 #include "kv/kv_internal.h"
 
 #include <assert.h>
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #define META_TABLE  ".meta"
 #define VERSION_KEY "format_version"
+#define RESERVE_MIN (UINT64_C(1) << 20)
 
 int kv_errno(int mdb_result)
 {
@@ -101,6 +104,7 @@ static struct kv *kv_new(const struct kv_config *c)
 		return NULL;
 	kv->lock_fd = -1;
 	kv->mode = c->mode;
+	kv->max_bytes = c->max_bytes;
 	kv->dir = strdup(c->dir);
 	if (!kv->dir)
 		return free(kv), NULL;
@@ -139,16 +143,51 @@ static int open_tables(struct kv *kv, const struct kv_config *c, MDB_txn *txn)
 	return kv_errno(r);
 }
 
+int kv_live_bytes(const struct kv *kv, MDB_txn *txn, uint64_t *ret_bytes)
+{
+	uint64_t pages = 0;
+
+	for (unsigned i = 0; i < kv->table_count; i++) {
+		MDB_stat s;
+		int r = mdb_stat(txn, kv->dbi[i], &s);
+
+		if (r)
+			return r;
+		pages += s.ms_branch_pages + s.ms_leaf_pages + s.ms_overflow_pages;
+	}
+	*ret_bytes = pages * kv->page_bytes;
+	return 0;
+}
+
+/* Room to delete in, also in a file that was filled under another limit. */
+static int map_bytes(const struct kv *kv, size_t *ret_bytes)
+{
+	_cleanup_free_ char *path = path_join(kv->dir, "data.mdb");
+	uint64_t bytes = kv->max_bytes;
+	struct stat st;
+
+	if (!path)
+		return -ENOMEM;
+	if (stat(path, &st) == 0 && (uint64_t)st.st_size > bytes)
+		bytes = (uint64_t)st.st_size;
+	*ret_bytes = (size_t)(bytes + bytes / 8 + RESERVE_MIN);
+	return 0;
+}
+
 static int open_env(struct kv *kv, const struct kv_config *c)
 {
 	unsigned flags = MDB_NOTLS | MDB_NORDAHEAD | (c->mode == KV_CACHE ? MDB_NOSYNC : 0);
 	MDB_txn *txn = NULL;
 	MDB_stat stat;
-	int r = mdb_env_create(&kv->env), dead;
+	size_t map = 0;
+	int r = map_bytes(kv, &map), dead;
 
+	if (r < 0)
+		return r;
+	r = mdb_env_create(&kv->env);
 	if (r)
 		return kv->env = NULL, kv_errno(r);
-	if ((r = mdb_env_set_mapsize(kv->env, (size_t)c->map_bytes)) ||
+	if ((r = mdb_env_set_mapsize(kv->env, map)) ||
 		(r = mdb_env_set_maxreaders(kv->env, KV_READERS)) ||
 		(r = mdb_env_set_maxdbs(kv->env, KV_TABLES_MAX + 1)) ||
 		(r = mdb_env_open(kv->env, kv->dir, flags, 0600)) ||
@@ -157,6 +196,8 @@ static int open_env(struct kv *kv, const struct kv_config *c)
 		return kv_errno(r);
 	kv->page_bytes = stat.ms_psize;
 	r = open_tables(kv, c, txn);
+	if (r == 0)
+		r = kv_errno(kv_live_bytes(kv, txn, &kv->live_bytes));
 	if (r < 0) {
 		mdb_txn_abort(txn);
 		return r;
@@ -288,7 +329,7 @@ int kv_stats(struct kv *kv, struct kv_stats *ret_stats)
 
 	if (r < 0)
 		return r;
-	s.map_bytes = info.me_mapsize;
+	s.max_bytes = kv->max_bytes;
 	s.used_bytes = (info.me_last_pgno + 1) * kv->page_bytes;
 	r = kv_read_begin(kv, &txn);
 	if (r < 0)
@@ -299,6 +340,8 @@ int kv_stats(struct kv *kv, struct kv_stats *ret_stats)
 		r = kv_count(txn, i, &count);
 		s.entries += count;
 	}
+	if (r == 0)
+		r = kv_errno(kv_live_bytes(kv, txn->txn, &s.live_bytes));
 	kv_read_end(txn);
 	if (r == 0)
 		*ret_stats = s;

@@ -63,6 +63,8 @@ struct kv {
 	MDB_dbi dbi[KV_TABLES_MAX];
 	unsigned table_count;
 	size_t page_bytes;
+	uint64_t max_bytes;  /* of pages in use; the map is larger. Const */
+	uint64_t live_bytes; /* of them; the writer's, after open */
 	struct kv_shard shard[KV_SHARDS];
 	_Atomic uint32_t readers; /* open read transactions: a statistic, and kv_close asserts that
 				     it is 0 */
@@ -86,6 +88,8 @@ struct kv_req {
 
 /* The one table from LMDB's results to errnos. */
 int kv_errno(int mdb_result);
+/* Of the tables, as `txn` sees them; an error of LMDB. */
+int kv_live_bytes(const struct kv *kv, MDB_txn *txn, uint64_t *ret_bytes);
 
 /* kv_check.c: is the file one that LMDB can walk? `whole`: every page, else the meta pages and the
  * size. -EIO with *ret_why. */

@@ -48,7 +48,7 @@ int mega_memory_open(
 	const struct kv_config kv = {
 		.dir = dir,
 		.mode = KV_CACHE,
-		.map_bytes = MAP_BYTES,
+		.max_bytes = MAP_BYTES,
 		.format_version = FORMAT_VERSION,
 		.tables = {"places", "roots", "sizes", NULL},
 		.metrics = config->metrics,

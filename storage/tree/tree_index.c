@@ -30,13 +30,13 @@ static void metrics_setup(struct tree_index_metrics *m, struct metrics *registry
 		registry, "coppice_index_damaged_total", "Records found damaged and dropped.", "");
 }
 
-int tree_index_open(struct tree_index **ret_index, const char *dir, uint64_t map_bytes,
+int tree_index_open(struct tree_index **ret_index, const char *dir, uint64_t max_bytes,
 	struct metrics *metrics, struct err *e)
 {
 	const struct kv_config config = {
 		.dir = dir,
 		.mode = KV_CACHE,
-		.map_bytes = map_bytes,
+		.max_bytes = max_bytes,
 		.format_version = TREE_INDEX_VERSION,
 		.tables = {"trees", "sizes", "digests", "commits", "lfs"},
 		.metrics = metrics,
@@ -48,8 +48,10 @@ int tree_index_open(struct tree_index **ret_index, const char *dir, uint64_t map
 	if (!ti)
 		return err_set(e, -ENOMEM, NULL, "no memory");
 	metrics_setup(&ti->m, metrics);
+	lock_init(&ti->sweep_mu, LOCK_RANK_INDEX);
 	r = kv_open(&ti->kv, &config, &ti->set_aside, e);
 	if (r < 0) {
+		lock_fini(&ti->sweep_mu);
 		free(ti);
 		return r;
 	}
@@ -62,8 +64,14 @@ struct tree_index *tree_index_close(struct tree_index *ti)
 	if (!ti)
 		return NULL;
 	kv_close(ti->kv);
+	lock_fini(&ti->sweep_mu);
 	free(ti);
 	return NULL;
+}
+
+void tree_index_on_pressure(struct tree_index *ti, const struct tree_pressure *pressure)
+{
+	ti->pressure = *pressure;
 }
 
 int tree_stats(struct tree_index *ti, struct tree_stats *ret_stats)
@@ -76,7 +84,8 @@ int tree_stats(struct tree_index *ti, struct tree_stats *ret_stats)
 	if (r < 0)
 		return r;
 	s.used_bytes = kv.used_bytes;
-	s.map_bytes = kv.map_bytes;
+	s.live_bytes = kv.live_bytes;
+	s.max_bytes = kv.max_bytes;
 	r = kv_read_begin(ti->kv, &txn);
 	if (r < 0)
 		return r;
@@ -85,6 +94,8 @@ int tree_stats(struct tree_index *ti, struct tree_stats *ret_stats)
 		r = kv_count(txn, TABLE_SIZES, &s.blobs);
 	if (r == 0)
 		r = kv_count(txn, TABLE_COMMITS, &s.commits);
+	if (r == 0)
+		r = kv_count(txn, TABLE_LFS, &s.lfs);
 	kv_read_end(txn);
 	if (r == 0)
 		*ret_stats = s;

@@ -13,11 +13,32 @@
 
 #include <endian.h>
 #include <errno.h>
+#include <stdatomic.h>
 #include <string.h>
 
 static bool key_ok(const struct oid *key)
 {
 	return key->len == 20 || key->len == 32;
+}
+
+/* Puts that are judged to be needed, and told of to a sweep. */
+static int write_ops(struct tree_index *ti, const struct kv_op *ops, unsigned count)
+{
+	const struct tree_pressure *p = &ti->pressure;
+	uint64_t bytes = 0, before;
+	int r = kv_write(ti->kv, ops, count);
+
+	if (r == -ENOSPC && p->full && p->full(p->arg))
+		r = kv_write(ti->kv, ops, count);
+	if (r < 0 || !p->grown)
+		return r;
+	for (unsigned i = 0; i < count; i++)
+		bytes += ops[i].key_len + ops[i].value_len;
+	/* relaxed: one of those that cross a step tells, no matter which */
+	before = atomic_fetch_add_explicit(&ti->put_bytes, bytes, memory_order_relaxed);
+	if (before / p->step != (before + bytes) / p->step)
+		p->grown(p->arg);
+	return r;
 }
 
 static int put(struct tree_index *ti, enum tree_table table, const struct oid *key,
@@ -32,7 +53,7 @@ static int put(struct tree_index *ti, enum tree_table table, const struct oid *k
 		.keep_existing = keep_existing,
 	};
 
-	return kv_write(ti->kv, &op, 1);
+	return write_ops(ti, &op, 1);
 }
 
 void tree_drop(struct tree_index *ti, enum tree_table table, const struct oid *key)
@@ -104,13 +125,14 @@ int tree_put_all(struct tree_index *ti, const struct tree_record *records, unsig
 	bool needed = false;
 	int r = count > TREE_RECORDS_MAX ? -EINVAL : 0;
 
+	tree_sweep_note_trees(ti, records, count);
 	for (unsigned i = 0; i < count && r == 0; i++) {
 		r = plan_put(ti, &records[i], &ops[op_count], &needed);
 		op_count += r == 0 && needed;
 	}
 	if (r < 0 || op_count == 0)
 		return r;
-	r = kv_write(ti->kv, ops, op_count);
+	r = write_ops(ti, ops, op_count);
 	if (r == 0)
 		counter_add(ti->m.stored, op_count);
 	return r;
@@ -127,6 +149,7 @@ int tree_put_blob_size(struct tree_index *ti, const struct oid *blob, uint64_t s
 
 	if (!key_ok(blob))
 		return -EINVAL;
+	tree_sweep_note_fact(ti, TABLE_SIZES, blob, NULL);
 	if (tree_blob_size(ti, blob, &known) == 0 && known == size)
 		return 0;
 	return put(ti, TABLE_SIZES, blob, &value, sizeof(value), false);
@@ -139,6 +162,7 @@ int tree_put_blob_digests(struct tree_index *ti, const struct content_digests *d
 
 	if (!key_ok(&digests->oid))
 		return -EINVAL;
+	tree_sweep_note_fact(ti, TABLE_DIGESTS, &digests->oid, NULL);
 	if (tree_blob_digests(ti, &digests->oid, &known) == 0 &&
 		memcmp(known.sha256, digests->sha256, CONTENT_SHA256_BYTES) == 0 &&
 		memcmp(known.sha1, digests->sha1, CONTENT_SHA1_BYTES) == 0)
@@ -155,6 +179,7 @@ int tree_put_lfs(struct tree_index *ti, const struct oid *blob, const struct tre
 
 	if (!key_ok(blob))
 		return -EINVAL;
+	tree_sweep_note_fact(ti, TABLE_LFS, blob, NULL);
 	memcpy(record, &size, sizeof(size));
 	memcpy(record + 8, lfs->sha256, CONTENT_SHA256_BYTES);
 	return put(ti, TABLE_LFS, blob, record, sizeof(record), false);
@@ -168,6 +193,7 @@ int tree_commit_put(struct tree_index *ti, const struct oid *commit, const struc
 
 	if (!key_ok(commit) || c->root.len != commit->len)
 		return -EINVAL;
+	tree_sweep_note_fact(ti, TABLE_COMMITS, commit, &c->root);
 	if (tree_commit_get(ti, commit, &known) == 0 && known.time_s == c->time_s &&
 		oid_equal(&known.root, &c->root))
 		return 0;

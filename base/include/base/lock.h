@@ -38,6 +38,8 @@ enum lock_rank {
 	LOCK_RANK_BLOB_RECLAIM = 75, /* storage/blob: one reclaimer of the disk at a time */
 	LOCK_RANK_BLOB_TIER = 76,    /* storage/blob: one tier: the memory's, the log, the files */
 	LOCK_RANK_BLOB_INDEX = 77,   /* storage/blob: what the disk has; perhaps under a tier's */
+	LOCK_RANK_COLLECT = 78,      /* storage: what the collector of the index must keep */
+	LOCK_RANK_INDEX = 79,        /* storage/tree: a batch of a sweep is being deleted */
 	LOCK_RANK_KV = 80,           /* storage/kv: writer queue */
 	LOCK_RANK_POOL = 90,         /* base: worker pool queue, cancel token */
 	LOCK_RANK_LEAF = 100,        /* nothing is taken under it: metrics, quota, small lists */

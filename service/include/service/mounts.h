@@ -8,6 +8,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <storage/collect.h>
 #include <sys/types.h>
 
 struct cancel;
@@ -181,6 +182,9 @@ int mounts_list(struct mounts *m, const struct mount_filter *filter, struct moun
 uint64_t mounts_ready_count(struct mounts *m);
 /* Those that have not ended: ready, being made, switched or deleted. */
 uint64_t mounts_live_count(struct mounts *m);
+/* Calls `fn`, which must not block nor take locks, for the directory that each mount shows, and for
+ * the one before while it is switched. */
+void mounts_each_root(struct mounts *m, storage_root_fn fn, void *arg);
 
 #define MOUNT_HOLDERS_MAX 256u
 

@@ -14,6 +14,7 @@
 #include <stdint.h>
 #include <string.h>
 
+#define OID_MIN_BYTES 20
 #define OID_MAX_BYTES 32
 #define OID_HEX_MAX   (2 * OID_MAX_BYTES + 1)
 

@@ -26,7 +26,8 @@ enum kv_mode { KV_DURABLE, KV_CACHE };
 struct kv_config {
 	const char *dir; /* created if missing; locked against a second process (-EBUSY) */
 	enum kv_mode mode;
-	uint64_t map_bytes;      /* address space reserved; the file grows as needed up to it */
+	uint64_t max_bytes;      /* of pages in use; puts beyond are -ENOSPC. The file may be larger
+				    by an eighth and 1 MiB, so that there is room to delete in */
 	uint32_t format_version; /* another version on disk: KV_CACHE sets aside, KV_DURABLE fails
 				    with -EPROTONOSUPPORT */
 	const char *tables[KV_TABLES_MAX]; /* names, ended by NULL; a table's number is its index
@@ -68,7 +69,7 @@ struct kv_op {
 	bool keep_existing; /* a put that changes nothing if the key is there already */
 };
 /* All or nothing. Blocks until committed, and before that up to 10 s for room in the queue.
- * -ENOSPC: map or disk full; -EAGAIN: queue still full; -ESHUTDOWN. */
+ * -ENOSPC: max_bytes are in use, or the disk is full; -EAGAIN: queue still full; -ESHUTDOWN. */
 int kv_write(struct kv *kv, const struct kv_op *ops, unsigned op_count);
 /* Copies the ops and returns; `fn` (may be NULL) is called on the writer thread after the commit,
  * and must not block. -EAGAIN: queue full, at once. */
@@ -79,6 +80,8 @@ int kv_write_async(
 int kv_flush(struct kv *kv);
 
 struct kv_stats {
-	uint64_t used_bytes, map_bytes, entries, commits, ops, readers;
+	uint64_t used_bytes; /* of the file */
+	uint64_t live_bytes; /* pages that hold entries; the others are used again */
+	uint64_t max_bytes, entries, commits, ops, readers;
 };
 int kv_stats(struct kv *kv, struct kv_stats *ret_stats);

@@ -30,7 +30,7 @@ struct storage_config {
 	unsigned fetch_threads;    /* of one tenant at one origin: so many each for trees, blobs,
 				      digests; half for prefetches. All tenants together have twice
 				      as many; an origin beyond a network four times. 0 = 4 */
-	uint64_t index_map_bytes;  /* 0 = 64 GiB of address space */
+	uint64_t index_bytes;      /* its file is never larger; 0 = 16 GiB */
 	const struct clock *clock; /* for ages in the blob store */
 	struct metrics *metrics;
 	struct health *health;                 /* may be NULL */

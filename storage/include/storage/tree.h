@@ -47,9 +47,19 @@ struct tree_entry {
 	const uint8_t *oid; /* view->oid_len bytes; NULL for a submodule */
 };
 
-int tree_index_open(struct tree_index **ret_index, const char *dir, uint64_t map_bytes,
+int tree_index_open(struct tree_index **ret_index, const char *dir, uint64_t max_bytes,
 	struct metrics *metrics, struct err *e);
 struct tree_index *tree_index_close(struct tree_index *ti);
+/* Who makes room. Before anything is put. */
+struct tree_pressure {
+	uint64_t step;            /* bytes */
+	void (*grown)(void *arg); /* so much was put since the last time; must not block */
+	/* Something could not be put: -ENOSPC. Makes room, which may take a while. True: there may
+	 * be some now. */
+	bool (*full)(void *arg);
+	void *arg;
+};
+void tree_index_on_pressure(struct tree_index *ti, const struct tree_pressure *pressure);
 
 /* 0 with the view open, or -EAGAIN: this tree is not in the index. -EIO: damaged record (it is
  * dropped, so that it is fetched again). */
@@ -118,7 +128,10 @@ int tree_commit_get(
 int tree_commit_put(struct tree_index *ti, const struct oid *commit, const struct tree_commit *c);
 
 struct tree_stats {
-	uint64_t trees, blobs, commits, used_bytes, map_bytes;
+	uint64_t trees, blobs, commits, lfs;
+	uint64_t used_bytes; /* of its file, which never shrinks; of them live, of max_bytes at most
+			      */
+	uint64_t live_bytes, max_bytes;
 	bool set_aside; /* at this start an older or damaged index was moved away */
 };
 int tree_stats(struct tree_index *ti, struct tree_stats *ret_stats);

@@ -70,7 +70,7 @@ int main(int argc, char **argv)
 	struct cfg *cfg = NULL;
 	struct storage_config storage = {.memory_bytes = 1 << 20,
 		.disk_bytes = 1 << 24,
-		.index_map_bytes = 1 << 24,
+		.index_bytes = 1 << 24,
 		.clock = &clock_system};
 	struct node node = {.clock = &clock_system, .device_holder = "local", .workers = 2};
 	struct err e = {0};

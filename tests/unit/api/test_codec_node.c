@@ -24,7 +24,7 @@ static const struct blob_stats blobs = {
 	.failed = 23,
 	.verify_failures = 24};
 static const struct tree_stats trees = {
-	.trees = 30, .blobs = 31, .used_bytes = 32, .map_bytes = 33};
+	.trees = 30, .blobs = 31, .used_bytes = 32, .max_bytes = 33};
 
 static void test_cache(void **state)
 {

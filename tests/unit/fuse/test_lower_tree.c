@@ -39,7 +39,7 @@ static void open_storage(struct fixture *f)
 		.data_dir = f->tmp.path,
 		.memory_bytes = 1 << 20,
 		.disk_bytes = 16 << 20,
-		.index_map_bytes = 64 << 20,
+		.index_bytes = 64 << 20,
 		.clock = &clock_system,
 	};
 	uint64_t deadline = clock_after(&clock_system, 10 * NS_PER_S);

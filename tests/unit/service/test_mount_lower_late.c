@@ -58,7 +58,7 @@ static void open_world(struct world *w)
 		.data_dir = w->dir.path,
 		.memory_bytes = 1 << 20,
 		.disk_bytes = 16 << 20,
-		.index_map_bytes = 64 << 20,
+		.index_bytes = 64 << 20,
 		.clock = &clock_system,
 	};
 	assert_int_equal(storage_open(&w->storage, &config, &e), 0);

@@ -44,7 +44,7 @@ static inline void world_open_storage(struct world *w)
 		.memory_bytes = 1 << 20,
 		.disk_bytes = 16 << 20,
 		.fetch_threads = 2,
-		.index_map_bytes = 64 << 20,
+		.index_bytes = 64 << 20,
 		.clock = &clock_system,
 	};
 

@@ -40,7 +40,7 @@ static int setup(void **state)
 	w.config = (struct kv_config){
 		.dir = tmpdir_path(&w.tmp, "store", w.dir, sizeof(w.dir)),
 		.mode = KV_DURABLE,
-		.map_bytes = 16 << 20,
+		.max_bytes = 16 << 20,
 		.format_version = 1,
 		.tables = {"one", "two"},
 		.name = "test",

@@ -40,7 +40,7 @@ static int setup(void **state)
 	w.config = (struct kv_config){
 		.dir = w.dir,
 		.mode = KV_CACHE,
-		.map_bytes = 16 << 20,
+		.max_bytes = 16 << 20,
 		.format_version = 1,
 		.tables = {"one"},
 		.name = "test",

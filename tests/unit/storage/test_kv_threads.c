@@ -97,7 +97,7 @@ static void test_readers_and_writers(void **state)
 	uint64_t count;
 	struct kv_config config = {
 		.mode = KV_CACHE,
-		.map_bytes = 16 << 20,
+		.max_bytes = 16 << 20,
 		.tables = {"one", "two"},
 		.name = "test",
 	};

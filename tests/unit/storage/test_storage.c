@@ -207,7 +207,7 @@ static void test_open_without_memory(void **state)
 		.data_dir = w->tmp.path,
 		.memory_bytes = 1 << 20,
 		.disk_bytes = 16 << 20,
-		.index_map_bytes = 64 << 20,
+		.index_bytes = 64 << 20,
 		.clock = &clock_system,
 	};
 	unsigned n;
