@@ -14,6 +14,8 @@
  *	GET {name}			{result}, and the descriptor; -ENOENT
  *	DROP {name}			{result}
  *	STOPPING {seconds}		{result}: it may take so long before it is killed
+ *	ALIVE				{seconds}: from now on it is killed if it does not say so
+ *					again within them; 0: it is not
  *
  * One question at a time; the keeper never speaks first. What was mounted for a dead predecessor
  * stays until the successor's HELLO: with KEEPER_ADOPT it may TAKE what it goes on with, until
@@ -43,12 +45,13 @@ enum keeper_type {
 	KEEPER_PUT,
 	KEEPER_GET,
 	KEEPER_DROP,
-	KEEPER_STOPPING
+	KEEPER_STOPPING,
+	KEEPER_ALIVE
 };
 
 struct keeper_msg {
 	uint32_t magic, version, type;
-	uint32_t flags;        /* of HELLO; the index of LIST; seconds of STOPPING */
+	uint32_t flags;        /* of HELLO; the index of LIST; seconds of STOPPING and ALIVE */
 	int32_t result;        /* in answers: 0 or a negative errno */
 	char tenant[64];       /* or the name of what is kept */
 	char mountpoint[1024]; /* both NUL-terminated */

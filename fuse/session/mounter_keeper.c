@@ -30,7 +30,8 @@ struct keeper {
 	struct lock lock; /* LOCK_RANK_SESSION: the socket */
 	int fd;
 	bool broken;
-	bool begun; /* by the opening thread */
+	bool begun;          /* by the opening thread */
+	unsigned watchdog_s; /* the main thread's */
 };
 
 /* One packet, and the descriptor that came with it (-1: none). */
@@ -194,6 +195,22 @@ static int keeper_stopping(struct sess_mounter *m, unsigned seconds)
 	return ask(k, &msg, &none);
 }
 
+/* Also said when its answers are not read any more: it is of use to the keeper alone. An older one
+ * does not know the question. */
+static unsigned keeper_alive(struct sess_mounter *m)
+{
+	struct keeper *k = container_of(m, struct keeper, mounter);
+	struct keeper_msg msg = {
+		.magic = KEEPER_MAGIC, .version = KEEPER_VERSION, .type = KEEPER_ALIVE};
+	_cleanup_close_ int none = -1;
+
+	if (ask(k, &msg, &none) == 0)
+		k->watchdog_s = msg.flags; /* the one thread that calls this */
+	else if (k->watchdog_s)
+		(void)keeper_send(k->fd, &msg, -1); /* it has ended, and we are next */
+	return k->watchdog_s;
+}
+
 /* ---- the store ---- */
 
 static int store_put(struct fd_store *store, const char *name, int fd)
@@ -270,6 +287,7 @@ struct sess_mounter *sess_mounter_keeper_new(int socket_fd)
 		.adopt = keeper_adopt,
 		.settle = keeper_settle,
 		.stopping = keeper_stopping,
+		.alive = keeper_alive,
 		.free = keeper_free,
 		.name = "keeper"};
 	return &k->mounter;

@@ -25,7 +25,7 @@
 #include <unistd.h>
 
 #define OVERRIDES_MAX 64
-#define PULSES        4 /* in the time after which the service manager takes us for dead */
+#define PULSES        4 /* in the time after which we are taken for dead */
 
 enum { EXIT_RUNTIME = 1, EXIT_USAGE = 2, EXIT_HANDED_OVER = 85 /* see the keeper */ };
 
@@ -218,18 +218,17 @@ static int self_check(const struct cfg *cfg)
 	return EXIT_RUNTIME;
 }
 
-/* As signals_wait; meanwhile the service manager hears that we live, as long as we do. */
+/* As signals_wait; meanwhile the keeper or the service manager hears that we live, as long as we
+ * do. */
 static int wait_for_signal(struct daemon *d, int signals)
 {
-	uint64_t watchdog_ns = sd_watchdog_ns();
+	uint64_t watchdog_ns = daemon_feel_pulse(d);
 	int r;
 
 	if (!watchdog_ns)
 		return signals_wait(signals);
-	while ((r = signals_wait_for(signals, watchdog_ns / PULSES)) == 0) {
-		daemon_feel_pulse(d);
-		sd_tell_alive();
-	}
+	while ((r = signals_wait_for(signals, watchdog_ns / PULSES)) == 0)
+		(void)daemon_feel_pulse(d);
 	return r;
 }
 

@@ -447,9 +447,16 @@ void daemon_hand_over(struct daemon *d)
 		log_warn("handed_over_unfinished", LOG_U("requests", left), LOG_E(err));
 }
 
-void daemon_feel_pulse(struct daemon *d)
+uint64_t daemon_feel_pulse(struct daemon *d)
 {
+	uint64_t manager_ns = sd_watchdog_ns(), keeper_ns = 0;
+
 	(void)mounts_live_count(d->node.mounts); /* takes the lock that everything needs */
+	if (manager_ns)
+		sd_tell_alive();
+	if (d->mounter->alive)
+		keeper_ns = d->mounter->alive(d->mounter) * NS_PER_S;
+	return keeper_ns && (!manager_ns || keeper_ns < manager_ns) ? keeper_ns : manager_ns;
 }
 
 int daemon_reload(struct daemon *d, struct err *e)

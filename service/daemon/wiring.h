@@ -2,6 +2,7 @@
 /* One of everything, in order. */
 #pragma once
 #include <stdbool.h>
+#include <stdint.h>
 
 struct cfg;
 struct daemon;
@@ -21,8 +22,9 @@ void daemon_hand_over(struct daemon *d);
 /* No new mounts; waits as configured until those that are there have ended, or another signal to
  * stop comes. 0, or a negative errno of the signals. */
 int daemon_drain(struct daemon *d, int signals);
-/* Comes back if the service is alive, and not if it has locked itself up. */
-void daemon_feel_pulse(struct daemon *d);
+/* Comes back if the service is alive, and not if it has locked itself up; tells those who would
+ * kill it then. Returns how long they take a silence for life; 0: nobody listens. */
+uint64_t daemon_feel_pulse(struct daemon *d);
 /* Tears down in reverse order. NULL is fine. */
 struct daemon *daemon_stop(struct daemon *d);
 /* Read the token files again. */

@@ -59,7 +59,9 @@ struct child {
 	pid_t pid;  /* 0: none */
 	int socket; /* our end; -1: none, or closed by the other side */
 	bool said_hello, settled;
-	uint64_t stop_ms; /* it has said that it may take so long to stop; 0: nothing new */
+	uint64_t stop_ms;    /* it has said that it may take so long to stop; 0: nothing new */
+	bool lives;          /* it has just said so */
+	unsigned watchdog_s; /* how often it has to; 0: it need not */
 	uint64_t started_ms;
 };
 
@@ -79,7 +81,7 @@ void child_clear(struct child *c);
 
 /* ---- serve.c: questions of the child ---- */
 
-/* The socket is readable: answer one question. Sets said_hello, settled, stop_ms; closes the
+/* The socket is readable: answer one question. Sets said_hello, settled, stop_ms, lives; closes the
  * socket at its end. */
 void serve(struct held *h, struct held_other *other, struct child *c);
 

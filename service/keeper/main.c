@@ -13,9 +13,10 @@
  * the very program that last did, whatever its name means by now: a bad upgrade goes back by
  * itself. What a dead child left mounted waits for a successor that SETTLEs, however many try: its
  * users stand still, and go on when somebody has repaired what was wrong. After --patience they get
- * errors. The keeper ends with the child's status when it was told to stop (TERM, INT), when the
- * child ends by itself with 0, and when the child fails before it ever said HELLO: a bad
- * configuration does not get better by restarting.
+ * errors. A child that once told that it lives, and then does not for --watchdog, hangs: it is
+ *killed, and followed as any other. The keeper ends with the child's status when it was told to
+ *stop (TERM, INT), when the child ends by itself with 0, and when the child fails before it ever
+ *said HELLO: a bad configuration does not get better by restarting.
  *
  * One thread. It never waits for the child: everything is an event in one poll. SIGCHLD comes
  * through the signal descriptor, and reaps strangers too, because in a container this may be
@@ -46,6 +47,9 @@
 #define QUICK_MAX         3u    /* so many that died younger in a row are followed at once too */
 #define PATIENCE_S        600u /* how long mounts wait for a successor that serves them */
 #define PATIENCE_MAX_S    86400u
+#define WATCHDOG_S        60u /* a child that says nothing for so long hangs */
+#define WATCHDOG_MAX_S    86400u
+#define WATCH_LOOKS       5u     /* silent ones in a row; one in a quarter of the time */
 #define LOOK_MS           200u   /* between two looks at whether the child could die */
 #define DYING_MS          10000u /* how long a killed child may take to end */
 #define STOP_MS \
@@ -62,7 +66,10 @@ struct keeper {
 	int exit_code;
 	uint64_t patience_ms;                     /* NEVER: without end */
 	uint64_t restart_ms, give_up_ms, kill_ms; /* when; NEVER */
-	uint64_t look_ms;                         /* when the child is looked at next */
+	unsigned watchdog_s;                      /* 0: off */
+	uint64_t watch_ms; /* when it is looked whether the child has told that it lives; NEVER */
+	unsigned silent;   /* so many looks have found that it has not */
+	uint64_t look_ms;  /* when the child is looked at next */
 	uint64_t dying_ms; /* since when it is seen half dead; 0: it is not */
 	pid_t undead;      /* a child that was given up before it had ended; 0: none */
 	bool use_good;     /* the last child did not get as far as serving */
@@ -118,6 +125,7 @@ static void start_child(struct keeper *k)
 	int r = child_start(&k->child, &k->program, good);
 
 	k->restart_ms = NEVER;
+	k->child.watchdog_s = k->watchdog_s;
 	if (good)
 		keeper_log("going_back reason=\"the last one did not get as far as serving\"");
 	if (r < 0) {
@@ -158,7 +166,7 @@ static void child_ended(struct keeper *k, int status)
 	k->use_good = !served;
 	child_clear(&k->child);
 	held_untake_all(&k->held);
-	k->kill_ms = NEVER;
+	k->kill_ms = k->watch_ms = NEVER;
 	if (k->stopping || (WIFEXITED(status) && (WEXITSTATUS(status) == 0 || !k->hello_ever))) {
 		finish(k, handed_over ? 0 : code_of(status));
 		return;
@@ -251,12 +259,26 @@ static void look_after_child(struct keeper *k, uint64_t now)
 	}
 }
 
+/* Looks are counted, not time: when this process did not run either (a frozen container), nothing
+ * is known of the child. */
+static void look_for_life(struct keeper *k, uint64_t now)
+{
+	if (now < k->watch_ms)
+		return;
+	k->watch_ms = now + k->watchdog_s * 1000ull / (WATCH_LOOKS - 1);
+	if (++k->silent < WATCH_LOOKS)
+		return;
+	k->watch_ms = NEVER;
+	keeper_log("child_hangs pid=%ld mounts=%u", (long)k->child.pid, k->held.count);
+	pass_on(k, SIGKILL);
+}
+
 static void on_time(struct keeper *k)
 {
 	uint64_t now = keeper_now_ms();
 
 	look_after_child(k, now);
-
+	look_for_life(k, now);
 	if (now >= k->kill_ms) {
 		k->kill_ms = NEVER;
 		keeper_log("child_does_not_stop");
@@ -279,6 +301,8 @@ static int next_timeout(const struct keeper *k)
 		at = k->give_up_ms;
 	if (k->kill_ms < at)
 		at = k->kill_ms;
+	if (k->watch_ms < at)
+		at = k->watch_ms;
 	if (k->child.pid > 0 && k->look_ms < at)
 		at = k->look_ms;
 	if (at == NEVER)
@@ -296,8 +320,14 @@ static void serve_child(struct keeper *k)
 		k->give_up_ms = NEVER;
 		child_praise(&k->child, &k->program);
 	}
+	if (k->child.lives && k->watchdog_s && k->watch_ms == NEVER)
+		k->watch_ms = keeper_now_ms();
+	if (k->child.lives)
+		k->silent = 0;
+	k->child.lives = false;
 	if (k->child.stop_ms) { /* it knows better than we how long */
 		k->kill_ms = keeper_now_ms() + k->child.stop_ms;
+		k->watch_ms = NEVER;
 		k->child.stop_ms = 0;
 	}
 }
@@ -340,45 +370,65 @@ static int open_signals(void)
 	return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 }
 
-/* Seconds; 0: without end. */
-static bool parse_patience(const char *text, uint64_t *ret_ms)
+static bool parse_seconds(const char *text, unsigned long max, unsigned long *ret_seconds)
 {
 	unsigned long seconds;
 	char *end;
 
 	errno = 0;
-	seconds = strtoul(text, &end, 10);
-	if (errno || end == text || *end || text[0] == '-' || seconds > PATIENCE_MAX_S)
+	seconds = text ? strtoul(text, &end, 10) : 0;
+	if (!text || errno || end == text || *end || text[0] == '-' || seconds > max)
 		return false;
-	*ret_ms = seconds ? seconds * 1000 : NEVER;
+	*ret_seconds = seconds;
 	return true;
 }
 
+/* The index of the program in `argv`; 0: wrong usage. */
+static int parse(struct keeper *k, char **argv)
+{
+	int i = 1;
+
+	for (; argv[i] && argv[i][0] == '-'; i += 2) {
+		unsigned long seconds;
+
+		if (strcmp(argv[i], "--patience") == 0 &&
+			parse_seconds(argv[i + 1], PATIENCE_MAX_S, &seconds))
+			k->patience_ms = seconds ? seconds * 1000 : NEVER;
+		else if (strcmp(argv[i], "--watchdog") == 0 &&
+			 parse_seconds(argv[i + 1], WATCHDOG_MAX_S, &seconds))
+			k->watchdog_s = (unsigned)seconds;
+		else
+			return 0;
+	}
+	return argv[i] ? i : 0;
+}
+
+static const char usage[] =
+	"usage: coppice-keeper [--patience SECONDS] [--watchdog SECONDS] PROGRAM [ARGS]\n"
+	"Runs PROGRAM, mounts for it and holds its FUSE connections.\n"
+	"  --patience  how long mounts wait for a PROGRAM that serves them (600; 0: without end)\n"
+	"  --watchdog  a PROGRAM that has told that it lives, and then does not for so long, is\n"
+	"              killed and started anew (60; 0: never)\n";
+
 int main(int argc, char **argv)
 {
-	uint64_t patience_ms = PATIENCE_S * 1000;
-	struct keeper *k;
-	int code, first = 1;
+	struct keeper *k = calloc(1, sizeof(*k));
+	int code, first;
 
-	if (argc > 2 && strcmp(argv[1], "--patience") == 0)
-		first = parse_patience(argv[2], &patience_ms) ? 3 : argc;
-	if (argc <= first || argv[first][0] == '-') {
-		(void)fprintf(stderr,
-			"usage: coppice-keeper [--patience SECONDS] PROGRAM [ARGS]\n"
-			"Runs PROGRAM, mounts for it and holds its FUSE connections.\n"
-			"  --patience  how long mounts wait for a PROGRAM that serves them (600; "
-			"0: "
-			"without end)\n");
-		return argc == 2 && strcmp(argv[1], "--help") == 0 ? 0 : 2;
-	}
-	k = calloc(1, sizeof(*k));
 	if (!k)
 		return 1;
+	k->patience_ms = PATIENCE_S * 1000;
+	k->watchdog_s = WATCHDOG_S;
+	first = argc > 1 ? parse(k, argv) : 0;
+	if (!first) {
+		(void)fputs(usage, stderr); /* nowhere else to complain */
+		free(k);
+		return argc == 2 && strcmp(argv[1], "--help") == 0 ? 0 : 2;
+	}
 	k->program.argv = argv + first;
 	k->program.good_fd = -1;
 	k->child.socket = -1;
-	k->patience_ms = patience_ms;
-	k->restart_ms = k->give_up_ms = k->kill_ms = NEVER;
+	k->restart_ms = k->give_up_ms = k->kill_ms = k->watch_ms = NEVER;
 	k->backoff_ms = BACKOFF_MIN_MS;
 	k->signal_fd = open_signals();
 	if (k->signal_fd < 0) {

@@ -85,6 +85,10 @@ static int act(
 	case KEEPER_STOPPING:
 		c->stop_ms = (uint64_t)msg->flags * 1000;
 		return 0;
+	case KEEPER_ALIVE:
+		c->lives = true;
+		msg->flags = c->watchdog_s;
+		return 0;
 	case KEEPER_DROP:
 		held_drop(other, msg->tenant);
 		return 0;

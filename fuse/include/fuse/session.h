@@ -40,6 +40,9 @@ struct sess_mounter {
 	int (*settle)(struct sess_mounter *m);
 	/* The process is told to stop and takes so much longer. May be NULL. */
 	int (*stopping)(struct sess_mounter *m, unsigned seconds);
+	/* We live. How many seconds until this has to be said again, lest we are killed; 0: it need
+	 * not. NULL: nobody kills. */
+	unsigned (*alive)(struct sess_mounter *m);
 	void (*free)(struct sess_mounter *m);
 	/* Keeps other descriptors as long; NULL: nothing outlives this process. The mounter's. */
 	struct fd_store *store;
