@@ -106,7 +106,7 @@ static int enlist(struct rpc_call *call, struct err *e)
 	list_push_back(&s->calls, &call->in_calls);
 	s->call_count++;
 	if (s->stopping)
-		return err_set(e, -ESHUTDOWN, "DRAINING", "the service is stopping");
+		return api_say_stopping(s, e);
 	if (s->call_count > s->limits.calls_max)
 		return err_set(
 			e, -EAGAIN, "OVERLOADED", "too many calls in flight; try again later");

@@ -261,6 +261,14 @@ void api_server_hand_over(struct api_server *s)
 	s->handing_over = true;
 }
 
+int api_say_stopping(const struct api_server *s, struct err *e)
+{
+	if (s->handing_over)
+		return err_set(e, -ESHUTDOWN, "HANDING_OVER",
+			"the service is being replaced; ask again at once");
+	return err_set(e, -ESHUTDOWN, "DRAINING", "the service is stopping");
+}
+
 static void shut_down(struct rpc_tag *tag, bool ok)
 {
 	struct api_server *s = container_of(tag, struct api_server, on_shutdown);

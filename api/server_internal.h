@@ -50,7 +50,7 @@ struct api_server {
 
 	_Atomic bool serving;  /* grpc_server_start was called */
 	_Atomic bool draining; /* health says so; calls still work */
-	bool handing_over;     /* the sockets are a successor's; by the stopping thread */
+	bool handing_over;     /* the sockets are a successor's; set before `stopping` */
 
 	struct lock mu;
 	struct cond changed;         /* call_count or shut_down */
@@ -66,3 +66,6 @@ struct api_server {
 
 /* health.c: tell the watchers, after `draining` was set. */
 void health_changed(struct api_server *s);
+/* Why no call is begun any more, which only matters to who may come back: -ESHUTDOWN, reason
+ * DRAINING or HANDING_OVER. After `stopping`. */
+int api_say_stopping(const struct api_server *s, struct err *e);

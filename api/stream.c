@@ -115,7 +115,7 @@ int rpc_stream_open(struct rpc_call *call, struct err *e)
 
 	LOCK_GUARD(&s->mu);
 	if (s->stopping)
-		return err_set(e, -ESHUTDOWN, "DRAINING", "the service is stopping");
+		return api_say_stopping(s, e);
 	if (s->stream_count >= s->limits.streams_max)
 		return err_set(e, -EAGAIN, "OVERLOADED", "too many streams are open");
 	LOCK_GUARD(&call->mu);

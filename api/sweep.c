@@ -66,8 +66,9 @@ static void end_one(struct rpc_call *call)
 	if (call->state.state != RPC_STREAMING &&
 		!(call->state.state == RPC_RECEIVING && call->method->shape == RPC_BIDI))
 		return;
-	err_set(&e, -ESHUTDOWN, "DRAINING", "the service is stopping");
-	rpc_fail_locked(call, -ESHUTDOWN, &e);
+	if (call->method->class == RPC_WORKFLOW)
+		return; /* it has an end of its own: it has the grace time, like any other call */
+	rpc_fail_locked(call, api_say_stopping(call->server, &e), &e);
 }
 
 void sweep_end_streams(struct api_server *s)

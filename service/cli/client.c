@@ -338,6 +338,12 @@ static bool ask_again(
 	return true;
 }
 
+/* The daemon that is being replaced did not look at it any more. */
+static bool was_not_begun(const struct client_status *st)
+{
+	return strcmp(st->reason, "HANDING_OVER") == 0;
+}
+
 ProtobufCMessage *client_call(struct client *c, const char *method, const ProtobufCMessage *request,
 	const ProtobufCMessageDescriptor *answer, bool idempotent, struct client_status *st)
 {
@@ -348,7 +354,8 @@ ProtobufCMessage *client_call(struct client *c, const char *method, const Protob
 		ProtobufCMessage *message = call_once(c, method, request, answer,
 			deadline_ns > now_ns ? deadline_ns - now_ns : 0, st);
 
-		if (message || !idempotent || !ask_again(c, st, deadline_ns, &wait_ns))
+		if (message || !(idempotent || was_not_begun(st)) ||
+			!ask_again(c, st, deadline_ns, &wait_ns))
 			return message;
 	}
 }
@@ -388,8 +395,8 @@ void client_stream(struct client *c, const char *method, const ProtobufCMessage 
 {
 	uint64_t deadline_ns = clock_after(&clock_system, c->timeout_ns), wait_ns = RETRY_FIRST_NS;
 
-	while (!stream_once(c, method, request, answer, fn, arg, st) && !*st->reason &&
-		ask_again(c, st, deadline_ns, &wait_ns))
+	while (!stream_once(c, method, request, answer, fn, arg, st) &&
+		(!*st->reason || was_not_begun(st)) && ask_again(c, st, deadline_ns, &wait_ns))
 		;
 }
 

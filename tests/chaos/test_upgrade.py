@@ -23,7 +23,7 @@ import urllib.request
 import repo_maker
 from coppice_client import CallError
 from delay_proxy import DelayProxy
-from fire import under_fire
+from fire import keeper_lines, under_fire
 from git_server import HttpServer
 from killer import Probe, Striker, answers, daemon_of
 from loads import LOADS, World
@@ -96,7 +96,7 @@ class Upgrader(Striker):
         deaths = self.node.log_text().count('child_died')
         super().run(alive)
         if self.node.log_text().count('child_died') != deaths:
-            raise AssertionError('a daemon died')
+            raise AssertionError('a daemon died:\n' + '\n'.join(keeper_lines(self.node)))
 
     def strike(self):
         before, ino, said = self.node.running(), self.node.install(), len(self.node.log_text())
@@ -147,6 +147,9 @@ class Upgrade(unittest.TestCase):
 
     def test_sqlite(self):
         self.upgrades_under('sqlite')
+
+    def test_workflow(self):
+        self.upgrades_under('workflow')
 
     def test_remote(self):
         self.upgrades_under('remote', UpgraderOfFetches)
@@ -225,7 +228,7 @@ if __name__ == '__main__':
     known, rest = parser.parse_known_args()
     options.seed = known.seed
     if known.long:
-        for load in ('checksums', 'make', 'git', 'workflow', 'calls'):
+        for load in ('checksums', 'make', 'git', 'calls'):
             setattr(Upgrade, f'test_{load}', functools.partialmethod(Upgrade.upgrades_under, load))
         options.upgrades, options.world = 50, {'files': 20_000, 'revisions': 60}
     unittest.main(argv=[sys.argv[0], *rest])

@@ -37,6 +37,7 @@ static void test_table(void **state)
 	assert_int_equal(of(-EDQUOT, "MOUNT_LIMIT"), GRPC_STATUS_RESOURCE_EXHAUSTED);
 	assert_int_equal(of(-ENOSPC, "DISK_FULL"), GRPC_STATUS_RESOURCE_EXHAUSTED);
 	assert_int_equal(of(-ESHUTDOWN, "DRAINING"), GRPC_STATUS_UNAVAILABLE);
+	assert_int_equal(of(-ESHUTDOWN, "HANDING_OVER"), GRPC_STATUS_UNAVAILABLE);
 	assert_int_equal(of(-ETIMEDOUT, NULL), GRPC_STATUS_DEADLINE_EXCEEDED);
 	/* one errno, two meanings */
 	assert_int_equal(of(-ETIMEDOUT, "ORIGIN_UNAVAILABLE"), GRPC_STATUS_UNAVAILABLE);
