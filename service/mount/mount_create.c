@@ -81,6 +81,9 @@ static int start_locked(struct creation *c)
 	struct mount_record rec;
 	int err;
 
+	if (m->draining)
+		return err_set(&c->e, -ESHUTDOWN, "DRAINING",
+			"this node drains or stops, and makes no new mounts");
 	if (c->want.mountpoint) {
 		err = mountpoint_free_locked(m, c->want.mountpoint, &c->e);
 		if (err)
@@ -119,9 +122,6 @@ static int join_or_start(struct creation *c, struct mount_info *ret_info)
 	while (!err) {
 		struct mount *mt = mount_find_locked(c->m, &key);
 
-		if (c->m->draining)
-			return err_set(&c->e, -ESHUTDOWN, "DRAINING",
-				"this node drains or stops, and makes no new mounts");
 		if (!mt || mt->rec.state == MOUNT_DELETED || mt->rec.state == MOUNT_FAILED)
 			return start_locked(c);
 		if (mt->rec.state != MOUNT_DELETING && mt->rec.state != MOUNT_EXPIRED) {

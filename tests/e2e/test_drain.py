@@ -38,6 +38,14 @@ class Drain(unittest.TestCase):
             node.client.CreateMount(job_id='new', origin='demo')
         self.assertEqual((caught.exception.code, caught.exception.reason), ('UNAVAILABLE', 'DRAINING'))
 
+    def test_a_repeated_creation_is_refused_while_it_drains(self):
+        with self.node() as node:
+            made = node.mount('made')
+            node.client.Drain()
+            self.refused(node)
+            self.assertEqual(node.mount('made').mount_id, made.mount_id, 'its answer may have been lost')
+            node.client.Drain(undo=True)
+
     def sleeper(self, *arguments, **options):
         process = subprocess.Popen(['sleep', '1000', *arguments], **options)
         self.addCleanup(process.wait)
