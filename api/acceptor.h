@@ -15,11 +15,13 @@ struct err;
 struct fd_store;
 struct peers;
 
+#define PEER_UID_NONE ((uid_t)-1) /* no user has it */
+
 /* Who is at the other end of a connection. */
 struct peer_cred {
 	enum { PEER_CRED_UNIX, PEER_CRED_LOOPBACK, PEER_CRED_REMOTE } kind;
-	uid_t uid; /* PEER_CRED_UNIX, as the next */
-	gid_t gid;
+	uid_t uid; /* of PEER_CRED_LOOPBACK by the table of connections, or PEER_UID_NONE */
+	gid_t gid; /* PEER_CRED_UNIX, as the next */
 	pid_t pid;
 };
 

@@ -20,6 +20,7 @@
 #include "acceptor.h"
 #include "base/cleanup.h"
 #include "base/lock.h"
+#include "peer_uid.h"
 
 #define CONNECTIONS_MAX 4096
 
@@ -104,7 +105,10 @@ static int tcp_cred(int fd, const struct sockaddr_storage *from, struct peer_cre
 	if (setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one)) < 0)
 		return -errno;
 	*ret_cred = (struct peer_cred){
-		.kind = is_loopback(from) ? PEER_CRED_LOOPBACK : PEER_CRED_REMOTE};
+		.kind = is_loopback(from) ? PEER_CRED_LOOPBACK : PEER_CRED_REMOTE,
+		.uid = PEER_UID_NONE};
+	if (ret_cred->kind == PEER_CRED_LOOPBACK)
+		(void)peer_uid_find(fd, &ret_cred->uid); /* nobody then */
 	return 0;
 }
 

@@ -3,6 +3,7 @@
 import hashlib
 import os
 import shutil
+import socket
 import subprocess
 import tempfile
 import unittest
@@ -143,6 +144,29 @@ class Tenants(unittest.TestCase):
         self.assertNotEqual(self.run_as(ALICE, 'ls', root).returncode, 0, 'after a restart')
         open_to_all = self.node.call_as(ALICE, 'CreateMount', job_id='open')['root']
         self.assertEqual(self.run_as(BOB, 'cat', open_to_all + '/README').returncode, 0, 'as a checkout')
+
+
+class NoTenants(unittest.TestCase):
+    """Without configured tenants root is the admin, over TCP as over the socket."""
+
+    def test_any_user_is_an_admin_over_tcp(self):
+        with socket.socket() as s:
+            s.bind(('127.0.0.1', 0))
+            port = s.getsockname()[1]
+        folder = tempfile.mkdtemp(prefix='cop-tenants-', dir=os.environ.get('COPPICE_TEST_DIR', '/var/tmp'))
+        self.addCleanup(shutil.rmtree, folder, ignore_errors=True)
+        repo_maker.make(os.path.join(folder, 'demo'), files=5)
+        with Node({'demo': os.path.join(folder, 'demo')}, listen=[f'127.0.0.1:{port}']) as node:
+            for address in (node.address, f'127.0.0.1:{port}'):
+                with self.subTest(address=address):
+                    node.address = address
+                    self.assertEqual(node.call_as(BOB, 'CreateMount', job_id='bobs')['tenant'], 'default')
+                    self.assertEqual(node.call_as(BOB, 'GetNode')['error']['reason'], 'ADMIN_ONLY')
+                    refused = node.call_as(BOB, 'CreateMount', job_id='elsewhere', mountpoint=os.path.join(folder, 'bound'))
+                    self.assertEqual(refused['error']['reason'], 'MOUNTPOINT_NOT_ALLOWED')
+                    self.assertIn('version', node.call_as(0, 'GetNode'))
+                    node.call_as(0, 'DeleteMount', job_id='bobs')
+            node.address = 'unix:' + node.socket
 
 
 if __name__ == '__main__':

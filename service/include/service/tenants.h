@@ -14,8 +14,8 @@ struct tenants;
 /* What is known about the peer of a call. */
 struct tenant_peer {
 	enum { PEER_UNIX, PEER_TCP_LOOPBACK, PEER_TCP } transport;
-	uid_t uid; /* PEER_UNIX */
-	gid_t gid;
+	uid_t uid; /* PEER_UNIX; PEER_TCP_LOOPBACK: (uid_t)-1 if it is not known */
+	gid_t gid; /* PEER_UNIX, as the next */
 	pid_t pid;
 	const char *tls_cn; /* NULL: none */
 	const char *token;  /* bearer token, NULL: none */
@@ -28,7 +28,7 @@ struct tenants *tenants_free(struct tenants *t);
 int tenants_reload(struct tenants *t, struct err *e);
 /* The caller's tenant: token, then certificate, then unix uid, then loopback. -EPERM reason
  * UNAUTHENTICATED with what would help. Without any configured tenant there is one, "default":
- * admin for uid 0, the daemon's uid and loopback. */
+ * admin for uid 0 and the daemon's uid. */
 int tenants_identify(struct tenants *t, const struct tenant_peer *peer, struct tenant **ret_tenant,
 	bool *ret_admin, struct err *e);
 struct tenant *tenants_find(

@@ -156,8 +156,16 @@ static void test_tcp_peer(void **state)
 	assert_true(fd >= 0);
 	assert_true(peers_find(p, fd, &cred));
 	assert_int_equal(cred.kind, PEER_CRED_LOOPBACK);
+	assert_int_equal(cred.uid, geteuid());
 	(void)close(fd);
 	(void)close(client);
+	client = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	assert_int_equal(connect(client, (struct sockaddr *)&at, sizeof(at)), 0);
+	(void)close(client); /* what is left of it is listed as of uid 0 */
+	fd = peers_add(p, accept(listener, NULL, NULL));
+	assert_true(peers_find(p, fd, &cred));
+	assert_int_equal(cred.uid, PEER_UID_NONE);
+	(void)close(fd);
 	(void)close(listener);
 	p = peers_free(p);
 }

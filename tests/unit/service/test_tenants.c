@@ -105,9 +105,16 @@ static void test_default_tenant(void **state)
 		"default");
 	assert_false(admin);
 	assert_string_equal(
-		identify(&w, &(struct tenant_peer){.transport = PEER_TCP_LOOPBACK}, &admin),
+		identify(&w, &(struct tenant_peer){.transport = PEER_TCP_LOOPBACK, .uid = 0},
+			&admin),
 		"default");
 	assert_true(admin);
+	assert_string_equal(
+		identify(&w,
+			&(struct tenant_peer){.transport = PEER_TCP_LOOPBACK, .uid = (uid_t)-1},
+			&admin),
+		"default");
+	assert_false(admin);
 	assert_string_equal(identify(&w, &(struct tenant_peer){.transport = PEER_TCP}, &admin), "");
 	assert_string_equal(
 		identify(&w, &(struct tenant_peer){.transport = PEER_UNIX, .token = "abc"}, &admin),
