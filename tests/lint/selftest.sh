@@ -55,6 +55,7 @@ breaks sizes tests/lint/debts.txt 'function base/a.c:gone\n'
 breaks texts base/x.c "/* TO""DO */\n"
 breaks named docs/x.md 'tests/e2e/gone.py shows it\n'
 breaks reasons api/status.c '{"NOT_TOLD", GRPC_STATUS_OK},\n'
+breaks man service/cli/commands.c '\t{"mount", "--not-told"},\n'
 breaks format base/x.c 'int   x ;\n'
 breaks headers base/include/base/x.h 'struct x { uint64_t y; };\n'
 breaks shell deploy/x.sh "echo \$1\n"
