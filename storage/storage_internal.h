@@ -75,6 +75,7 @@ struct lane {
 	struct pool *readahead;
 	struct pool *giving; /* to other nodes; NULL: there are none */
 	struct cancel *giving_ends;
+	struct gauge given_later; /* blobs that wait to be given */
 	unsigned strikes; /* failures of the origin since its last answer; guarded by st->mu */
 	bool down;        /* it is asked whether it is back; guarded by st->mu, as the next */
 	uint64_t failed_ns;

@@ -21,6 +21,7 @@
 
 #define GIVE_QUEUE_MAX 64
 #define GIVE_LIMIT_NS  (30 * NS_PER_S)
+#define GIVE_LATER_MAX 2048 /* blobs, beyond which nothing is fetched ahead */
 
 struct peer_claim {
 	struct lane *lane;
@@ -47,11 +48,13 @@ static struct peer_claim *claim(void *arg, const struct oid *blobs, size_t count
 	for (size_t i = 0; i < count; i++)
 		if (ret_ours[i])
 			c->blobs[c->count++] = blobs[i];
+	gauge_add(&lane->given_later, (int64_t)c->count);
 	return c;
 }
 
 static void claim_end(struct peer_claim *c)
 {
+	gauge_add(&c->lane->given_later, -(int64_t)c->count);
 	(void)blob_claims_release(c->lane->st->blobs, c->claims);
 	free(c);
 }
@@ -90,6 +93,13 @@ static void bring(void *arg, const struct oid *blobs, size_t count, const struct
 	(void)blob_fetch_shared(lane->st->blobs, blobs, (unsigned)count, cancel, deadline_ns);
 }
 
+static bool busy(void *arg)
+{
+	const struct lane *lane = arg;
+
+	return gauge_get(&lane->given_later) > GIVE_LATER_MAX;
+}
+
 static bool local_size(void *arg, const struct oid *blob, uint64_t *ret_size)
 {
 	struct lane *lane = arg;
@@ -101,8 +111,12 @@ static bool local_size(void *arg, const struct oid *blob, uint64_t *ret_size)
 void peers_start(struct lane *lane)
 {
 	const struct pool_config config = {"farm-give", 1, GIVE_QUEUE_MAX};
-	const struct origin_peers peers = {
-		.arg = lane, .claim = claim, .give = give, .bring = bring, .size = local_size};
+	const struct origin_peers peers = {.arg = lane,
+		.claim = claim,
+		.give = give,
+		.busy = busy,
+		.bring = bring,
+		.size = local_size};
 
 	if (!lane->st->redis || !lane->origin || (origin_caps(lane->origin) & ORIGIN_CAP_LOCAL))
 		return;

@@ -18,7 +18,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define RENEW_NS       (700 * NS_PER_MS)
+#define RENEW_NS       (NS_PER_S)
 #define LOOK_FIRST_NS  (2 * NS_PER_MS)
 #define LOOK_MAX_NS    (25 * NS_PER_MS)
 #define WAIT_MAX_NS    (10 * NS_PER_S) /* for a holder that lives and renews */
@@ -165,12 +165,19 @@ static enum look look(struct l3_leases *l, struct l3_claim *claim, bool *ret_our
 	return seen;
 }
 
+/* The writer renews it: with the first one it has something to look after. */
 static void hold(struct l3_leases *l, struct l3_claim *claim)
 {
-	LOCK_GUARD(&l->mu);
+	bool first;
+
+	lock_acquire(&l->mu);
+	first = list_empty(&l->held);
 	claim->renewed_ns = clock_mono_ns(&clock_system);
 	list_push_back(&l->held, &claim->node);
 	list_push_back(bucket_of(l, &claim->oid), &claim->named);
+	lock_release(&l->mu);
+	if (first)
+		l3_queue_kick(l->queue);
 }
 
 /* Does another thread of ours hold it already? Then it has said that the source is to be asked. */
@@ -202,6 +209,9 @@ int l3_lease_claim(struct l3_leases *l, const struct oid *oid, const struct canc
 
 		seen = look(l, claim, &ours);
 		if (seen != LOOK_HELD || now_ns >= give_up_ns)
+			break;
+		/* by us, since: whoever holds it may be waiting for this very fetch */
+		if (held_here(l, oid))
 			break;
 		*ret_waited = true;
 		pause_ns = pause_ns * 3 / 2 < LOOK_MAX_NS ? pause_ns * 3 / 2 : LOOK_MAX_NS;
@@ -270,11 +280,13 @@ void l3_lease_release(struct l3_leases *l, struct l3_claim *claim)
 {
 	uint64_t mark = l3_queue_mark(l->queue);
 
-	LOCK_GUARD(&l->mu);
+	lock_acquire(&l->mu);
 	claim->after = mark;
 	list_remove(&claim->node);
 	list_remove(&claim->named);
 	list_push_back(&l->done, &claim->node);
+	lock_release(&l->mu);
+	l3_queue_kick(l->queue);
 }
 
 /* ---- the writer's part ---- */

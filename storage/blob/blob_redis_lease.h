@@ -16,7 +16,7 @@
 #include "storage/digest.h"
 
 #define L3_LEASE_MS      2000u
-#define L3_CLAIMS_MAX    8192u
+#define L3_CLAIMS_MAX    16384u
 #define L3_LEASE_BUCKETS 1024u /* a power of two */
 
 struct cancel;

@@ -71,9 +71,10 @@ bool l3_queue_take(struct l3_queue *q, struct list *ret_items, unsigned count_ma
 	size_t bytes = 0;
 
 	LOCK_GUARD(&q->mu);
-	while (!q->stopping && !q->count)
+	while (!q->stopping && !q->count && !q->kicked)
 		if (!cond_wait_until(&q->changed, &q->mu, deadline_ns))
 			break;
+	q->kicked = false;
 	while (q->count && count_max--) {
 		struct l3_item *item = list_entry(list_first(&q->items), struct l3_item, node);
 
@@ -87,6 +88,13 @@ bool l3_queue_take(struct l3_queue *q, struct list *ret_items, unsigned count_ma
 		q->taken++;
 	}
 	return !q->stopping;
+}
+
+void l3_queue_kick(struct l3_queue *q)
+{
+	LOCK_GUARD(&q->mu);
+	q->kicked = true;
+	cond_signal(&q->changed);
 }
 
 void l3_queue_stop(struct l3_queue *q)

@@ -39,6 +39,7 @@ struct l3_queue {
 	unsigned count;
 	uint64_t pushed,
 		taken; /* since the start: what was pushed before N has been taken after N */
+	bool kicked;   /* who takes looks up, whether there is something or not */
 	bool stopping;
 };
 
@@ -47,10 +48,12 @@ void l3_queue_init(struct l3_queue *q, uint64_t bytes_max);
 void l3_queue_fini(struct l3_queue *q);
 /* Takes the item over, or frees it: false if the queue is full or stopping. */
 bool l3_queue_push(struct l3_queue *q, struct l3_item *item);
-/* Moves what fits, at least one item if there is any; waits for one until the deadline. False: it
- * is stopping. */
+/* Moves what fits, at least one item if there is any; waits for one until the deadline, or a
+ * kick. False: it is stopping. */
 bool l3_queue_take(struct l3_queue *q, struct list *ret_items, unsigned count_max, size_t bytes_max,
 	uint64_t deadline_ns);
+/* Who waits in l3_queue_take has something else to do. */
+void l3_queue_kick(struct l3_queue *q);
 void l3_queue_stop(struct l3_queue *q);
 /* How many have been pushed, and taken: what was pushed by a mark has been taken once so many are.
  */

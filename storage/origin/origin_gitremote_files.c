@@ -5,7 +5,8 @@
  * answer (git_peek.h), the rest of which is not waited for.
  *
  * In a farm each file is fetched by one node. What another one fetches now is waited for, until it
- * has given it, or its lease is gone, or WAIT_MAX_NS have passed.
+ * has given it, or its lease is gone; or until nothing has come for WAIT_MAX_NS, or WAIT_ALL_NS
+ * have passed.
  *
  * Threads: any that may block.
  */
@@ -17,11 +18,16 @@
 #include <errno.h>
 #include <string.h>
 
-#define WAIT_MAX_NS   (10 * NS_PER_S) /* for a node that lives */
-#define LOOK_FIRST_NS (3 * NS_PER_MS)
-#define LOOK_MAX_NS   (25 * NS_PER_MS)
+#define WAIT_MAX_NS    (4 * NS_PER_S) /* for a node that lives, and gives nothing */
+#define WAIT_ALL_NS    (8 * NS_PER_S) /* less than half of what a listing may take */
+#define BUSY_MAX_NS    (2 * NS_PER_S) /* for what we are to give */
+#define LOOK_FIRST_NS  (3 * NS_PER_MS)
+#define LOOK_MAX_NS    (25 * NS_PER_MS)
+#define CLAIM_AGAIN_NS (300 * NS_PER_MS)
 /* Of those that nobody waits for: others fetch what comes after them. */
-#define AHEAD_CLAIMED 2048u
+#define AHEAD_CLAIMED 1024u
+/* Of what another node fetches so many are looked for before all are. */
+#define SAMPLE_MAX 8u
 /* So many large files are cheaper one by one than together with the small ones. */
 #define PEEKED_AT_ONCE 32u
 
@@ -101,7 +107,7 @@ static int get_ours(struct gitremote *r, const struct gitremote_want *all, struc
 	size_t ahead = blobs->count - all->own;
 	int err;
 
-	ahead = ahead < AHEAD_CLAIMED ? ahead : AHEAD_CLAIMED;
+	ahead = gitremote_peers_busy(r) ? 0 : ahead < AHEAD_CLAIMED ? ahead : AHEAD_CLAIMED;
 	blobs->count = all->own;
 	claims[0] = gitremote_claim(r, blobs, 0, theirs);
 	ours.own = blobs->count;
@@ -116,20 +122,79 @@ static int get_ours(struct gitremote *r, const struct gitremote_want *all, struc
 	return err;
 }
 
-/* A moment; then what is there by now. */
-static int look_for_theirs(struct gitremote *r, struct gitoids *theirs, uint64_t *pause_ns,
-	const struct gitrepo_wait *wait)
+/* What others fetch comes in about the order in which it is asked for: as long as none of the first
+ * ones has come nothing else is looked for. */
+static bool none_came(
+	struct gitremote *r, const struct gitoids *theirs, const struct gitrepo_wait *wait)
 {
-	uint64_t next_ns = clock_after(&clock_system, *pause_ns);
-	/* the token guards itself; const says only that it is not fired here */
-	int err = cancel_sleep_until((struct cancel *)wait->cancel,
-		next_ns < wait->deadline_ns ? next_ns : wait->deadline_ns);
+	size_t count = theirs->count < SAMPLE_MAX ? theirs->count : SAMPLE_MAX;
+	struct gitoids first;
+	bool none;
+	int err = 0;
 
-	if (err == -ETIMEDOUT)
-		err = cancel_check(wait->cancel, wait->deadline_ns);
-	*pause_ns = *pause_ns * 3 / 2 < LOOK_MAX_NS ? *pause_ns * 3 / 2 : LOOK_MAX_NS;
+	gitoids_init(&first);
+	for (size_t i = 0; err == 0 && i < count; i++)
+		err = gitoids_add(&first, &theirs->oids[i]);
+	gitremote_bring(r, &first, wait);
+	none = err == 0 && first.count == count;
+	gitoids_fini(&first);
+	return none;
+}
+
+/* Wait until something has come, but not for long: a lease may be gone. Then what is there. */
+static int wait_for_theirs(
+	struct gitremote *r, struct gitoids *theirs, const struct gitrepo_wait *wait)
+{
+	uint64_t claim_ns = clock_after(&clock_system, CLAIM_AGAIN_NS), pause_ns = LOOK_FIRST_NS;
+	bool none = true;
+	int err = 0;
+
+	while (err == 0 && none && clock_mono_ns(&clock_system) < claim_ns) {
+		uint64_t next_ns = clock_after(&clock_system, pause_ns);
+
+		/* the token guards itself; const says only that it is not fired here */
+		err = cancel_sleep_until((struct cancel *)wait->cancel,
+			next_ns < wait->deadline_ns ? next_ns : wait->deadline_ns);
+		if (err == -ETIMEDOUT)
+			err = cancel_check(wait->cancel, wait->deadline_ns);
+		pause_ns = pause_ns * 3 / 2 < LOOK_MAX_NS ? pause_ns * 3 / 2 : LOOK_MAX_NS;
+		none = err == 0 && none_came(r, theirs, wait);
+	}
 	if (err == 0)
 		gitremote_bring(r, theirs, wait);
+	return err;
+}
+
+/* When waiting for others ends, if nothing comes from now on. */
+static uint64_t give_up_at(uint64_t last_ns)
+{
+	uint64_t at_ns = clock_after(&clock_system, WAIT_MAX_NS);
+
+	return at_ns < last_ns ? at_ns : last_ns;
+}
+
+/* When it ends in any case. Who waits for this directory may have joined a fetch that has more time
+ * than he has. */
+static uint64_t last_look_at(const struct gitrepo_wait *wait)
+{
+	uint64_t now_ns = clock_mono_ns(&clock_system);
+	uint64_t left_ns = wait->deadline_ns > now_ns ? wait->deadline_ns - now_ns : 0;
+
+	return now_ns + (left_ns / 2 < WAIT_ALL_NS ? left_ns / 2 : WAIT_ALL_NS);
+}
+
+/* Others wait for what we have claimed: before more is claimed, most of it is given. They may claim
+ * what comes next meanwhile. */
+static int give_first(struct gitremote *r, uint64_t until_ns, const struct gitrepo_wait *wait)
+{
+	int err = 0;
+
+	while (err == 0 && gitremote_peers_busy(r) && clock_mono_ns(&clock_system) < until_ns) {
+		/* see wait_for_theirs */
+		err = cancel_sleep_until(
+			(struct cancel *)wait->cancel, clock_after(&clock_system, LOOK_FIRST_NS));
+		err = err == -ETIMEDOUT ? cancel_check(wait->cancel, wait->deadline_ns) : err;
+	}
 	return err;
 }
 
@@ -137,19 +202,23 @@ static int look_for_theirs(struct gitremote *r, struct gitoids *theirs, uint64_t
 static int get_among_peers(
 	struct gitremote *r, struct gitremote_want *want, const struct gitrepo_wait *wait)
 {
-	uint64_t give_up_ns = clock_after(&clock_system, WAIT_MAX_NS), pause_ns = LOOK_FIRST_NS;
+	uint64_t last_ns = last_look_at(wait), give_up_ns = give_up_at(last_ns);
+	uint64_t busy_ns = clock_after(&clock_system, BUSY_MAX_NS);
 	bool rest = false;
-	int err = 0;
+	int err = give_first(r, busy_ns < last_ns ? busy_ns : last_ns, wait);
 
 	while (err == 0 && want->own > 0) {
 		struct gitoids theirs;
+		size_t asked = want->own;
 
 		if (clock_mono_ns(&clock_system) >= give_up_ns)
 			return get_files(r, want, rest, wait);
 		gitoids_init(&theirs);
 		err = get_ours(r, want, &theirs, rest, wait);
 		if (err == 0 && theirs.count > 0)
-			err = look_for_theirs(r, &theirs, &pause_ns, wait);
+			err = wait_for_theirs(r, &theirs, wait);
+		if (theirs.count < asked)
+			give_up_ns = give_up_at(last_ns);
 		for (size_t i = 0; i < theirs.count; i++) /* fewer than there were */
 			want->blobs->oids[i] = theirs.oids[i];
 		want->blobs->count = want->own = theirs.count;

@@ -104,6 +104,8 @@ bool gitremote_has_peers(struct gitremote *r);
 struct peer_claim *gitremote_claim(
 	struct gitremote *r, struct gitoids *blobs, size_t from, struct gitoids *ret_theirs);
 void gitremote_give(struct gitremote *r, struct peer_claim *claim);
+/* Nothing is to be claimed that nobody waits for. */
+bool gitremote_peers_busy(struct gitremote *r);
 /* What others have given: their sizes are known then. Those that are left stay in `blobs`. */
 void gitremote_bring(struct gitremote *r, struct gitoids *blobs, const struct gitrepo_wait *wait);
 bool gitremote_has_blob(void *impl, const struct oid *blob);

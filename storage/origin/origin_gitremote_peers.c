@@ -62,6 +62,13 @@ void gitremote_give(struct gitremote *r, struct peer_claim *claim)
 		peers.give(peers.arg, claim);
 }
 
+bool gitremote_peers_busy(struct gitremote *r)
+{
+	const struct origin_peers peers = peers_of(r);
+
+	return peers.busy && peers.busy(peers.arg);
+}
+
 void gitremote_bring(struct gitremote *r, struct gitoids *blobs, const struct gitrepo_wait *wait)
 {
 	const struct origin_peers peers = peers_of(r);

@@ -83,7 +83,7 @@ static int bring(
 			bytes += size;
 			wanted->oids[kept++] = wanted->oids[i];
 		}
-	wanted->count = kept;
+	wanted->count = gitremote_peers_busy(r) ? own : kept;
 	claim = gitremote_claim(r, wanted, own, NULL);
 	err = gitremote_get(r, BATCH_BLOBS, wanted->oids, wanted->count, wait);
 	if (err < 0 && err != -ETIMEDOUT && err != -ECANCELED && wanted->count > own)

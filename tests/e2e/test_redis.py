@@ -24,6 +24,11 @@ MIB = 1 << 20
 SMALL_USER = 'user coppice on >pw ~coppice:* +get +mget +set +exists +del +pexpire +eval'
 
 
+def read(path):
+    with open(path, 'rb') as f:
+        return f.read()
+
+
 def settings(url, **more):
     more = {'url': url, **more}
     return 'cache: {redis: {' + ', '.join(f'{k}: {v if str(v).startswith("{") else chr(34) + str(v) + chr(34)}' for k, v in more.items()) + '}}'
@@ -189,8 +194,21 @@ class SharedCache(unittest.TestCase):
             roots = [n.mount('job').root for n in nodes]
             server.fault('/file/blob/', 'slow', seconds=1, times=1)
             with concurrent.futures.ThreadPoolExecutor(4) as pool:
-                sizes = list(pool.map(lambda root: len(open(root + '/large/a', 'rb').read()), roots))
+                sizes = list(pool.map(lambda root: len(read(root + '/large/a')), roots))
             self.assertEqual(set(sizes), {3 * MIB + 12345})
+            self.assertEqual(sum(self.downloads(server).values()), 1)
+
+    def test_a_download_that_takes_longer_than_a_lease_is_done_twice(self):
+        """Nothing is written to Redis meanwhile: the lease was not renewed."""
+        with RedisServer() as redis, MegaServer(self.repository) as server, contextlib.ExitStack() as stack:
+            nodes = [stack.enter_context(self.mega_node(server, redis)) for _ in range(2)]
+            roots = [n.mount('job').root for n in nodes]
+            for root in roots:
+                os.stat(root + '/middle')
+            server.fault('/file/blob/', 'slow', seconds=5, times=1)
+            with concurrent.futures.ThreadPoolExecutor(2) as pool:
+                sizes = list(pool.map(lambda root: len(read(root + '/middle')), roots))
+            self.assertEqual(sizes, [200 << 10] * 2)
             self.assertEqual(sum(self.downloads(server).values()), 1)
 
     def test_dead_holder_delays_nobody_beyond_the_lease(self):

@@ -5,7 +5,8 @@
  * as well, and given to the others. Implemented by storage_peers.c, over the leases of Redis: an
  * optimisation, never a promise.
  *
- * All but `give` ask Redis, for its short deadlines, and belong on fetch threads. No lock is held.
+ * All but `give`, `busy` and `size` ask Redis, for its short deadlines, and belong on fetch
+ * threads. No lock is held.
  */
 #pragma once
 #include "storage/digest.h"
@@ -27,6 +28,9 @@ struct origin_peers {
 	/* What was claimed has come, or will not: what origin_has_blob() is given to the others, in
 	 * the background; then they may download the rest. Takes the claim over. Never waits. */
 	void (*give)(void *arg, struct peer_claim *claim);
+	/* So much of what was claimed waits to be given that what nobody waits for should not be
+	 * claimed: others had to wait for it. */
+	bool (*busy)(void *arg);
 	/* Make local what others have given of these. */
 	void (*bring)(void *arg, const struct oid *blobs, size_t count, const struct cancel *cancel,
 		uint64_t deadline_ns);

@@ -104,6 +104,23 @@ static void test_stopping_refuses_and_wakes(void **state)
 	l3_queue_fini(&q);
 }
 
+static void test_a_kick_wakes_once(void **state)
+{
+	struct l3_queue q;
+	struct list items;
+	uint64_t soon_ns = clock_after(&clock_system, 20 * NS_PER_MS);
+
+	(void)state;
+	list_init(&items);
+	l3_queue_init(&q, 1 << 20);
+	l3_queue_kick(&q);
+	assert_true(l3_queue_take(&q, &items, 1, 1, NS_NEVER)); /* at once, with nothing */
+	assert_true(list_empty(&items));
+	assert_true(l3_queue_take(&q, &items, 1, 1, soon_ns));
+	assert_true(clock_mono_ns(&clock_system) >= soon_ns);
+	l3_queue_fini(&q);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -111,6 +128,7 @@ int main(void)
 		cmocka_unit_test(test_entries_are_bounded),
 		cmocka_unit_test(test_a_mark_is_passed_when_all_before_it_was_taken),
 		cmocka_unit_test(test_stopping_refuses_and_wakes),
+		cmocka_unit_test(test_a_kick_wakes_once),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
