@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The guard of a worker that follows a client (follow.c): calls it back from outside when it does
- * not get the CPU, because it could not do so itself.
+ * The guard of the workers that follow a client (follow.c): calls one back from outside when it
+ * does not get the CPU, because it could not do so itself.
  *
- * Threads: one, asleep while nobody follows. It reads the follower's counters and changes nothing
- * of it but class and place.
+ * Threads: one, asleep while nobody follows. It reads the followers' counters and changes nothing
+ * of them but class and place.
  */
 #include "session/follow_internal.h"
 #include "session/task.h"
@@ -17,31 +17,26 @@
 #define BACKOFF_MAX_NS NS_PER_S
 #define WORTH_NS       (10 * NS_PER_MS) /* to have followed for so long */
 
-struct sample {
-	struct sess_thread *who;
-	bool keeps;
-	uint64_t at_ns, served, waited_ns, client_ns;
-};
-
-static struct sample take_sample(struct follow *f)
+static struct follow_sample take_sample(const struct follow_spot *spot)
 {
-	struct sample s = {.at_ns = clock_mono_ns(&clock_system)};
+	struct follow_sample s = {.at_ns = clock_mono_ns(&clock_system)};
 
-	s.who = atomic_load_explicit(&f->who, memory_order_acquire); /* with its pid */
+	s.who = atomic_load_explicit(&spot->who, memory_order_acquire); /* with its pid */
 	if (!s.who)
 		return s;
 	/* relaxed: as in go_on */
-	s.served = atomic_load_explicit(&f->served, memory_order_relaxed);
-	s.keeps = atomic_load_explicit(&f->keeps, memory_order_relaxed);
+	s.served = atomic_load_explicit(&spot->served, memory_order_relaxed);
+	s.keeps = atomic_load_explicit(&spot->keeps, memory_order_relaxed);
 	s.waited_ns = task_waited_ns(s.who->tid);
 	/* relaxed: as in begin */
-	s.client_ns = task_process_cpu_ns(atomic_load_explicit(&f->pid, memory_order_relaxed));
+	s.client_ns = task_process_cpu_ns(atomic_load_explicit(&spot->pid, memory_order_relaxed));
 	return s;
 }
 
 /* Most of the time it was ready to run, and did not: because of somebody else, or because the
  * client has much to do. */
-static bool is_starving(const struct sample *before, const struct sample *now, bool *ret_stranger)
+static bool is_starving(
+	const struct follow_sample *before, const struct follow_sample *now, bool *ret_stranger)
 {
 	uint64_t window = now->at_ns - before->at_ns;
 	uint64_t waited = now->waited_ns - before->waited_ns;
@@ -67,19 +62,20 @@ static void call_back(
 /* Sleeps: for `GUARD_NS`, or until somebody follows. False: stop. */
 static bool guard_sleep(struct follow *f, bool for_someone)
 {
+	uint64_t end = clock_after(&clock_system, GUARD_NS);
+
 	LOCK_GUARD(&f->lock);
-	if (!for_someone && !f->stop)
-		(void)cond_wait_until(&f->wake, &f->lock,
-			clock_after(&clock_system, GUARD_NS)); /* time is looked at by who reads */
-	/* acquire: as in take_sample */
-	while (for_someone && !f->stop && !atomic_load_explicit(&f->who, memory_order_acquire))
+	/* Woken before by another that begins: a look too soon would see everybody starve. */
+	while (!for_someone && !f->stop && cond_wait_until(&f->wake, &f->lock, end))
+		;
+	while (for_someone && !f->stop && !follow_anyone(f))
 		cond_wait(&f->wake, &f->lock);
 	return !f->stop;
 }
 
 /* What the follower did since the last look. True: all is well. */
-static bool look_after(struct follow *f, const struct sample *before, const struct sample *now,
-	uint64_t *backoff_ns)
+static bool look_after(struct follow *f, uint64_t key, const struct follow_sample *before,
+	const struct follow_sample *now, uint64_t *backoff_ns)
 {
 	bool stranger = false, starving;
 
@@ -87,31 +83,42 @@ static bool look_after(struct follow *f, const struct sample *before, const stru
 		return true;
 	starving = is_starving(before, now, &stranger);
 	/* In one request all the time, perhaps a long copy-up, or kept from the CPU: others take
-	 * what else the session has. relaxed: see begin */
+	 * what else the session has. */
 	if (now->keeps && before->keeps && (starving || now->served == before->served))
-		sess_workers_arm(f->farm, atomic_load_explicit(&f->key, memory_order_relaxed));
+		sess_workers_arm(f->farm, key);
 	if (starving)
 		call_back(f, now->who, stranger, backoff_ns);
 	return !starving;
 }
 
+/* True: this worker follows. */
+static bool watch(
+	struct follow *f, struct follow_spot *spot, struct follow_watched *w, uint64_t *backoff_ns)
+{
+	struct follow_sample now = take_sample(spot);
+	uint64_t key = atomic_load_explicit(&spot->key, memory_order_relaxed); /* as in begin */
+
+	if (now.who && now.who == w->before.who) {
+		w->well_ns += now.at_ns - w->before.at_ns;
+		if (!look_after(f, key, &w->before, &now, backoff_ns))
+			w->well_ns = 0;
+		else if (w->well_ns > WORTH_NS)
+			*backoff_ns = BACKOFF_MIN_NS;
+	}
+	w->before = now;
+	return now.who;
+}
+
 void *follow_guard_main(void *arg)
 {
 	struct follow *f = arg;
-	struct sample before = {0};
-	uint64_t well_ns = 0, backoff_ns = BACKOFF_MIN_NS;
+	uint64_t backoff_ns = BACKOFF_MIN_NS;
+	bool anyone = false;
 
-	while (guard_sleep(f, !before.who)) {
-		struct sample now = take_sample(f);
-
-		if (now.who && now.who == before.who) {
-			well_ns += now.at_ns - before.at_ns;
-			if (!look_after(f, &before, &now, &backoff_ns))
-				well_ns = 0;
-			else if (well_ns > WORTH_NS)
-				backoff_ns = BACKOFF_MIN_NS;
-		}
-		before = now;
+	while (guard_sleep(f, !anyone)) {
+		anyone = false;
+		for (unsigned i = 0; i < f->farm->worker_count; i++)
+			anyone |= watch(f, &f->spots[i], &f->watched[i], &backoff_ns);
 	}
 	return NULL;
 }

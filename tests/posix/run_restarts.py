@@ -1,7 +1,9 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
 """As run.py, but now and then the daemon is killed between two steps and started again: what was there is there, under the same inode
-number, and the steps go on without a difference."""
+number, and the steps go on without a difference.
+
+  run_restarts.py [SEED...]"""
 import os
 import shutil
 import sys
@@ -59,7 +61,7 @@ def main():
         with Node({'demo': os.path.join(folder, 'repo.git')}, limit=100_000 if LONG else 280) as node:
             runs = Runs(node, folder)
             runs.know_all_trees()
-            return max(run_one(runs, 100 + seed) for seed in range(SEEDS))
+            return max(run_one(runs, seed) for seed in [int(n) for n in sys.argv[1:]] or range(100, 100 + SEEDS))
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 

@@ -12,6 +12,7 @@
 
 #include "farm_fixture.h"
 #include "mini_overlay.h"
+#include "session/follow_internal.h"
 #include "session/session_internal.h"
 
 #include <base/clock.h>
@@ -75,19 +76,50 @@ static pid_t child(int (*fn)(const char *path), const char *path)
 	return pid;
 }
 
-/* Requests one after the other. 0: all were answered within a second. */
-static int ask(const char *path)
+/* Requests one after the other, or with pauses. 0: all were answered within a second. */
+static int ask_for(const char *path, useconds_t pause)
 {
 	uint64_t end = clock_mono_ns(&clock_system) + STORM_NS, now, before;
 	int fd = open(path, O_RDONLY | O_CLOEXEC);
 	struct statx stx;
 
-	for (before = 0; (now = clock_mono_ns(&clock_system)) < end; before = now)
+	while ((before = clock_mono_ns(&clock_system)) < end) {
 		if (syscall(SYS_statx, fd, "", AT_EMPTY_PATH | AT_STATX_FORCE_SYNC, STATX_SIZE,
-			    &stx) < 0 ||
-			(before && now - before > NS_PER_S))
+			    &stx) < 0)
 			return 1;
+		now = clock_mono_ns(&clock_system);
+		if (now - before > NS_PER_S)
+			return 1;
+		if (pause)
+			(void)usleep(pause); /* interrupted: a shorter one */
+	}
 	return 0;
+}
+
+static int ask(const char *path)
+{
+	return ask_for(path, 0);
+}
+
+static int ask_on(const char *path)
+{
+	while (ask(path) == 0)
+		;
+	return 1;
+}
+
+static int ask_rarely(const char *path)
+{
+	return ask_for(path, 1000);
+}
+
+static unsigned followers(const struct follow *f)
+{
+	unsigned count = 0;
+
+	for (unsigned i = 0; i < f->farm->worker_count; i++)
+		count += atomic_load(&f->spots[i].who) != NULL;
+	return count;
 }
 
 static int compute(const char *path)
@@ -196,6 +228,48 @@ static void test_two_clients_share(void **state)
 	wait_for(two);
 }
 
+/* The sessions of two tenants, a serial client each. A busy machine lets nobody follow for a while,
+ * again and again. */
+static void test_clients_of_two_sessions_are_followed_both(void **state)
+{
+	struct world *w = *state;
+	struct session *b = farm_fixture_open(&w->f, "b", w->o);
+	uint64_t end = now_ms() + 30000;
+	pid_t one = child(ask_on, farm_fixture_path(&w->f, "a", "ws/file"));
+	pid_t two = child(ask_on, farm_fixture_path(&w->f, "b", "ws/file"));
+	unsigned most = 0;
+
+	while (most < 2 && now_ms() < end) {
+		unsigned now = followers(w->f.farm->follow);
+
+		most = now > most ? now : most;
+		(void)usleep(100); /* interrupted: the next look comes sooner */
+	}
+	assert_int_equal(kill(one, SIGKILL), 0);
+	assert_int_equal(kill(two, SIGKILL), 0);
+	assert_int_equal(waitpid(one, NULL, 0), one);
+	assert_int_equal(waitpid(two, NULL, 0), two);
+	assert_null(sess_close(b));
+	assert_int_equal(most, 2);
+}
+
+/* Every worker has a client to follow; a third tenant asks now and then. */
+static void test_a_third_session_is_served_beside_two_that_are_followed(void **state)
+{
+	struct world *w = *state;
+	struct session *b = farm_fixture_open(&w->f, "b", w->o);
+	struct session *c = farm_fixture_open(&w->f, "c", w->o);
+	pid_t one = child(ask, farm_fixture_path(&w->f, "a", "ws/file"));
+	pid_t two = child(ask, farm_fixture_path(&w->f, "b", "ws/file"));
+	pid_t third = child(ask_rarely, farm_fixture_path(&w->f, "c", "ws/file"));
+
+	wait_for(third);
+	wait_for(one);
+	wait_for(two);
+	assert_null(sess_close(c));
+	assert_null(sess_close(b));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -205,6 +279,11 @@ int main(void)
 		cmocka_unit_test_setup_teardown(
 			test_others_that_compute_do_not_starve_requests, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_two_clients_share, setup, teardown),
+		cmocka_unit_test_setup_teardown(
+			test_clients_of_two_sessions_are_followed_both, setup, teardown),
+		cmocka_unit_test_setup_teardown(
+			test_a_third_session_is_served_beside_two_that_are_followed, setup,
+			teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
