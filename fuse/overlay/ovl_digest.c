@@ -12,6 +12,10 @@
  * job's write-back. The hash is computed without the node's lock: it counts only if `content` is
  * the same before and after.
  *
+ * A lower file may be mapped and changed too, and nobody has told yet that it is going to be an
+ * upper one. Only pages that the kernel has read can be changed, so the same job, without the hash,
+ * comes before the answer if there are such pages (ovl_refs.c). What nobody has read costs nothing.
+ *
  * Threads: any for requests. Jobs run on two threads per tenant, started on first need; they block
  * on the local disk and on the kernel's write-back, and end with the request's deadline or the
  * workspace.
@@ -38,6 +42,7 @@ struct ovl_digester {
 	ovl_flush flush;
 	void *flush_arg;
 	unsigned flushing;
+	unsigned settling; /* jobs that have pages of lower files dropped */
 };
 
 int ovl_digester_new(struct ovl_digester **ret_digester)
@@ -194,17 +199,50 @@ struct job {
 	void *arg;
 };
 
+/* The marks about pages are taken away when these were dropped. A page that comes meanwhile has a
+ * mark of its own; one that another job is about to have dropped keeps the mark of both until that
+ * is done, also over the death of this process. */
+static bool settle_begin(struct ovl_digester *d, const struct ovl_obj *obj)
+{
+	uint64_t local = ovl_local(obj->id);
+
+	LOCK_GUARD(&d->lock);
+	if (!ovl_refs_has_pages(obj->ws, local))
+		return false;
+	ovl_refs_pages_go(obj->ws, local);
+	d->settling++;
+	return true;
+}
+
+static void settle_end(struct ovl_digester *d, const struct ovl_obj *obj)
+{
+	LOCK_GUARD(&d->lock);
+	if (--d->settling == 0 && obj->ws)
+		ovl_refs_pages_gone(obj->ws, ovl_local(obj->id));
+}
+
+/* Of a lower file nothing is to be computed here. */
 static int work(const struct job *j)
 {
+	struct ovl_digester *d = j->overlay->digester;
 	struct ovl_obj obj = {0};
-	int r;
+	bool settling;
+	int r = ovl_obj_get(j->overlay, j->need.id, &obj);
 
-	/* holding nothing: removing the workspace waits for its objects, not for the kernel */
-	write_back(j->overlay->digester, j->need.id);
-	r = ovl_obj_get(j->overlay, j->need.id, &obj);
 	if (r < 0)
 		return r;
-	r = obj.node ? digest_node(obj.node, j->deadline_ns) : -ESTALE;
+	settling = settle_begin(d, &obj);
+	ovl_obj_put(&obj);
+	/* holding nothing: removing the workspace waits for its objects, not for the kernel */
+	write_back(d, j->need.id);
+	obj = (struct ovl_obj){0};
+	r = ovl_obj_get(j->overlay, j->need.id, &obj);
+	if (settling)
+		settle_end(d, &obj);
+	if (r < 0)
+		return r;
+	if (obj.node && ovl_has(obj.node, OVL_UPPER))
+		r = digest_node(obj.node, j->deadline_ns);
 	ovl_obj_put(&obj);
 	return r;
 }
@@ -255,6 +293,23 @@ int ovl_digest_lower(struct ovl_ws *ws, struct ovl_req *rq, const struct oid *bl
 	return r == -EAGAIN ? ovl_need_set(rq, ws, LOWER_NEED_DIGESTS, blob) : r;
 }
 
+static int ask_for_job(struct ovl_ws *ws, struct ovl_req *rq, uint64_t id)
+{
+	static const struct oid none;
+	int r = ovl_need_set(rq, ws, LOWER_NEED_DIGESTS, &none);
+
+	rq->need.id = id;
+	rq->digested = true;
+	return r;
+}
+
+int ovl_digest_settle(struct ovl_obj *obj, struct ovl_req *rq)
+{
+	if (rq->digested || obj->ws->read_only || !ovl_refs_has_pages(obj->ws, ovl_local(obj->id)))
+		return 0;
+	return ask_for_job(obj->ws, rq, obj->id);
+}
+
 static bool recall(struct ovl_node *n, struct content_digests *ret_digests)
 {
 	LOCK_GUARD(&n->lock);
@@ -265,13 +320,7 @@ static bool recall(struct ovl_node *n, struct content_digests *ret_digests)
 
 int ovl_digest_upper(struct ovl_node *node, struct ovl_req *rq, struct content_digests *ret_digests)
 {
-	static const struct oid none;
-	int r;
-
 	if (rq->digested && recall(node, ret_digests))
 		return 0;
-	r = ovl_need_set(rq, node->ws, LOWER_NEED_DIGESTS, &none);
-	rq->need.id = node->id;
-	rq->digested = true;
-	return r;
+	return ask_for_job(node->ws, rq, node->id);
 }

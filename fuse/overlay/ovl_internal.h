@@ -277,6 +277,12 @@ void ovl_refs_add(struct ovl_ws *ws, uint64_t local, uint32_t n);
 /* Subtract, clamped at zero; returns what is left. */
 uint32_t ovl_refs_sub(struct ovl_ws *ws, uint64_t local, uint64_t n);
 uint32_t ovl_refs_get(struct ovl_ws *ws, uint64_t local);
+/* Whether the kernel may have pages of a lower file, which a program may have changed through a
+ * mapping: from a READ until they were written back and dropped, or the last FORGET. */
+void ovl_refs_pages_come(struct ovl_ws *ws, uint64_t local);
+void ovl_refs_pages_go(struct ovl_ws *ws, uint64_t local); /* about to be dropped */
+void ovl_refs_pages_gone(struct ovl_ws *ws, uint64_t local);
+bool ovl_refs_has_pages(struct ovl_ws *ws, uint64_t local);
 
 /* rq->need: kind and oid are missing in ws's lower; takes a reference on ws. Returns -EAGAIN.
  * [ovl_ws.c] */
@@ -519,7 +525,10 @@ int ovl_digest_lower(struct ovl_ws *ws, struct ovl_req *rq, const struct oid *bl
 /* A regular file that is OVL_UPPER. */
 int ovl_digest_upper(
 	struct ovl_node *node, struct ovl_req *rq, struct content_digests *ret_digests);
-/* ovl_fetch for a need that names an upper file. */
+/* Before what the lower says of a lower file's content is told: -EAGAIN with a need if the kernel
+ * has to write back its pages first, after which it may be an upper one. */
+int ovl_digest_settle(struct ovl_obj *obj, struct ovl_req *rq);
+/* ovl_fetch for a need that names a file. */
 int ovl_digest_start(struct ovl_need *need, uint64_t deadline_ns, lower_done fn, void *arg);
 /* The bytes of an upper file changed: with every write, truncate, fallocate, copy. Caller holds
  * node->lock, and has held it since before the change. */

@@ -117,6 +117,15 @@ static ssize_t read_blob(
 	return ovl_need_set(rq, s->obj.ws, LOWER_NEED_BLOB, &s->file.oid);
 }
 
+/* Noted before the kernel has them. */
+static ssize_t read_pages(
+	struct source *s, struct ovl_req *rq, void *buf, size_t len, uint64_t offset)
+{
+	if (!s->obj.ws->read_only)
+		ovl_refs_pages_come(s->obj.ws, s->obj.id & OVL_LOCAL_MASK);
+	return read_blob(s, rq, buf, len, offset);
+}
+
 ssize_t ovl_read(
 	struct overlay *o, struct ovl_req *rq, uint64_t id, void *buf, size_t len, uint64_t offset)
 {
@@ -131,7 +140,7 @@ ssize_t ovl_read(
 	else if (offset > INT64_MAX)
 		n = 0;
 	else if (s.fd < 0)
-		n = read_blob(&s, rq, buf, len, offset);
+		n = read_pages(&s, rq, buf, len, offset);
 	else
 		do
 			n = pread(s.fd, buf, len, (off_t)offset);

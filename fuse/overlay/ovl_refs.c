@@ -3,7 +3,8 @@
  * Ids of a workspace and how often the kernel knows each: a counter that only rises, and one u32
  * per id in a mapped file.
  *
- *	work/refs:  header (4 KiB: magic, boot id, next id) | u32 count of id 0 | of id 1 | ...
+ *	work/refs:  header (4 KiB: magic, boot id, next id) | u32 of id 0 | of id 1 | ...
+ *	u32:        lookups | marks about pages (the two highest bits)
  *
  * A count is bumped before its reply is sent and lowered when a FORGET arrives, both by plain
  * atomics in the page cache: a process that takes over finds counts that are right or too high,
@@ -39,6 +40,10 @@
 #define LIMIT_STEP    65536u
 #define XATTR_LIMIT   OVL_XATTR_OWN "ids"
 #define BOOT_ID_BYTES 36
+/* Beside the count, gone with the last lookup: */
+#define PAGES   0x80000000u /* the kernel may have pages of it */
+#define GOING   0x40000000u /* had; it is asked to drop them */
+#define LOOKUPS 0x3fffffffu
 
 struct header {
 	uint64_t magic;
@@ -209,8 +214,11 @@ void ovl_refs_add(struct ovl_ws *ws, uint64_t local, uint32_t n)
 {
 	_Atomic uint32_t *count = count_of(ws->refs, local);
 
-	if (count) /* relaxed: what is read after it is ordered by the locks that eviction takes */
-		atomic_fetch_add_explicit(count, n, memory_order_relaxed);
+	/* relaxed, also below: what is read after it is ordered by the locks that eviction takes.
+	 * Who lists for days gets no further: the FORGET that ends it all names more than that. */
+	if (count &&
+		(atomic_fetch_add_explicit(count, n, memory_order_relaxed) & LOOKUPS) > LOOKUPS / 2)
+		atomic_fetch_sub_explicit(count, n, memory_order_relaxed);
 }
 
 uint32_t ovl_refs_sub(struct ovl_ws *ws, uint64_t local, uint64_t n)
@@ -222,15 +230,49 @@ uint32_t ovl_refs_sub(struct ovl_ws *ws, uint64_t local, uint64_t n)
 		return 0;
 	old = atomic_load_explicit(count, memory_order_relaxed);
 	do
-		left = n < old ? old - (uint32_t)n : 0;
+		left = n < (old & LOOKUPS) ? old - (uint32_t)n : 0;
 	while (!atomic_compare_exchange_weak_explicit(
 		count, &old, left, memory_order_relaxed, memory_order_relaxed));
-	return left;
+	return left & LOOKUPS;
 }
 
 uint32_t ovl_refs_get(struct ovl_ws *ws, uint64_t local)
 {
 	_Atomic uint32_t *count = count_of(ws->refs, local);
 
-	return count ? atomic_load_explicit(count, memory_order_relaxed) : 0;
+	return count ? atomic_load_explicit(count, memory_order_relaxed) & LOOKUPS : 0;
+}
+
+void ovl_refs_pages_come(struct ovl_ws *ws, uint64_t local)
+{
+	_Atomic uint32_t *count = count_of(ws->refs, local);
+
+	/* sequentially consistent, here and below: the page comes after it */
+	if (count && !(atomic_load(count) & PAGES))
+		atomic_fetch_or(count, PAGES);
+}
+
+void ovl_refs_pages_go(struct ovl_ws *ws, uint64_t local)
+{
+	_Atomic uint32_t *count = count_of(ws->refs, local);
+	uint32_t old = count ? atomic_load(count) : 0;
+
+	if (count)
+		while (!atomic_compare_exchange_weak(count, &old, (old & ~PAGES) | GOING))
+			;
+}
+
+void ovl_refs_pages_gone(struct ovl_ws *ws, uint64_t local)
+{
+	_Atomic uint32_t *count = count_of(ws->refs, local);
+
+	if (count)
+		atomic_fetch_and(count, ~GOING);
+}
+
+bool ovl_refs_has_pages(struct ovl_ws *ws, uint64_t local)
+{
+	_Atomic uint32_t *count = count_of(ws->refs, local);
+
+	return count && (atomic_load(count) & (PAGES | GOING));
 }

@@ -226,11 +226,13 @@ static ssize_t get_fact(
 	r = size_fact(fact, obj->ws, cap);
 	if (r != 0)
 		return r;
+	if (!upper)
+		r = ovl_digest_settle(obj, rq);
 	if (upper)
 		r = ovl_digest_upper(obj->node, rq, &d);
-	else if (fact == FACT_OID)
+	else if (r == 0 && fact == FACT_OID)
 		d.oid = lower.oid;
-	else
+	else if (r == 0)
 		r = ovl_digest_lower(obj->ws, rq, &lower.oid, &d);
 	return r < 0 ? r : give_fact(fact, &d, value, cap);
 }

@@ -311,10 +311,30 @@ static void what_was_changed_through_a_mapping_is_written_back_first(void **stat
 	m.dirty = "M";
 	assert_holds(w, "f", "Mapped", 6);
 	(void)get(w, "lower", SHA256, value);
-	assert_int_equal(m.flushes, 8); /* a lower file has no job here */
+	assert_int_equal(m.flushes, 8); /* nobody has read the lower file */
 	assert_int_equal(ovl_set_flush(w->o, NULL, NULL, clock_after(&clock_system, NS_PER_S)), 0);
 	assert_holds(w, "f", "Mapped", 6);
 	assert_int_equal(m.flushes, 8);
+}
+
+/* Nobody tells that a lower file is mapped and changed, but who does that has read it. */
+static void a_lower_file_that_was_read_is_written_back_first(void **state)
+{
+	struct world *w = *state;
+	struct ovl_req rq = {.unique = 8};
+	struct mapping m = {.w = w, .id = world_id(w, "lower")};
+	char page[8], value[TEXT_MAX];
+
+	assert_int_equal(ovl_set_flush(w->o, flush_mapping, &m, 0), 0);
+	assert_int_equal(ovl_read(w->o, &rq, m.id, page, sizeof(page), 0), 5);
+	assert_holds(w, "lower", "lower", 5);
+	assert_int_equal(m.flushes, 1); /* then the kernel has no pages of it */
+	assert_int_equal(ovl_read(w->o, &rq, m.id, page, sizeof(page), 0), 5);
+	m.dirty = "L";
+	assert_holds(w, "lower", "Lower", 5);
+	assert_int_equal(m.flushes, 1 + 3); /* an upper file from the first on */
+	assert_int_equal(ovl_set_flush(w->o, NULL, NULL, clock_after(&clock_system, NS_PER_S)), 0);
+	(void)get(w, "lower", SHA256, value);
 }
 
 /* ---- races ---- */
@@ -397,6 +417,7 @@ int main(void)
 		TEST(only_regular_files_have_any),
 		TEST(the_length_is_known_without_work),
 		TEST(what_was_changed_through_a_mapping_is_written_back_first),
+		TEST(a_lower_file_that_was_read_is_written_back_first),
 		TEST(a_digest_is_of_one_moment),
 		TEST(a_workspace_can_go_while_its_file_waits),
 #undef TEST

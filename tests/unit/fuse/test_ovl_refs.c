@@ -58,6 +58,46 @@ static uint64_t alloc(struct fixture *f, uint32_t count)
 	return local;
 }
 
+static void test_marks_about_pages(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t id = alloc(f, 10);
+
+	assert_false(ovl_refs_has_pages(&f->ws, id));
+	ovl_refs_add(&f->ws, id, 2);
+	ovl_refs_pages_come(&f->ws, id);
+	assert_true(ovl_refs_has_pages(&f->ws, id));
+	assert_int_equal(ovl_refs_get(&f->ws, id), 2);
+	ovl_refs_pages_go(&f->ws, id);
+	assert_true(ovl_refs_has_pages(&f->ws, id)); /* until they are gone */
+	ovl_refs_pages_gone(&f->ws, id);
+	assert_false(ovl_refs_has_pages(&f->ws, id));
+	/* one comes while others go */
+	ovl_refs_pages_go(&f->ws, id);
+	ovl_refs_pages_come(&f->ws, id);
+	ovl_refs_pages_gone(&f->ws, id);
+	assert_true(ovl_refs_has_pages(&f->ws, id));
+	/* lookups are counted beside the marks, which go with the last one */
+	assert_int_equal(ovl_refs_sub(&f->ws, id, 1), 1);
+	assert_true(ovl_refs_has_pages(&f->ws, id));
+	assert_int_equal(ovl_refs_sub(&f->ws, id, 1), 0);
+	assert_false(ovl_refs_has_pages(&f->ws, id));
+	assert_false(ovl_refs_has_pages(&f->ws, id + 10)); /* nobody was given it */
+}
+
+/* Who lists for days without the kernel forgetting: the count stays, and one FORGET ends it. */
+static void test_a_count_does_not_wrap(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t id = alloc(f, 1);
+
+	for (unsigned i = 0; i < 10; i++)
+		ovl_refs_add(&f->ws, id, 1u << 28);
+	assert_true(ovl_refs_get(&f->ws, id) >= 1u << 29);
+	assert_false(ovl_refs_has_pages(&f->ws, id));
+	assert_int_equal(ovl_refs_sub(&f->ws, id, 10ull << 28), 0);
+}
+
 static void test_counts(void **state)
 {
 	struct fixture *f = *state;
@@ -171,6 +211,8 @@ int main(void)
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 	const struct CMUnitTest tests[] = {
 		T(test_counts),
+		T(test_marks_about_pages),
+		T(test_a_count_does_not_wrap),
 		T(test_ids_go_on_after_a_kill),
 		T(test_ids_go_on_after_the_file_is_lost),
 		T(test_garbage_is_not_believed),
