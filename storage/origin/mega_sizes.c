@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Sizes of blobs. A Mega server tells them only as the length of a blob, one request each; so they
- * are asked for side by side, once ever for each blob, and remembered.
+ * are asked for side by side, once ever for each blob, and remembered; also those that were told
+ * before something failed or time ran out: a directory too large for one call's time is complete
+ * after some.
  *
  * Threads: any that may block.
  */
@@ -16,6 +18,7 @@
 struct asked {
 	size_t index;
 	struct http_call *call;
+	bool told;
 };
 
 static int start(struct mega *m, const struct oid *blob, const struct mega_wait *wait,
@@ -66,6 +69,7 @@ static int finish(struct mega *m, struct asked *asked, const struct oid *blob,
 	else if (r == 0)
 		*ret_size = (uint64_t)answer.length;
 	http_answer_fini(&answer);
+	asked->told = r == 0;
 	return r == -ENOENT ? -EIO : r; /* a tree names it: it is there, only not for us */
 }
 
@@ -106,8 +110,11 @@ int mega_fetch_sizes(struct mega *m, const struct oid *blobs, size_t count,
 	}
 	if (r == 0)
 		r = ask(m, blobs, asked, asked_count, wait, ret_sizes);
-	for (size_t i = 0; r == 0 && i < asked_count; i++)
-		mega_facts_size(facts, &blobs[asked[i].index], ret_sizes[asked[i].index]);
+	for (size_t i = 0; i < asked_count; i++)
+		if (asked[i].told)
+			mega_facts_size(facts, &blobs[asked[i].index], ret_sizes[asked[i].index]);
+	if (r < 0 && asked_count)
+		(void)mega_memory_learn(m->memory, facts); /* else they are asked for again */
 	free(asked);
 	return r;
 }
