@@ -17,7 +17,7 @@
 
 #define INDEX_BYTES (8u << 20)
 #define ENTRIES     200u /* of a directory: a record of about 10 KiB */
-#define MANY        3000u
+#define MANY        1500u
 
 struct fixture {
 	struct world w;
