@@ -173,6 +173,22 @@ static int tell_lfs(void *arg, uint64_t objects, uint64_t bytes)
 	return r->progress ? r->progress(r->arg, &p) : 0;
 }
 
+/* A new reference, or one that is replaced, does not tell what the server has; another one may. If
+ * it is hidden from who pushes, the server gets no whole pack, and must be asked: repeating is safe
+ * because of what is expected. */
+static int send(struct wf_remote *r, const char *ref, const struct oid *old, bool unknown)
+{
+	const struct wf *w = r->thin->w;
+	int err = wf_remote_push(r, &w->state.head, ref, old, unknown && !r->has_base);
+
+	if (!unknown || !r->has_base ||
+		(err != -ECONNRESET && !strstr(r->summary, "unpacker error")))
+		return err;
+	if (w->e)
+		*w->e = (struct err){.code = 0};
+	return wf_remote_push(r, &w->state.head, ref, old, true);
+}
+
 static int push_to(
 	struct wf_remote *r, const struct wf_push_request *rq, struct wf_push_result *result)
 {
@@ -196,8 +212,7 @@ static int push_to(
 	if (err == 0)
 		err = wf_thin_fill(r->thin, &w->state.head);
 	if (err == 0)
-		err = wf_remote_push(
-			r, &w->state.head, result->ref, &old, result->created || leased);
+		err = send(r, result->ref, &old, result->created || leased);
 	return err == -ECONNRESET ? find_out(r, result->ref, &old) : err;
 }
 

@@ -36,6 +36,7 @@ struct wf_remote {
 	const char *url;
 	wf_push_fn progress;
 	void *arg;
+	bool has_base; /* a reference of the server is the commit that the workspace began with */
 	/* of the last program */
 	char said[1024]; /* the end of its standard error, without progress */
 	char flag;       /* of the ref in its report; 0: none */
@@ -47,8 +48,8 @@ int wf_remote_init(struct wf_remote *r);
 int wf_remote_look(struct wf_remote *r, const char *ref, struct oid *ret_oid);
 /* `commit` to `ref`, which must be `expected` (none: not there). 0: the server said yes. -EBUSY
  * reason NON_FAST_FORWARD or PUSH_REFUSED; -ECONNRESET: it is not known whether it was done.
- * `negotiate`: the server is asked which commits it has; needed unless `expected` is one of the
- * workspace's, because the base may be behind all that the server names by itself. */
+ * `negotiate`: the server is asked which commits it has; needed unless it names one of the
+ * workspace's by itself, because the base may be behind all references. */
 int wf_remote_push(struct wf_remote *r, const struct oid *commit, const char *ref,
 	const struct oid *expected, bool negotiate);
 /* Of a line of progress: true if it is one. Pure. */

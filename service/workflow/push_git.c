@@ -96,7 +96,8 @@ int wf_remote_init(struct wf_remote *r)
 
 struct listener {
 	struct wf_remote *r;
-	struct oid found; /* of ls-remote */
+	bool looking;     /* at the server's references */
+	struct oid found; /* of them, that of this name */
 	const char *ref;
 };
 
@@ -190,17 +191,31 @@ static void hear_report(struct wf_remote *r, const char *ref, char *line)
 	(void)snprintf(r->summary, sizeof(r->summary), "%s", words + 1);
 }
 
+/* "<id>\t<name>" */
+static int hear_ref(struct listener *l, char *line)
+{
+	char *tab = strchr(line, '\t');
+	struct oid oid;
+
+	if (!tab || tab - line != 40)
+		return 0;
+	*tab = '\0';
+	if (oid_parse(line, &oid) < 0)
+		return 0;
+	l->r->has_base |= oid_equal(&oid, &l->r->thin->w->use->commit);
+	if (l->found.len == 0 && strcmp(tab + 1, l->ref) == 0)
+		l->found = oid;
+	return 0;
+}
+
 static int hear(void *arg, bool from_error, char *line)
 {
 	struct listener *l = arg;
-	char *tab = strchr(line, '\t');
 
 	if (from_error)
 		return hear_error(l->r, line);
-	if (l->found.len == 0 && tab && tab - line == 40 && strcmp(tab + 1, l->ref) == 0) {
-		*tab = '\0';
-		return oid_parse(line, &l->found);
-	}
+	if (l->looking)
+		return hear_ref(l, line);
 	hear_report(l->r, l->ref, line);
 	return 0;
 }
@@ -318,8 +333,9 @@ static bool said_any(const struct wf_remote *r)
 
 int wf_remote_look(struct wf_remote *r, const char *ref, struct oid *ret_oid)
 {
-	const char *const argv[] = {"git", "ls-remote", "--", r->url, ref, NULL};
-	struct listener l = {.r = r, .ref = ref};
+	/* of all: the server names them all in any case, and one of them may be the base */
+	const char *const argv[] = {"git", "ls-remote", "--", r->url, NULL};
+	struct listener l = {.r = r, .looking = true, .ref = ref};
 	int status = run(r, argv, &l);
 
 	if (status < 0)
@@ -357,7 +373,7 @@ int wf_remote_push(struct wf_remote *r, const struct oid *commit, const char *re
 	_cleanup_free_ char *lease = NULL;
 	_cleanup_free_ char *spec = NULL;
 	char old[OID_HEX_MAX] = "", new[OID_HEX_MAX];
-	struct listener l = {.r = r, .ref = ref, .found = *commit};
+	struct listener l = {.r = r, .ref = ref};
 	int status;
 
 	if (!oid_is_none(expected))

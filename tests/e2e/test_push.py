@@ -197,6 +197,19 @@ origins:
                 self.assertEqual(written[-1].total, 5)
                 git(self.repository, 'update-ref', '-d', 'refs/heads/later-' + origin)
 
+    def test_the_server_hides_the_base_from_who_pushes(self):
+        """It names it to who reads: what it says there is no promise."""
+        git(self.repository, 'config', 'receive.hideRefs', 'refs/heads/main')
+        self.addCleanup(git, self.repository, 'config', '--unset', 'receive.hideRefs')
+        for ref in git(self.repository, 'for-each-ref', '--format=%(refname)', '--points-at', self.base).decode().split():
+            if ref != 'refs/heads/main':
+                git(self.repository, 'update-ref', '-d', ref)
+        self.node.mount('hidden', origin='far')
+        commit = self.commit('hidden', 'd2/hidden')
+        result, progress = self.push('hidden', ref='hidden')
+        self.assertEqual((result.new, self.at('hidden')), (commit, commit))
+        self.assertEqual([p for p in progress if p.phase == 3][-1].total, 4)  # the commit, its root, d2 and the file
+
     def test_a_hook_refuses(self):
         for origin in ('demo', 'far'):
             self.node.mount('hook-' + origin, origin=origin)
