@@ -1,21 +1,23 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The workspace's own Git objects in <workspace>/git/objects, which is outside what the job sees.
- * There are no alternates: what the base has stays in the storage. They are written loose and read
- * through libgit2; a verb that may write many puts those after the first hundred into one pack,
- * which is there as a whole once it is sealed.
+ * There are no alternates: what the base has stays in the storage. Loose ones are
+ * written and read through libgit2; a verb that may write many puts those after the first hundred
+ * into one pack, which is there as a whole once it is sealed.
  *
  * Every object is charged to the workspace's quota by its size before compression, in whole blocks,
  * so that a tenant cannot fill the node through commits.
  */
 #include "mount/mounts_internal.h"
 #include "workflow/pack.h"
+#include "workflow/pack_read.h"
 #include "workflow/walk.h"
 
 #include <base/cleanup.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <git2.h>
+#include <git2/sys/odb_backend.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -23,12 +25,14 @@
 #define WHOLE_MAX (1u << 20) /* larger files are streamed */
 #define PIECE     (256u << 10)
 #define LOOSE_MAX 100u /* of one verb; as git's transfer.unpackLimit */
+#define PACKS_MAX 64u  /* each is open while a verb runs; with more, all is loose again */
 
 _Static_assert((int)WF_COMMIT == (int)GIT_OBJECT_COMMIT && (int)WF_BLOB == (int)GIT_OBJECT_BLOB,
 	"object types are libgit2's");
 
 struct wf_odb {
-	git_odb *db;
+	git_odb *db; /* the loose ones */
+	struct wf_packs *packs;
 	int dirfd; /* its directory's parent */
 	/* of a batch */
 	bool batch;
@@ -41,6 +45,7 @@ struct wf_odb *wf_odb_free(struct wf_odb *odb)
 {
 	if (odb) {
 		git_odb_free(odb->db);
+		(void)wf_packs_free(odb->packs);
 		(void)wf_pack_free(odb->pack);
 		if (odb->dirfd >= 0)
 			(void)close(odb->dirfd); /* a directory */
@@ -49,10 +54,25 @@ struct wf_odb *wf_odb_free(struct wf_odb *odb)
 	return NULL;
 }
 
+static int open_loose(struct wf_odb *odb, const char *path)
+{
+	git_odb_backend *backend;
+
+	if (git_odb_new(&odb->db) < 0)
+		return -ENOMEM;
+	if (git_odb_backend_loose(&backend, path, -1, 0, 0, 0) < 0)
+		return -EIO;
+	if (git_odb_add_backend(odb->db, backend, 1) == 0)
+		return 0;
+	backend->free(backend);
+	return -ENOMEM;
+}
+
 static int open_in(int dirfd, struct wf_odb *odb)
 {
 	char path[64], real[4096];
 	ssize_t len;
+	int r;
 
 	odb->dirfd = fcntl(dirfd, F_DUPFD_CLOEXEC, 0);
 	if (odb->dirfd < 0)
@@ -62,7 +82,8 @@ static int open_in(int dirfd, struct wf_odb *odb)
 	if (len < 0)
 		return -errno;
 	memcpy(real + len, "/objects", sizeof("/objects"));
-	return git_odb_open(&odb->db, real) < 0 ? -EIO : 0;
+	r = open_loose(odb, real);
+	return r < 0 ? r : wf_packs_open(dirfd, &odb->packs);
 }
 
 int wf_odb_open(int dirfd, struct wf_odb **ret_odb)
@@ -119,7 +140,7 @@ static bool has(const struct wf_odb *odb, const struct oid *oid)
 {
 	git_oid id;
 
-	return is_packing(odb, oid) ||
+	return is_packing(odb, oid) || wf_packs_has(odb->packs, oid) ||
 	       (to_git(oid, &id) == 0 &&
 		       git_odb_exists_ext(odb->db, &id, GIT_ODB_LOOKUP_NO_REFRESH) == 1);
 }
@@ -142,6 +163,9 @@ int wf_odb_read(
 		return -ENOENT;
 	if (is_packing(w->odb, oid))
 		return wf_pack_read(w->odb->pack, oid, type, ret_data, ret_len);
+	r = wf_packs_read(w->odb->packs, oid, type, ret_data, ret_len);
+	if (r != -ENOENT)
+		return r;
 	errno = 0;
 	r = git_odb_read(&object, w->odb->db, &id);
 	if (r < 0)
@@ -166,11 +190,15 @@ int wf_odb_size(struct wf *w, const struct oid *oid, uint64_t *ret_size)
 	git_object_t type;
 	git_oid id;
 	size_t size;
+	int r;
 
 	if (!wf_odb_has(w, oid) || to_git(oid, &id) < 0)
 		return -ENOENT;
 	if (w->odb->pack && wf_pack_has(w->odb->pack, oid, ret_size))
 		return 0;
+	r = wf_packs_size(w->odb->packs, oid, ret_size);
+	if (r != -ENOENT)
+		return r;
 	if (git_odb_read_header(&size, &type, w->odb->db, &id) < 0)
 		return -EIO;
 	*ret_size = size;
@@ -199,10 +227,7 @@ void wf_odb_uncharge(struct wf *w, uint64_t size)
 
 static int object_id(enum wf_object type, const void *data, size_t len, struct oid *ret_oid)
 {
-	static const enum object_kind kinds[] = {
-		[WF_COMMIT] = OBJECT_COMMIT, [WF_TREE] = OBJECT_TREE, [WF_BLOB] = OBJECT_BLOB};
-
-	return digest_object(DIGEST_SHA1, kinds[type], data, len, ret_oid);
+	return digest_object(DIGEST_SHA1, wf_object_kind(type), data, len, ret_oid);
 }
 
 static int put_loose(struct wf_odb *odb, enum wf_object type, const void *data, size_t len)
@@ -222,7 +247,7 @@ static int put(struct wf_odb *odb, enum wf_object type, const void *data, size_t
 {
 	int r = 0;
 
-	if (!odb->batch || odb->loose_count < LOOSE_MAX)
+	if (!odb->batch || odb->loose_count < LOOSE_MAX || wf_packs_count(odb->packs) >= PACKS_MAX)
 		return put_loose(odb, type, data, len);
 	if (!odb->pack)
 		r = wf_pack_new(odb->dirfd, &odb->pack);
@@ -240,6 +265,7 @@ void wf_odb_batch(struct wf_odb *odb)
 
 int wf_odb_seal(struct wf_odb *odb, bool durable)
 {
+	struct wf_packs *packs;
 	int r;
 
 	if (!odb->pack)
@@ -249,7 +275,12 @@ int wf_odb_seal(struct wf_odb *odb, bool durable)
 		return r;
 	odb->pack = wf_pack_free(odb->pack);
 	odb->pack_bytes = 0;
-	return git_odb_refresh(odb->db) < 0 ? -EIO : 0;
+	r = wf_packs_open(odb->dirfd, &packs);
+	if (r < 0)
+		return r;
+	(void)wf_packs_free(odb->packs);
+	odb->packs = packs;
+	return 0;
 }
 
 void wf_odb_drop(struct wf *w)

@@ -57,6 +57,10 @@ int wf_failed_at(const struct wf *w, int r, const char *what, const char *path);
 /* ---- odb.c ---- */
 
 enum wf_object { WF_COMMIT = 1, WF_TREE, WF_BLOB }; /* as Git numbers them */
+static inline enum object_kind wf_object_kind(enum wf_object type)
+{
+	return type == WF_COMMIT ? OBJECT_COMMIT : type == WF_TREE ? OBJECT_TREE : OBJECT_BLOB;
+}
 struct wf_odb *wf_odb_free(struct wf_odb *odb);
 int wf_odb_open(int dirfd, struct wf_odb **ret_odb);
 /* Many objects may be written: all but the first are to be one pack. They can be read at once, but

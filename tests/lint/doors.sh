@@ -14,7 +14,7 @@ git2(\.h|/.*)                                                    storage/origin/
 .*\.pb-c\.h                                                      api/|service/cli/
 yaml\.h                                                           service/config
 openssl/.*                                                       storage/digest\.c|storage/blob/blob_redis|api/auth
-zlib\.h                                                          storage/origin/loose_check|storage/inflate|service/workflow/pack\.c
+zlib\.h                                                          storage/origin/loose_check|storage/inflate|service/workflow/pack(_read)?\.c
 microhttpd\.h                                                    api/http
 jansson\.h                                                       api/http|service/cli/|storage/origin/mega_|storage/origin/lfs_
 curl/.*                                                          storage/origin/http

@@ -11,6 +11,7 @@
 
 #include "tmpdir.h"
 #include "workflow/pack.h"
+#include "workflow/pack_read.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -189,11 +190,142 @@ static void test_the_pack_of_a_verb_that_died_before_its_index_is_replaced(void 
 	end(&w);
 }
 
+static void test_sealed_packs_are_read(void **state)
+{
+	static const size_t sizes[] = {0, 1, 15, 16, 2047, 2048, 70000, 300000};
+	static uint8_t data[300000];
+	struct wf_packs *packs;
+	struct world w;
+
+	(void)state;
+	begin(&w);
+	for (unsigned i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
+		fill(data, sizes[i], i);
+		put(&w, data, sizes[i]);
+		if (i % 3 == 2) { /* some packs */
+			assert_int_equal(wf_pack_seal(w.pack, false), 0);
+			w.pack = wf_pack_free(w.pack);
+			assert_int_equal(wf_pack_new(w.fd, &w.pack), 0);
+		}
+	}
+	assert_int_equal(wf_pack_seal(w.pack, false), 0);
+	assert_int_equal(wf_packs_open(w.fd, &packs), 0);
+	assert_int_equal(wf_packs_count(packs), 3);
+	for (unsigned i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
+		struct oid oid;
+		uint64_t size;
+		size_t len;
+		void *read;
+
+		fill(data, sizes[i], i);
+		oid = blob_id(data, sizes[i]);
+		assert_true(wf_packs_has(packs, &oid));
+		assert_int_equal(wf_packs_size(packs, &oid, &size), 0);
+		assert_int_equal(size, sizes[i]);
+		assert_int_equal(wf_packs_read(packs, &oid, WF_TREE, &read, &len), -EIO);
+		assert_int_equal(wf_packs_read(packs, &oid, WF_BLOB, &read, &len), 0);
+		assert_int_equal(len, sizes[i]);
+		assert_memory_equal(read, data, len);
+		free(read);
+		oid.bytes[19] ^= 1;
+		assert_false(wf_packs_has(packs, &oid));
+		assert_int_equal(wf_packs_read(packs, &oid, WF_BLOB, &read, &len), -ENOENT);
+	}
+	assert_null(wf_packs_free(packs));
+	end(&w);
+}
+
+static char *find_file(const struct world *w, const char *end_of_name)
+{
+	char dir[400], *found = NULL;
+	struct dirent *entry;
+	DIR *d;
+
+	(void)snprintf(dir, sizeof(dir), "%s/objects/pack", w->dir.path);
+	d = opendir(dir);
+	assert_non_null(d);
+	while (!found && (entry = readdir(d)))
+		if (strstr(entry->d_name, end_of_name))
+			assert_true(asprintf(&found, "%s/%s", dir, entry->d_name) > 0);
+	(void)closedir(d);
+	assert_non_null(found);
+	return found;
+}
+
+/* What a damaged pack answers: the content or an error, never anything else. */
+static void read_damaged(const struct world *w, const char *content)
+{
+	const struct oid oid = blob_id(content, strlen(content));
+	struct wf_packs *packs;
+	uint64_t size;
+	size_t len;
+	void *read;
+	int r = wf_packs_open(w->fd, &packs);
+
+	if (r < 0) {
+		assert_int_equal(r, -EIO);
+		return;
+	}
+	(void)wf_packs_size(packs, &oid, &size);
+	r = wf_packs_read(packs, &oid, WF_BLOB, &read, &len);
+	if (r == 0) {
+		assert_int_equal(len, strlen(content));
+		assert_memory_equal(read, content, len);
+		free(read);
+	} else {
+		assert_true(r == -EIO || r == -ENOENT);
+	}
+	assert_null(wf_packs_free(packs));
+}
+
+static void damage(const struct world *w, const char *end_of_name, const char *content)
+{
+	char *path = find_file(w, end_of_name);
+	int fd = open(path, O_RDWR);
+	off_t size;
+	uint8_t byte, other;
+
+	assert_true(fd >= 0);
+	size = lseek(fd, 0, SEEK_END);
+	for (off_t at = 0; at < size; at++) {
+		assert_int_equal(pread(fd, &byte, 1, at), 1);
+		other = byte ^ (uint8_t)(at % 2 ? 0x80 : 0xff);
+		assert_int_equal(pwrite(fd, &other, 1, at), 1);
+		read_damaged(w, content);
+		assert_int_equal(pwrite(fd, &byte, 1, at), 1);
+	}
+	read_damaged(w, content);
+	for (off_t len = size; len-- > 0;) {
+		assert_int_equal(ftruncate(fd, len), 0);
+		read_damaged(w, content);
+	}
+	(void)close(fd);
+	free(path);
+}
+
+static void test_a_damaged_pack_is_an_error(void **state)
+{
+	static const char content[] = "content that is longer than its head, and then some";
+	struct world w;
+
+	(void)state;
+	for (unsigned i = 0; i < 2; i++) {
+		begin(&w);
+		put(&w, content, strlen(content));
+		put(&w, "another", 7);
+		assert_int_equal(wf_pack_seal(w.pack, false), 0);
+		damage(&w, i ? ".idx" : ".pack", content);
+		end(&w);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_objects_can_be_read_while_the_pack_grows),
 		cmocka_unit_test(test_git_reads_a_sealed_pack),
+		cmocka_unit_test(test_sealed_packs_are_read),
+		cmocka_unit_test(test_a_damaged_pack_is_an_error),
 		cmocka_unit_test(test_a_pack_that_was_not_sealed_leaves_nothing),
 		cmocka_unit_test(test_the_pack_of_a_verb_that_died_before_its_index_is_replaced),
 	};
