@@ -228,6 +228,7 @@ Coppice__V1__LogEntry *codec_log_entry(const struct wf_log_entry *entry, struct 
 
 #define CONTEXT_DEFAULT 3u
 #define CONTEXT_MAX     1000000
+#define WIDTH_MAX       10000u
 
 int codec_diff_request(const Coppice__V1__DiffRequest *in, struct arena *a,
 	struct wf_diff_request *ret_request, struct err *e)
@@ -237,6 +238,8 @@ int codec_diff_request(const Coppice__V1__DiffRequest *in, struct arena *a,
 		[COPPICE__V1__DIFF_REQUEST__FORMAT__NUMSTAT] = WF_DIFF_NUMSTAT,
 		[COPPICE__V1__DIFF_REQUEST__FORMAT__NAME_ONLY] = WF_DIFF_NAME_ONLY,
 		[COPPICE__V1__DIFF_REQUEST__FORMAT__NAME_STATUS] = WF_DIFF_NAME_STATUS,
+		[COPPICE__V1__DIFF_REQUEST__FORMAT__STAT] = WF_DIFF_STAT,
+		[COPPICE__V1__DIFF_REQUEST__FORMAT__SHORTSTAT] = WF_DIFF_SHORTSTAT,
 	};
 
 	if ((unsigned)in->format >= sizeof(formats) / sizeof(formats[0]))
@@ -249,7 +252,10 @@ int codec_diff_request(const Coppice__V1__DiffRequest *in, struct arena *a,
 		.to = in->staged ? "INDEX" : in->to,
 		.format = formats[in->format],
 		.no_renames = in->no_renames,
+		.width = in->width,
 		.context = in->context > 0 ? (unsigned)in->context : CONTEXT_DEFAULT};
+	if (in->width > WIDTH_MAX)
+		return err_field(e, "width", "is more than %u", WIDTH_MAX);
 	if (in->context < -1 || in->context > CONTEXT_MAX)
 		return err_field(e, "context", "is not -1 to %d", CONTEXT_MAX);
 	if (in->context == -1)

@@ -4,6 +4,9 @@
 #include "workspace.h"
 
 #include <stdio.h>
+#include <stdlib.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
 
 struct diff_printer {
 	struct cli *cli;
@@ -23,15 +26,43 @@ static bool print_text(void *arg, const ProtobufCMessage *message)
 	return p->result == CLI_OK;
 }
 
+/* As git finds it. */
+static unsigned columns(void)
+{
+	const char *text = getenv("COLUMNS");
+	struct winsize size;
+	uint64_t number;
+
+	if (text && cli_parse_number(text, 10000, &number) && number)
+		return (unsigned)number;
+	return ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 ? size.ws_col : 0;
+}
+
+struct formats {
+	bool names, kinds, counts, stat, sum;
+};
+
+static Coppice__V1__DiffRequest__Format format_of(const struct formats *f)
+{
+	return f->names    ? COPPICE__V1__DIFF_REQUEST__FORMAT__NAME_ONLY
+	       : f->kinds  ? COPPICE__V1__DIFF_REQUEST__FORMAT__NAME_STATUS
+	       : f->counts ? COPPICE__V1__DIFF_REQUEST__FORMAT__NUMSTAT
+	       : f->stat   ? COPPICE__V1__DIFF_REQUEST__FORMAT__STAT
+	       : f->sum    ? COPPICE__V1__DIFF_REQUEST__FORMAT__SHORTSTAT
+			   : COPPICE__V1__DIFF_REQUEST__FORMAT__PATCH;
+}
+
 int cmd_diff(struct cli *cli, int argc, char **argv)
 {
 	Coppice__V1__DiffRequest m = COPPICE__V1__DIFF_REQUEST__INIT;
 	const char *from = "", *to = "", *context = NULL;
-	bool staged = false, names = false, kinds = false, counts = false, no_renames = false;
+	bool staged = false, no_renames = false;
+	struct formats formats = {0};
 	const struct workspace_option options[] = {{"from", &from, NULL, 0}, {"to", &to, NULL, 0},
 		{"unified", &context, NULL, 'U'}, {"staged", NULL, &staged, 0},
-		{"name-only", NULL, &names, 0}, {"name-status", NULL, &kinds, 0},
-		{"numstat", NULL, &counts, 0}, {"no-renames", NULL, &no_renames, 0}, {0}};
+		{"name-only", NULL, &formats.names, 0}, {"name-status", NULL, &formats.kinds, 0},
+		{"numstat", NULL, &formats.counts, 0}, {"stat", NULL, &formats.stat, 0},
+		{"shortstat", NULL, &formats.sum, 0}, {"no-renames", NULL, &no_renames, 0}, {0}};
 	struct diff_printer p = {.cli = cli};
 	struct workspace_args a;
 	struct client_status st;
@@ -51,10 +82,8 @@ int cmd_diff(struct cli *cli, int argc, char **argv)
 		m.staged = staged;
 		m.no_renames = no_renames;
 		m.context = lines ? (int32_t)lines : -1;
-		m.format = names    ? COPPICE__V1__DIFF_REQUEST__FORMAT__NAME_ONLY
-			   : kinds  ? COPPICE__V1__DIFF_REQUEST__FORMAT__NAME_STATUS
-			   : counts ? COPPICE__V1__DIFF_REQUEST__FORMAT__NUMSTAT
-				    : COPPICE__V1__DIFF_REQUEST__FORMAT__PATCH;
+		m.format = format_of(&formats);
+		m.width = columns();
 		client_stream(cli->client, WORKFLOW_SERVICE "Diff", &m.base,
 			&coppice__v1__diff_response__descriptor, print_text, &p, &st);
 		r = st.code ? cli_fail(&st) : p.result;

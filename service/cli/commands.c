@@ -44,11 +44,13 @@ const struct cli_command cli_commands[] = {
 		"--soft --mixed --hard --to --tenant --expected-generation --expected-head",
 		cmd_reset},
 	{"diff",
-		"JOB|MOUNT_ID [--staged | --from COMMIT [--to COMMIT]] [--name-only|--name-status|"
-		"--numstat] [PATH...]",
+		"JOB|MOUNT_ID [--staged | --from COMMIT [--to COMMIT]] "
+		"[--stat|--shortstat|--numstat|"
+		"--name-only|--name-status] [PATH...]",
 		"show changes as text", "",
-		"--staged --from --to --name-only --name-status --numstat --unified --no-renames "
-		"--tenant",
+		"--staged --from --to --stat --shortstat --numstat --name-only --name-status "
+		"--unified "
+		"--no-renames --tenant",
 		cmd_diff},
 	{"push", "JOB|MOUNT_ID [--ref REF] [--force-with-lease COMMIT]",
 		"send the commits of a workspace to its origin", "",

@@ -6,6 +6,7 @@
  */
 #include "workflow/attr.h"
 #include "workflow/commits.h"
+#include "workflow/diff_stat.h"
 #include "workflow/diff_text.h"
 #include "workflow/paths.h"
 #include "workflow/rename.h"
@@ -32,6 +33,7 @@ struct diff {
 	struct wf_walk walk;
 	bool to_files;
 	struct buf out;
+	struct wf_stat stat;
 };
 
 /* ---- the two sides of a path ---- */
@@ -134,24 +136,58 @@ static int read_node(struct diff *d, const struct wf_node *node, char **ret_data
 	return wf_blob_read(&d->w, &node->oid, CONTENT_MAX, ret_data, ret_len);
 }
 
+static bool same_content(const struct wf_patch *p)
+{
+	return p->old_node.mode && p->new_node.mode &&
+	       oid_equal(&p->old_node.oid, &p->new_node.oid);
+}
+
+/* Of what is too large to be read: how large it is. */
+static int measure(struct diff *d, struct wf_patch *p)
+{
+	struct wf_node *nodes[] = {&p->old_node, &p->new_node};
+	size_t *const lens[] = {&p->old_len, &p->new_len};
+	int r = 0;
+
+	p->large = true;
+	for (unsigned i = 0; r == 0 && i < 2; i++) {
+		if (nodes[i]->mode && nodes[i]->mode != WF_MODE_GITLINK)
+			r = wf_blob_size(&d->w, nodes[i]);
+		*lens[i] = (size_t)nodes[i]->size;
+	}
+	return r;
+}
+
+static int append(struct diff *d, const struct wf_patch *p)
+{
+	switch (d->rq->format) {
+	case WF_DIFF_NUMSTAT:
+		return wf_patch_numstat(p, &d->out);
+	case WF_DIFF_STAT:
+	case WF_DIFF_SHORTSTAT:
+		return wf_patch_stat(p, &d->stat);
+	default:
+		return wf_patch_text(p, &d->out);
+	}
+}
+
 static int write_patch(struct diff *d, struct wf_item *item, struct wf_patch *p, bool is_file)
 {
 	_cleanup_free_ char *before = NULL;
 	_cleanup_free_ char *after = NULL;
 	struct wf_attr attrs[WF_ATTRS];
+	bool same = same_content(p);
 	int r = 0;
 
-	if (!p->old_node.mode || !p->new_node.mode ||
-		!oid_equal(&p->old_node.oid, &p->new_node.oid)) {
+	if (!same)
 		r = read_node(d, &p->old_node, &before, &p->old_len);
-		if (r == 0 && is_file)
-			r = wf_work_read(&d->w, item, CONTENT_MAX, &after, &p->new_len);
-		else if (r == 0)
-			r = read_node(d, &p->new_node, &after, &p->new_len);
-		p->large = r == -EFBIG;
-		if (r < 0 && r != -EFBIG)
-			return wf_failed_at(&d->w, r, "read", item->path);
-	}
+	if (r == 0 && (!same || d->rq->format != WF_DIFF_PATCH)) /* is it text? */
+		r = is_file ? wf_work_read(&d->w, item, CONTENT_MAX, &after, &p->new_len)
+			    : read_node(d, &p->new_node, &after, &p->new_len);
+	if (r == -EFBIG)
+		r = measure(d, p);
+	if (r < 0)
+		return wf_failed_at(&d->w, r, "read", item->path);
 	p->old_data = before;
 	p->new_data = after;
 	r = wf_attrs_of(&d->w, item->level, item->path, item->name_at, attrs);
@@ -161,8 +197,7 @@ static int write_patch(struct diff *d, struct wf_item *item, struct wf_patch *p,
 		  : attrs[WF_ATTR_DIFF].state == WF_ATTR_SET ? WF_IS_TEXT
 							     : WF_LOOK;
 	p->context = d->rq->context;
-	r = d->rq->format == WF_DIFF_PATCH ? wf_patch_text(p, &d->out)
-					   : wf_patch_numstat(p, &d->out);
+	r = append(d, p);
 	return r == -EMSGSIZE ? err_set(d->w.e, -EFBIG, "DIFF_TOO_LARGE",
 					"the difference of %.256s is too large", item->path)
 			      : r;
@@ -259,6 +294,10 @@ static int run(struct diff *d)
 	d->walk.visit = visit;
 	if (r == 0)
 		r = wf_walk(&d->walk, NULL);
+	if (r == 0 && d->rq->format == WF_DIFF_STAT)
+		r = wf_stat_draw(&d->stat, d->rq->width, &d->out);
+	if (r == 0 && (d->rq->format == WF_DIFF_STAT || d->rq->format == WF_DIFF_SHORTSTAT))
+		r = wf_stat_sum(&d->stat, &d->out);
 	return r == 0 ? flush(d) : r;
 }
 
@@ -274,6 +313,7 @@ int wf_diff(const struct wf_call *call, const struct wf_diff_request *rq, wf_dif
 	d->fn = fn;
 	d->arg = arg;
 	buf_init(&d->out, TEXT_MAX);
+	wf_stat_init(&d->stat);
 	r = wf_matcher_init(&d->paths, &rq->paths, e);
 	if (r == 0)
 		r = wf_open(&d->w, call, false, e);
@@ -287,6 +327,7 @@ int wf_diff(const struct wf_call *call, const struct wf_diff_request *rq, wf_dif
 	}
 	wf_matcher_fini(&d->paths);
 	buf_fini(&d->out);
+	wf_stat_fini(&d->stat);
 	free(d);
 	return r;
 }

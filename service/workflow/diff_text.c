@@ -5,15 +5,19 @@
  */
 #include "workflow/diff_text.h"
 
+#include "workflow/diff_stat.h"
+
 #include <base/buf.h>
 #include <errno.h>
 #include <git2.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 
-#define BINARY_LOOK 8000u
-#define ABBREV      7
+#define BINARY_LOOK    8000u
+#define ABBREV         7
+#define NAME_BYTES_MAX (64u << 10)
 
 /* ---- names ---- */
 
@@ -266,23 +270,63 @@ static int count_lines(const struct wf_patch *p, size_t *ret_added, size_t *ret_
 	return r;
 }
 
-int wf_patch_numstat(const struct wf_patch *p, struct buf *out)
+static int count_changes(const struct wf_patch *p, struct wf_stat_row *ret_counts)
 {
+	struct wf_stat_row counts = {.binary = is_binary(p)};
 	size_t added = 0, deleted = 0;
 	int r = 0;
 
-	if (!same_content(p) && is_binary(p)) {
-		(void)buf_puts(out, "-\t-\t");
-	} else {
-		if (!same_content(p))
-			r = count_lines(p, &added, &deleted);
-		(void)buf_printf(out, "%zu\t%zu\t", added, deleted);
+	if (!same_content(p) && counts.binary) {
+		added = p->new_len;
+		deleted = p->old_len;
+	} else if (!same_content(p)) {
+		r = count_lines(p, &added, &deleted);
 	}
+	counts.added = added;
+	counts.deleted = deleted;
+	if (r == 0)
+		*ret_counts = counts;
+	return r;
+}
+
+static void put_paths(const struct wf_patch *p, struct buf *out)
+{
 	if (strcmp(p->old_path, p->new_path) == 0)
 		wf_quote(out, "", p->new_path);
 	else
 		put_renamed(out, p->old_path, p->new_path);
-	return r < 0 ? r : buf_putc(out, '\n');
+}
+
+int wf_patch_numstat(const struct wf_patch *p, struct buf *out)
+{
+	struct wf_stat_row counts;
+	int r = count_changes(p, &counts);
+
+	if (r < 0)
+		return r;
+	if (counts.binary)
+		(void)buf_puts(out, "-\t-\t");
+	else
+		(void)buf_printf(out, "%" PRIu64 "\t%" PRIu64 "\t", counts.added, counts.deleted);
+	put_paths(p, out);
+	return buf_putc(out, '\n');
+}
+
+int wf_patch_stat(const struct wf_patch *p, struct wf_stat *stat)
+{
+	struct wf_stat_row counts;
+	struct buf name;
+	int r = count_changes(p, &counts);
+
+	if (r < 0)
+		return r;
+	buf_init(&name, NAME_BYTES_MAX);
+	put_paths(p, &name);
+	r = buf_error(&name);
+	if (r == 0)
+		r = wf_stat_add(stat, buf_cstr(&name), &counts);
+	buf_fini(&name);
+	return r;
 }
 
 int wf_patch_name_status(const struct wf_patch *p, struct buf *out)

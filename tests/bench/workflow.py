@@ -4,13 +4,14 @@
 repository.
 
   COPPICE_BIN=$PWD/build/release/bin tests/bench/workflow.py --files 200000 --changes 10,1000,100000 [--rounds 3]
-      [--json FILE] [--markdown docs/benchmarks.md] [--repository DIR]
+      [--json FILE] [--markdown docs/benchmarks.md] [--repository DIR] [--merge FILE]
 
 Each figure is the time of one command as a person waits for it, `coppice` and `git` in turn, each the least of all rounds (of status: of
 five in each). Every round begins with a new workspace and the clone as it was; both push to a bare copy of the repository of their own,
 on this disk, to a new branch. "status, staged" is what is asked after add, when no file has changed since. Memory is what the daemon
 needs at most during all of these, beyond what it had before the first. With --markdown the section of this program in that page is replaced.
-With --repository the repository is made there unless it is there already, and is kept.
+With --repository the repository is made there unless it is there already, and is kept. With --merge the figures of an earlier run's --json
+join this one's, so that a long measurement can be made in pieces.
 """
 import argparse
 import json
@@ -100,6 +101,17 @@ class Bench:
         git(self.clone, 'reset', '-q', '--hard', 'HEAD~1')
         node.delete(job)
 
+    def figures(self):
+        return ([{'verb': v, 'changes': n, 'coppice_s': both[0], 'git_s': both[1]} for (v, n), both in self.found.items()]
+                + [{'changes': n, 'memory_mib': m} for n, m in self.memory.items()])
+
+    def merge(self, figures):
+        for f in figures:
+            if 'verb' in f:
+                self.note(f['verb'], f['changes'], f['coppice_s'], f['git_s'])
+            else:
+                self.memory[f['changes']] = max(self.memory.get(f['changes'], 0), f['memory_mib'])
+
     def verdict(self, verb, count):
         mine, gits = self.found[verb, count]
         promised = PROMISED.get((verb, count))
@@ -150,6 +162,7 @@ def main():
     p.add_argument('--json')
     p.add_argument('--markdown')
     p.add_argument('--repository')
+    p.add_argument('--merge')
     a = p.parse_args()
     counts = [int(c) for c in a.changes.split(',')]
     folder = tempfile.mkdtemp(prefix='cop-bench-wf-', dir=os.environ.get('COPPICE_BENCH_DIR', '/var/tmp'))
@@ -162,11 +175,14 @@ def main():
                     print(f'round {number + 1} of {count} changes is done', file=sys.stderr, flush=True)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+    if a.merge:
+        with open(a.merge, encoding='utf-8') as f:
+            bench.merge(json.load(f))
+        counts = sorted(bench.memory)
     print('\n'.join(bench.table(counts)))
     if a.json:
         with open(a.json, 'w', encoding='utf-8') as f:
-            json.dump([{'verb': v, 'changes': n, 'coppice_s': both[0], 'git_s': both[1]} for (v, n), both in bench.found.items()]
-                      + [{'changes': n, 'memory_mib': m} for n, m in bench.memory.items()], f, indent=1)
+            json.dump(bench.figures(), f, indent=1)
     if a.markdown:
         replace_section(a.markdown, section(bench, counts, a.rounds))
 

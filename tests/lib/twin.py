@@ -312,7 +312,7 @@ class Twin:
         cases = [(mine, gits, options)
                  for mine, gits in (([], []), (['--staged'], ['--cached']), (['--from', head], [head]),
                                     (['--from', head, '--to', 'HEAD'], [head, 'HEAD']), (['--from', 'HEAD', '--to', head], ['HEAD', head]))
-                 for options in ([], [], ['--name-status'], ['--numstat'])]
+                 for options in ([], [], ['--name-status'], ['--name-only'], ['--numstat'], ['--stat'], ['--shortstat'])]
         for mine, gits, options in cases if every else [self.random.choice(cases)]:
             text = git(self.clone, '-c', 'core.quotePath=true', '-c', 'core.abbrev=7', 'diff', *gits, *options)
             self.same(self.cli('diff', *mine, *options).stdout, text, ('diff', mine, gits, options))

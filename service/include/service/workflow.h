@@ -138,7 +138,14 @@ int wf_log(const struct wf_call *call, unsigned limit, wf_log_fn fn, void *arg,
 
 /* ---- diff ---- */
 
-enum wf_diff_format { WF_DIFF_PATCH, WF_DIFF_NUMSTAT, WF_DIFF_NAME_ONLY, WF_DIFF_NAME_STATUS };
+enum wf_diff_format {
+	WF_DIFF_PATCH,
+	WF_DIFF_NUMSTAT,
+	WF_DIFF_NAME_ONLY,
+	WF_DIFF_NAME_STATUS,
+	WF_DIFF_STAT,
+	WF_DIFF_SHORTSTAT
+};
 struct wf_diff_request {
 	/* "INDEX", or as `to` of a reset. `to` "": the files; `from` "": what is staged if `to` is
 	 * the files, else HEAD. */
@@ -146,6 +153,7 @@ struct wf_diff_request {
 	struct wf_paths paths;
 	enum wf_diff_format format;
 	unsigned context; /* lines around a change */
+	unsigned width;   /* of WF_DIFF_STAT, in columns; 0: that of no terminal */
 	bool no_renames;
 };
 typedef int (*wf_diff_fn)(void *arg, const char *text, size_t len);
