@@ -121,6 +121,7 @@ static int commit_span(struct kv *kv, struct list *first, const struct list *end
 		return commit_result(kv, r);
 	kv->live_bytes = live;
 	cover_file(kv);
+	kv_keep_room(kv);
 	counter_add(kv->m.commits, 1);
 	counter_add(kv->m.ops, ops);
 	histogram_observe(kv->m.commit_seconds, clock_mono_ns(&clock_system) - start_ns);

@@ -19,11 +19,13 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 
 #define META_TABLE  ".meta"
+#define ROOM_BYTES  (1u << 20)
 #define VERSION_KEY "format_version"
 #define RESERVE_MIN (UINT64_C(1) << 20)
 
@@ -187,6 +189,9 @@ static int open_env(struct kv *kv, const struct kv_config *c)
 	r = mdb_env_create(&kv->env);
 	if (r)
 		return kv->env = NULL, kv_errno(r);
+	r = kv_guard_allocate(kv->dir);
+	if (r < 0)
+		return r;
 	if ((r = mdb_env_set_mapsize(kv->env, map)) ||
 		(r = mdb_env_set_maxreaders(kv->env, KV_READERS)) ||
 		(r = mdb_env_set_maxdbs(kv->env, KV_TABLES_MAX + 1)) ||
@@ -203,6 +208,18 @@ static int open_env(struct kv *kv, const struct kv_config *c)
 		return r;
 	}
 	return kv_errno(mdb_txn_commit(txn));
+}
+
+void kv_keep_room(struct kv *kv)
+{
+	struct stat st;
+	int fd;
+
+	if (kv->mode != KV_DURABLE || mdb_env_get_fd(kv->env, &fd) || fstat(fd, &st) < 0 ||
+		(uint64_t)st.st_size + ROOM_BYTES / 2 <= kv->room_end)
+		return;
+	if (fallocate(fd, FALLOC_FL_KEEP_SIZE, st.st_size, ROOM_BYTES) == 0)
+		kv->room_end = (uint64_t)st.st_size + ROOM_BYTES;
 }
 
 static void close_env(struct kv *kv)
@@ -254,6 +271,8 @@ static int open_or_set_aside(
 		return r;
 	*set_aside = true;
 	r = try_open(kv, c, &why);
+	if (r == -ENOSPC && kv_guard_drop_aside(kv->dir) == 0)
+		r = try_open(kv, c, &why);
 	return r < 0 ? err_wrap(e, r, "open %s anew", kv->dir) : 0;
 }
 
@@ -276,6 +295,7 @@ int kv_open(struct kv **ret_kv, const struct kv_config *config, bool *ret_set_as
 	if (r == 0)
 		r = open_or_set_aside(kv, config, &set_aside, e);
 	if (r == 0) {
+		kv_keep_room(kv);
 		r = kv_writer_start(kv);
 		if (r < 0)
 			r = err_wrap(e, r, "start the writer of %s", kv->dir);

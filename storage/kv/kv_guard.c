@@ -29,8 +29,11 @@
 #include <time.h>
 #include <unistd.h>
 
-#define STATE_FILE    "state"
-#define DATA_FILE     "data.mdb"
+#define STATE_FILE   "state"
+#define DATA_FILE    "data.mdb"
+#define READERS_FILE "lock.mdb"
+#define READERS_BYTES \
+	(64u << 10) /* LMDB wants some 32 KiB for KV_READERS, and takes what is there */
 #define BOOT_ID_FILE  "/proc/sys/kernel/random/boot_id"
 #define BOOT_ID_BYTES 36
 #define KILLS_CHECK   2 /* ends without a close in a row, after which the whole file is checked */
@@ -119,6 +122,17 @@ static int read_state(const char *dir, struct past *ret_past)
 	return 0;
 }
 
+/* Over what is there, which has the same length and lies within a sector: so it needs no room, and
+ * is the old or the new one. False: it could not be done so. */
+static bool mark_in_place(int dirfd, const char *text, size_t len)
+{
+	_cleanup_close_ int fd = openat(dirfd, STATE_FILE, O_WRONLY | O_NOFOLLOW | O_CLOEXEC);
+	struct stat st;
+
+	return fd >= 0 && fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_size == (off_t)len &&
+	       io_pwrite_full(fd, text, len, 0) == 0 && fdatasync(fd) == 0;
+}
+
 int kv_guard_mark(const char *dir, enum kv_state state, unsigned kills)
 {
 	_cleanup_close_ int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -128,8 +142,10 @@ int kv_guard_mark(const char *dir, enum kv_state state, unsigned kills)
 	if (fd < 0)
 		return -errno;
 	boot_id(id);
-	(void)snprintf(
-		text, sizeof(text), "boot=%s state=%s kills=%u\n", id, state_word[state], kills);
+	(void)snprintf(text, sizeof(text), "boot=%-36s state=%-6s kills=%-10u\n", id,
+		state_word[state], kills); /* of one length; it fits */
+	if (mark_in_place(fd, text, strlen(text)))
+		return 0;
 	r = io_write_file(fd, STATE_FILE, text, strlen(text), 0600, true);
 	/* Without room for it, no state at all is the safe one: it reads as "do not trust". */
 	if (r == -ENOSPC || r == -EDQUOT)
@@ -172,6 +188,21 @@ int kv_guard_inspect(const char *dir, enum kv_mode mode, unsigned *ret_kills, co
 	return kv_check_file(fd, (uint64_t)st.st_size, past.kills >= KILLS_CHECK, ret_why);
 }
 
+int kv_guard_allocate(const char *dir)
+{
+	_cleanup_free_ char *path = NULL;
+	_cleanup_close_ int fd = -1;
+	struct stat st;
+
+	if (asprintf(&path, "%s/" READERS_FILE, dir) < 0)
+		return path = NULL, -ENOMEM;
+	fd = open(path, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
+	if (fd < 0 || fstat(fd, &st) < 0)
+		return -errno;
+	/* what is there already has the length that LMDB wants */
+	return -posix_fallocate(fd, 0, st.st_size ? st.st_size : READERS_BYTES);
+}
+
 /* Remove what earlier damages left beside DIR: nothing may pile up. */
 static int remove_older(int parent_fd, const char *prefix)
 {
@@ -192,25 +223,50 @@ static int remove_older(int parent_fd, const char *prefix)
 	return r;
 }
 
-int kv_guard_set_aside(const char *dir, struct err *e)
+/* Where DIR lies, its name there, and how what was set aside of it is called. Freed by the caller.
+ */
+static int open_parent(const char *dir, const char **ret_name, char **ret_prefix)
 {
 	_cleanup_free_ char *parent = strdup(dir);
-	_cleanup_free_ char *prefix = NULL, *target = NULL;
-	_cleanup_close_ int parent_fd = -1;
 	const char *name = strrchr(dir, '/');
-	int r;
+	int fd;
 
 	if (!parent)
-		return err_set(e, -ENOMEM, NULL, "no memory");
+		return -ENOMEM;
 	name = name ? name + 1 : dir;
 	parent[name - dir] = '\0';
-	if (asprintf(&prefix, "%s.damaged-", name) < 0)
-		return prefix = NULL, err_set(e, -ENOMEM, NULL, "no memory");
+	fd = open(parent[0] ? parent : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	if (asprintf(ret_prefix, "%s.damaged-", name) < 0) {
+		(void)close(fd); /* a directory */
+		*ret_prefix = NULL;
+		return -ENOMEM;
+	}
+	*ret_name = name;
+	return fd;
+}
+
+int kv_guard_drop_aside(const char *dir)
+{
+	_cleanup_free_ char *prefix = NULL;
+	const char *name;
+	_cleanup_close_ int parent_fd = open_parent(dir, &name, &prefix);
+
+	return parent_fd < 0 ? parent_fd : remove_older(parent_fd, prefix);
+}
+
+int kv_guard_set_aside(const char *dir, struct err *e)
+{
+	_cleanup_free_ char *prefix = NULL, *target = NULL;
+	const char *name;
+	_cleanup_close_ int parent_fd = open_parent(dir, &name, &prefix);
+	int r;
+
+	if (parent_fd < 0)
+		return err_wrap(e, parent_fd, "open the directory of %s", dir);
 	if (asprintf(&target, "%s%lld", prefix, (long long)time(NULL)) < 0)
 		return target = NULL, err_set(e, -ENOMEM, NULL, "no memory");
-	parent_fd = open(parent[0] ? parent : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (parent_fd < 0)
-		return err_wrap(e, -errno, "open the directory of %s", dir);
 	r = remove_older(parent_fd, prefix);
 	if (r < 0)
 		return err_wrap(e, r, "remove older %s*", prefix);

@@ -65,6 +65,7 @@ struct kv {
 	size_t page_bytes;
 	uint64_t max_bytes;  /* of pages in use; the map is larger. Const */
 	uint64_t live_bytes; /* of them; the writer's, after open */
+	uint64_t room_end; /* so far has the file blocks; the writer's, once it runs */
 	struct kv_shard shard[KV_SHARDS];
 	_Atomic uint32_t readers; /* open read transactions: a statistic, and kv_close asserts that
 				     it is 0 */
@@ -86,6 +87,11 @@ struct kv_req {
 	void *arg;
 };
 
+/* Blocks behind the end of a journal, which a disk that is full otherwise does not take: what frees
+ * room has to be journaled too, and so has a start. Without them (a file system that has none to
+ * give) the journal is as full as the rest. */
+void kv_keep_room(struct kv *kv);
+
 /* The one table from LMDB's results to errnos. */
 int kv_errno(int mdb_result);
 /* Of the tables, as `txn` sees them; an error of LMDB. */
@@ -106,6 +112,11 @@ int kv_guard_lock(const char *dir, int *ret_fd, struct err *e);
  * kv_guard_mark. */
 int kv_guard_inspect(const char *dir, enum kv_mode mode, unsigned *ret_kills, const char **ret_why);
 int kv_guard_set_aside(const char *dir, struct err *e);
+/* What was set aside goes: its room is needed. */
+int kv_guard_drop_aside(const char *dir);
+/* Blocks for the file that LMDB maps and writes to when it opens: a full disk would kill us then.
+ * -ENOSPC. */
+int kv_guard_allocate(const char *dir);
 int kv_guard_mark(const char *dir, enum kv_state state, unsigned kills);
 
 /* kv_read.c */

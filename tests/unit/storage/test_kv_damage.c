@@ -310,6 +310,23 @@ static void test_kill_keeps_durable(void **state)
 	kill_in_mid_write(*state, KV_DURABLE, 20);
 }
 
+/* A full disk must not make a good cache a distrusted one, nor the start a crash. */
+static void test_marking_and_opening_need_no_room(void **state)
+{
+	struct world *w = *state;
+	char lock[400];
+	struct stat before, after;
+
+	fill(w, KV_CACHE, 10);
+	assert_int_equal(stat(w->mark, &before), 0);
+	kv_close(open_as(w, KV_CACHE, 0, NULL));
+	assert_int_equal(stat(w->mark, &after), 0);
+	assert_int_equal(before.st_ino, after.st_ino); /* overwritten, not replaced */
+	(void)snprintf(lock, sizeof(lock), "%s/lock.mdb", w->dir);
+	assert_int_equal(stat(lock, &after), 0);
+	assert_true(after.st_blocks * 512 >= after.st_size); /* no hole that has to be filled */
+}
+
 /* A child that has the environment open until it is killed. */
 static void open_and_kill(struct world *w)
 {
@@ -523,6 +540,7 @@ int main(void)
 		T(test_whole_check_passes_what_is_healthy),
 		T(test_whole_check_finds_garbage_pages),
 		T(test_short_but_healthy_file_is_kept),
+		T(test_marking_and_opening_need_no_room),
 		T(test_two_kills_lead_to_a_whole_check),
 		T(test_damaged_durable_is_refused),
 	};
