@@ -214,17 +214,34 @@ static int restore(void *arg, const struct ovl_record *rec)
 	return r == -ENOMEM ? r : 0;
 }
 
+/* Not a journal of ours. Files are on the disk without it, and inode numbers of the sources begin
+ * anew; only a session that goes on needs what it said. */
+static int set_aside(struct ovl_ws *ws)
+{
+	struct ovl_journal *j = ws->journal;
+
+	if (ws->adopt)
+		return -EPROTO;
+	ovl_mapfile_close(&j->map);
+	if (renameat(ws->work_fd, "journal", ws->work_fd, "journal.damaged") < 0)
+		return -errno;
+	j->set_aside = true;
+	return ovl_mapfile_open(&j->map, ws->work_fd, "journal", JOURNAL_RESERVE_BYTES);
+}
+
 static int read_left(struct ovl_ws *ws)
 {
 	struct ovl_journal *j = ws->journal;
 	uint64_t magic = 0;
-	int r;
+	int r = 0;
 
-	j->fresh = j->map.len == 0;
-	if (!j->fresh)
+	if (j->map.len)
 		memcpy(&magic, j->map.base, sizeof(magic));
 	if (magic && magic != JOURNAL_MAGIC) /* 0: allocated, and then the machine went down */
-		return -EPROTO;
+		r = set_aside(ws);
+	if (r)
+		return r;
+	j->fresh = j->map.len == 0;
 	r = ovl_mapfile_grow(&j->map, JOURNAL_HEADER_BYTES);
 	if (r)
 		return r;
@@ -255,6 +272,11 @@ int ovl_journal_open(struct ovl_ws *ws)
 	if (r)
 		ovl_journal_close(ws);
 	return r;
+}
+
+bool ovl_journal_set_aside(const struct ovl_ws *ws)
+{
+	return ws->journal->set_aside;
 }
 
 static void forget_left(struct ovl_journal *j)

@@ -44,6 +44,7 @@ struct ovl_journal {
 	size_t next_tail;
 	struct cond replaced;
 	struct ovl_scan *left; /* of the last process; NULL once recovered */
+	bool set_aside;        /* what was there was damaged; for the opening thread, as the next */
 	bool fresh; /* the file was not there before this process; for the opening thread */
 };
 

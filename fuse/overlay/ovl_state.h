@@ -30,6 +30,8 @@ int ovl_journal_open(struct ovl_ws *ws);
 int ovl_journal_restart(struct ovl_ws *ws);
 void ovl_journal_close(struct ovl_ws *ws);
 uint64_t ovl_journal_bytes(struct ovl_ws *ws);
+/* A damaged one was found when it was opened, and moved to work/journal.damaged. */
+bool ovl_journal_set_aside(const struct ovl_ws *ws);
 /* Rewrite it now, beside the appends of others. A chore. */
 void ovl_journal_compact(struct ovl_ws *ws);
 

@@ -304,5 +304,6 @@ void ovl_ws_stats(struct ovl_ws *ws, struct ovl_ws_stats *ret_stats)
 		.orphans = atomic_load(&ws->orphan_count),
 		.revived = ws->revived,
 		.resolved = ws->resolved,
+		.journal_set_aside = ovl_journal_set_aside(ws),
 	};
 }

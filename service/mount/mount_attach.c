@@ -48,6 +48,7 @@ static int add_workspace(struct mount *mt, const struct mount_attach *how, struc
 		.quota = &mt->quota,
 		.adopt = how->adopt && mt->host->adopted,
 	};
+	struct ovl_ws_stats stats;
 	int err;
 
 	if (!dir)
@@ -66,6 +67,10 @@ static int add_workspace(struct mount *mt, const struct mount_attach *how, struc
 				mt->registry->workspaces_dir);
 		return err_wrap(e, err, "workspace in %s", dir);
 	}
+	ovl_ws_stats(mt->ws, &stats);
+	if (stats.journal_set_aside)
+		log_warn("workspace_journal_set_aside", LOG_S("mount_id", r->mount_id),
+			LOG_S("tenant", r->tenant), LOG_S("job_id", r->job_id));
 	return 0;
 }
 

@@ -65,7 +65,7 @@ struct kv {
 	size_t page_bytes;
 	uint64_t max_bytes;  /* of pages in use; the map is larger. Const */
 	uint64_t live_bytes; /* of them; the writer's, after open */
-	uint64_t room_end; /* so far has the file blocks; the writer's, once it runs */
+	uint64_t room_end;   /* so far has the file blocks; the writer's, once it runs */
 	struct kv_shard shard[KV_SHARDS];
 	_Atomic uint32_t readers; /* open read transactions: a statistic, and kv_close asserts that
 				     it is 0 */

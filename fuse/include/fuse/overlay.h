@@ -110,6 +110,7 @@ uint64_t ovl_ws_root_id(const struct ovl_ws *ws);
 struct ovl_ws_stats {
 	uint64_t nodes, directories, copied_up, journal_bytes, orphans;
 	uint64_t revived, resolved; /* nodes and open intents of the last process, with adopt */
+	bool journal_set_aside;     /* it was damaged: work/journal.damaged */
 };
 void ovl_ws_stats(struct ovl_ws *ws, struct ovl_ws_stats *ret_stats);
 /* Nodes whose memory was freed so far, all workspaces. */
