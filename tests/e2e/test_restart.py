@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """A daemon that is killed or stopped comes back with every workspace as it was; what a dead one left is cleaned up."""
+import errno
 import os
 import shutil
 import signal
@@ -12,7 +13,7 @@ import unittest
 
 import repo_maker
 from coppice_client import CallError
-from node import SLOW, Node, mounts_below, program, wait_until
+from node import SLOW, Node, detach, mounts_below, program, wait_until
 
 
 def snapshot(root):
@@ -36,6 +37,23 @@ def snapshot(root):
                 facts['xattrs'] = {x: os.getxattr(path, x) for x in os.listxattr(path) if not x.startswith('user.coppice.')}
             seen[os.path.relpath(path, root)] = facts
     return seen
+
+
+def set_another_boot(folder):
+    """As if the machine had been started again since these files were written: how many remembered the boot."""
+    with open('/proc/sys/kernel/random/boot_id', 'rb') as f:
+        boot, changed = f.read().strip(), 0
+    for at, _, files in os.walk(folder):
+        for path in (os.path.join(at, name) for name in files):
+            if not stat.S_ISREG(os.lstat(path).st_mode):
+                continue
+            with open(path, 'r+b') as f:
+                data = f.read()
+                if boot in data:
+                    f.seek(0)
+                    f.write(data.replace(boot, b'0' * len(boot)))
+                    changed += 1
+    return changed
 
 
 def job(root):
@@ -169,12 +187,61 @@ class Restart(unittest.TestCase):
 
     def test_the_keeper_starts_it_again(self):
         def end(node):
-            with open(f'/proc/{node.process.pid}/task/{node.process.pid}/children', encoding='ascii') as f:
-                daemon = int(f.read().split()[0])
+            daemon = node.below_keeper()
             started = node.client.GetNode().started_at
             os.kill(daemon, signal.SIGKILL)
             wait_until(lambda: self.started_at(node) not in (None, started), 30, 'another daemon answers')
         self.check_comes_back(end, keeper=True)
+
+    def test_keeper_and_daemon_are_killed(self):
+        """Nobody holds the connections: what is mounted is dead, is recognised as such at the next start, and cleaned up."""
+        def end(node):
+            daemon = node.below_keeper()
+            node.kill()
+            os.kill(daemon, signal.SIGKILL)
+            wait_until(lambda: not os.path.exists(f'/proc/{daemon}'), 20, 'the daemon has ended')
+            dead = mounts_below(node.run)
+            self.assertEqual(dead, [node.run + '/mnt/default'])
+            with self.assertRaises(OSError) as caught:
+                os.listdir(dead[0])
+            self.assertEqual(caught.exception.errno, errno.ENOTCONN)
+            node.start()
+            self.assertEqual(mounts_below(node.run), dead)
+        self.check_comes_back(end, keeper=True)
+
+    def test_reboot(self):
+        """Mounts and run_dir are gone, and what the files of the last boot say of live processes is of no meaning."""
+        def end(node):
+            node.kill()
+            for point in reversed(mounts_below(node.base)):
+                detach(point)
+            shutil.rmtree(node.run)
+            self.assertGreater(set_another_boot(node.data), 2)
+            node.start()
+            self.assertNotIn('event=taken_over', node.log_text())
+        self.check_comes_back(end)
+
+    def test_nobody_writes_beneath_a_dead_mount(self):
+        """Once the dead mount is taken away, by an administrator or by the next start, there is nothing beneath that a job could write to."""
+        with Node({'demo': self.repository}) as node:
+            point = node.path('bound')
+            root = node.mount('job', mountpoint=point).root
+            node.kill()
+            for path in (root, point):
+                with self.assertRaises(OSError) as caught:
+                    os.mkdir(path + '/lost')
+                self.assertEqual(caught.exception.errno, errno.ENOTCONN)
+            for dead in reversed(mounts_below(node.base)):
+                detach(dead)
+            session = os.path.dirname(root)
+            self.assertEqual(stat.S_IMODE(os.stat(session).st_mode), 0)
+            for path in (root, session, point):
+                done = subprocess.run(['mkdir', path + '/lost'], user=1002, group=1002, extra_groups=[], capture_output=True, text=True,
+                                      check=False, timeout=30)
+                self.assertRegex(done.stderr, 'Permission denied|No such file')
+            self.assertFalse(os.path.lexists(root), 'not even root finds a directory of the job there')
+            node.start()
+            self.assertEqual(os.listdir(point), os.listdir(root))
 
     def test_bind_mount_comes_back(self):
         with Node({'demo': self.repository}) as node:

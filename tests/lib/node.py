@@ -160,6 +160,11 @@ class Node:
         if status != 0:
             raise AssertionError(f'coppiced ended with {status}:\n{self.log_tail()}')
 
+    def below_keeper(self):
+        """The pid of the daemon that the keeper runs."""
+        with open(f'/proc/{self.process.pid}/task/{self.process.pid}/children', encoding='ascii') as f:
+            return int(f.read().split()[0])
+
     def kill(self):
         """A crash."""
         self.process.kill()
