@@ -146,6 +146,12 @@ int ovl_ws_add(struct overlay *o, const struct ovl_ws_config *config, struct ovl
 		ovl_ws_unref(ws);
 		return err_wrap(e, r, "add workspace %s", config->name);
 	}
+	/* These wait for nothing else: if there is no thread for them, nodes come when they are
+	 * asked for, and the next start counts. */
+	if (atomic_load(&ws->uncounted))
+		(void)ovl_chore_ask(ws, OVL_CHORE_RECOUNT);
+	if (ws->left)
+		(void)ovl_chore_ask(ws, OVL_CHORE_REVIVE);
 	*ret_ws = ws;
 	return 0;
 }

@@ -314,7 +314,7 @@ int ovl_getattr(struct overlay *o, struct ovl_req *rq, uint64_t id, struct stat 
 		ovl_root_attr(o, ret_attr);
 		return 0;
 	}
-	r = ovl_obj_get(o, id, &obj);
+	r = ovl_obj_get(o, rq, id, &obj);
 	if (r)
 		return r;
 	r = obj.node ? node_attr(obj.node, rq, ret_attr) : untouched_attr(o, &obj, rq, ret_attr);

@@ -13,6 +13,7 @@
  * (ovl_growth_*). All under the node's lock.
  */
 #include "overlay/ovl_change.h"
+#include "overlay/ovl_usage.h"
 
 #include <base/cleanup.h>
 #include <errno.h>
@@ -57,23 +58,20 @@ uint64_t ovl_charge_of(const struct stat *st)
 
 int ovl_charge_object(struct ovl_ws *ws)
 {
-	return quota_charge(ws->quota, QUOTA_INODES, 1);
+	return ovl_usage_charge(ws, QUOTA_INODES, 1);
 }
 
 void ovl_charge_object_end(struct ovl_ws *ws)
 {
-	if (quota_used(ws->quota, QUOTA_INODES) > 0)
-		quota_release(ws->quota, QUOTA_INODES, 1);
+	ovl_usage_release(ws, QUOTA_INODES, 1);
 }
 
 void ovl_charge_bytes_end(struct ovl_ws *ws, uint64_t bytes)
 {
-	uint64_t used = quota_used(ws->quota, QUOTA_BYTES);
-
 	/* A sparse file's map may have grown by a block after its node was evicted: the node that
 	 * is loaded later then knows of a little more than was charged. The next start counts anew.
 	 */
-	quota_release(ws->quota, QUOTA_BYTES, bytes < used ? bytes : used);
+	ovl_usage_release(ws, QUOTA_BYTES, bytes);
 }
 
 void ovl_charge_drop(struct ovl_node *n)
@@ -88,7 +86,7 @@ void ovl_charge_settle_locked(struct ovl_node *node, const struct stat *st)
 	uint64_t now = ovl_charge_of(st);
 
 	if (now > node->charged_bytes)
-		quota_charge_force(node->ws->quota, QUOTA_BYTES, now - node->charged_bytes);
+		ovl_usage_force(node->ws, QUOTA_BYTES, now - node->charged_bytes);
 	else
 		ovl_charge_bytes_end(node->ws, node->charged_bytes - now);
 	node->charged_bytes = now;
@@ -145,10 +143,10 @@ int ovl_growth_reserve_locked(
 		if (n->charged_bytes == size && start <= size)
 			need = end > size ? end - size : 0;
 	}
-	r = quota_charge(n->ws->quota, QUOTA_BYTES, need);
+	r = ovl_usage_charge(n->ws, QUOTA_BYTES, need);
 	if (r == -EDQUOT) {
 		need = unmapped(fd, start, end);
-		r = quota_charge(n->ws->quota, QUOTA_BYTES, need);
+		r = ovl_usage_charge(n->ws, QUOTA_BYTES, need);
 	}
 	if (r == 0)
 		ret_growth->reserved = need;

@@ -10,7 +10,9 @@
 #include "overlay/ovl_chores.h"
 
 #include "overlay/ovl_internal.h"
+#include "overlay/ovl_left.h"
 #include "overlay/ovl_state.h"
+#include "overlay/ovl_usage.h"
 
 #include <base/pool.h>
 
@@ -21,6 +23,8 @@ static const struct chore {
 	void (*run)(struct ovl_ws *ws);
 } chores[] = {
 	{OVL_CHORE_COMPACT, ovl_journal_compact},
+	{OVL_CHORE_RECOUNT, ovl_usage_chore},
+	{OVL_CHORE_REVIVE, ovl_left_chore},
 };
 
 int ovl_chores_new(struct overlay *o)

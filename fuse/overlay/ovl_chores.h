@@ -10,6 +10,8 @@ struct ovl_ws;
 
 enum ovl_chore {
 	OVL_CHORE_COMPACT = 1 << 0, /* rewrite the journal (ovl_compact.c) */
+	OVL_CHORE_REVIVE = 1 << 1,  /* what the last process left comes back (ovl_left.c) */
+	OVL_CHORE_RECOUNT = 1 << 2, /* what is charged is compared with the disk (ovl_usage.c) */
 };
 
 int ovl_chores_new(struct overlay *o);

@@ -22,7 +22,9 @@
 #include <unistd.h>
 
 #include "overlay/ovl_journal_internal.h"
+#include "overlay/ovl_left.h"
 #include "overlay/ovl_state.h"
+#include "overlay/ovl_usage.h"
 
 #define NEW_NAME   "journal.new"
 #define ROOM_BYTES ((size_t)256 << 10) /* for what is appended during 2 and 3 */
@@ -203,6 +205,8 @@ static int copy_record(struct rewriting *w, struct ovl_record *rec, size_t at, s
 	} else {
 		memcpy(w->out.base + w->tail, w->base + at, size);
 	}
+	if (rec->type == OVL_REC_NODE) /* its last one: nobody asks for where it was any more */
+		ovl_index_set(&w->scan.nodes, rec->id, w->tail);
 	w->tail += size;
 	return 0;
 }
@@ -241,7 +245,8 @@ static int begin(struct ovl_ws *ws, struct rewriting *w)
 		r = ovl_mapfile_grow(&w->out, JOURNAL_HEADER_BYTES);
 	if (r)
 		return r;
-	memcpy(w->out.base, &(struct ovl_journal_head){.magic = JOURNAL_MAGIC},
+	memcpy(w->out.base,
+		&(struct ovl_journal_head){.magic = JOURNAL_MAGIC, .stamp = ovl_journal_stamp(ws)},
 		sizeof(struct ovl_journal_head));
 	w->tail = JOURNAL_HEADER_BYTES;
 	return copy_what_holds(w);
@@ -287,6 +292,7 @@ static int replace_journal(struct ovl_ws *ws, struct rewriting *w)
 
 	LOCK_GUARD(&j->lock);
 	if (!r) {
+		ovl_left_moved_locked(ws, &w->scan.nodes);
 		w->out = j->map;
 		j->map = j->next;
 		ovl_mapfile_renamed(&j->map, "journal");

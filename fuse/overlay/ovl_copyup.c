@@ -13,6 +13,7 @@
  * without an upper, so its home directory is that of its block.
  */
 #include "overlay/ovl_change.h"
+#include "overlay/ovl_usage.h"
 
 #include <base/cleanup.h>
 #include <base/clock.h>
@@ -88,7 +89,7 @@ static int find_home(struct copyup *c, const struct ovl_obj *obj)
 {
 	struct overlay *o = c->ws->overlay;
 	struct ovl_obj home = {0};
-	int r = ovl_obj_get(o, obj->dir_id, &home);
+	int r = ovl_obj_get(o, c->rq, obj->dir_id, &home);
 
 	if (r < 0)
 		return r;
@@ -222,7 +223,7 @@ static int reserve(struct copyup *c)
 		return r;
 	if (c->with_data && S_ISREG(c->entry.lower_mode))
 		bytes = (c->entry.lower_size + BLOCK - 1) & ~(BLOCK - 1);
-	r = quota_charge(c->ws->quota, QUOTA_BYTES, bytes);
+	r = ovl_usage_charge(c->ws, QUOTA_BYTES, bytes);
 	if (r < 0)
 		ovl_charge_object_end(c->ws);
 	else

@@ -10,6 +10,7 @@
  * followed.
  */
 #include "overlay/ovl_change.h"
+#include "overlay/ovl_usage.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -57,7 +58,7 @@ static int charge(struct ovl_ws *ws, bool for_removal)
 {
 	if (!for_removal)
 		return ovl_charge_object(ws);
-	quota_charge_force(ws->quota, QUOTA_INODES, 1);
+	ovl_usage_force(ws, QUOTA_INODES, 1);
 	return 0;
 }
 

@@ -226,9 +226,11 @@ static int work(const struct job *j)
 {
 	struct ovl_digester *d = j->overlay->digester;
 	struct ovl_obj obj = {0};
+	struct ovl_req rq = {0};
 	bool settling;
-	int r = ovl_obj_get(j->overlay, j->need.id, &obj);
+	int r = ovl_obj_get(j->overlay, &rq, j->need.id, &obj);
 
+	ovl_need_drop(&rq.need); /* whoever asked had it, so nothing is missing */
 	if (r < 0)
 		return r;
 	settling = settle_begin(d, &obj);
@@ -236,7 +238,8 @@ static int work(const struct job *j)
 	/* holding nothing: removing the workspace waits for its objects, not for the kernel */
 	write_back(d, j->need.id);
 	obj = (struct ovl_obj){0};
-	r = ovl_obj_get(j->overlay, j->need.id, &obj);
+	r = ovl_obj_get(j->overlay, &rq, j->need.id, &obj);
+	ovl_need_drop(&rq.need); /* as above */
 	if (settling)
 		settle_end(d, &obj);
 	if (r < 0)

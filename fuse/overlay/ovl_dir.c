@@ -15,6 +15,7 @@
 
 #include "base/cleanup.h"
 #include "overlay/ovl_internal.h"
+#include "overlay/ovl_left.h"
 #include "overlay/ovl_map.h"
 #include "overlay/ovl_state.h"
 #include "overlay/ovl_switch.h"
@@ -144,12 +145,17 @@ static int load_locked(struct ovl_node *node, struct ovl_req *rq)
 			tree_view_end(&view);
 		}
 	}
+	if (!r)
+		r = ovl_left_attach_locked(node, rq);
 	if (r) /* names that are there already stay (they may lead to revived nodes): they are true
 		*/
 		return r;
 	atomic_store(&dir->subdirs, subdirs + dir->names.subdirs);
 	/* release: block and names, for those who only look at the flag */
 	atomic_store_explicit(&dir->names_loaded, true, memory_order_release);
+	if (dir->awaited)
+		ovl_unpin_raw(node);
+	dir->awaited = false;
 	return 0;
 }
 
@@ -218,26 +224,54 @@ static int enter(struct ovl_node *parent, struct ovl_req *rq, uint64_t id,
 	return r;
 }
 
-/* The node of a directory without one, pinned with ws: all ancestors get theirs, outermost first.
- * No recursion: trees are hostile. */
-static int enter_from_above(
+/* Pinned (raw); NULL: neither in the table nor to come back. */
+static int find_or_bring(
 	struct ovl_ws *ws, struct ovl_req *rq, uint64_t id, struct ovl_node **ret_node)
+{
+	int r = 0;
+
+	*ret_node = ovl_table_pin(ws, id);
+	if (!*ret_node && ovl_left_has(ws, id)) {
+		r = ovl_left_bring(ws, rq, id);
+		*ret_node = r ? NULL : ovl_table_pin(ws, id);
+	}
+	return r;
+}
+
+/* The node or, of a directory without one, the nearest above that has one; *ret_child is the next
+ * below it. */
+static int nearest(struct ovl_ws *ws, struct ovl_req *rq, uint64_t id, struct ovl_node **ret_above,
+	uint64_t *ret_child, struct ovl_block *ret_block)
+{
+	int r = find_or_bring(ws, rq, id, ret_above);
+
+	while (!r && !*ret_above) {
+		if (!ovl_block_of(ws, id & OVL_LOCAL_MASK, ret_block))
+			return -ESTALE;
+		*ret_child = id;
+		id = ret_block->dir_id;
+		r = find_or_bring(ws, rq, id, ret_above);
+	}
+	return r;
+}
+
+/* All ancestors get their nodes, outermost first. No recursion: trees are hostile. What comes back
+ * is upper, and so is all above it: bringing it enters no more of them. */
+int ovl_dir_enter(struct ovl_ws *ws, struct ovl_req *rq, uint64_t id, struct ovl_node **ret_node)
 {
 	_cleanup_node_ struct ovl_node *held =
 		NULL; /* so that what was entered stays until the next step */
 	struct ovl_node *above, *entered;
 	struct ovl_block block;
-	uint64_t child = id, cur;
+	uint64_t child = id;
 	int r = 0;
 
 	while (!r && !(held && held->id == id)) {
-		for (cur = id; !(above = ovl_table_pin(ws, cur)); cur = block.dir_id) {
-			if (!ovl_block_of(ws, cur & OVL_LOCAL_MASK, &block))
-				return -ESTALE;
-			child = cur;
-		}
+		r = nearest(ws, rq, id, &above, &child, &block);
+		if (r)
+			return r;
 		ref_get(&ws->ref); /* the pin becomes a full one */
-		if (cur == id) {
+		if (above->id == id) {
 			entered = above;
 		} else {
 			r = enter(above, rq, child, &block, &entered);
@@ -266,7 +300,7 @@ int ovl_dir_get(struct overlay *o, struct ovl_req *rq, uint64_t id, struct ovl_n
 	if (dir) {
 		ref_get(&ws->ref);
 	} else {
-		r = enter_from_above(ws, rq, id, &dir);
+		r = ovl_dir_enter(ws, rq, id, &dir);
 	}
 	if (!r && !dir->dir)
 		r = -ENOTDIR;

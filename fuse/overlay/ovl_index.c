@@ -54,6 +54,16 @@ size_t ovl_index_get(const struct ovl_index *x, uint64_t local)
 	return (size_t)atomic_load_explicit(&x->at[local], memory_order_relaxed) * UNIT;
 }
 
+void ovl_index_move(struct ovl_index *x, uint64_t local, size_t to)
+{
+	uint32_t was = atomic_load_explicit(&x->at[local], memory_order_relaxed);
+
+	/* one mover at a time; if it fails somebody has taken it out */
+	if (was)
+		(void)atomic_compare_exchange_strong_explicit(&x->at[local], &was,
+			(uint32_t)(to / UNIT), memory_order_relaxed, memory_order_relaxed);
+}
+
 size_t ovl_index_take(struct ovl_index *x, uint64_t local)
 {
 	if (local >= x->end)

@@ -24,6 +24,8 @@ void ovl_index_empty(struct ovl_index *x);
  * out. */
 void ovl_index_set(struct ovl_index *x, uint64_t local, size_t offset);
 size_t ovl_index_get(const struct ovl_index *x, uint64_t local); /* 0: none */
+/* Another offset for the same; not if it is out by now. `to` 0 takes it out. */
+void ovl_index_move(struct ovl_index *x, uint64_t local, size_t to);
 /* Take out; what it was. Of several callers one gets it. */
 size_t ovl_index_take(struct ovl_index *x, uint64_t local);
 /* The first id from `local` on that is in it; 0: none. */

@@ -148,6 +148,8 @@ struct ovl_dir {
 	uint32_t block_count; /* entries of lower_tree */
 	const struct ovl_map *map; /* ids of the entries, instead of block_base; NULL: it was never
 				      switched */
+	bool awaited; /* pinned until it is loaded, for what is to come back (ovl_left.c); guarded
+			 by lock */
 	_Atomic bool names_loaded; /* block and names (the complete content of the upper directory)
 				      are there */
 	struct ovl_names names;    /* empty and loaded if the directory has no upper */
@@ -193,6 +195,7 @@ struct ovl_journal;
 struct ovl_refs;
 struct ovl_blocks;
 struct ovl_maps;
+struct ovl_left;
 
 /* Keeps calls out for the moment of a switch (ovl_gate.c). */
 struct ovl_gate {
@@ -236,13 +239,19 @@ struct ovl_ws {
 	struct cond copy_done;
 
 	struct ovl_shard shard[OVL_TABLE_SHARDS];
-	struct ovl_blocks *blocks;   /* ovl_block.c */
-	struct ovl_maps *maps;       /* ovl_map.c */
-	struct ovl_refs *refs;       /* ovl_refs.c */
-	struct ovl_journal *journal; /* ovl_journal.c */
-	struct ovl_node *root;       /* pinned for the life of the workspace */
-	_Atomic unsigned chores;     /* enum ovl_chore that were asked for (ovl_chores.c) */
-	_Atomic uint64_t tmp_serial; /* names in work/tmp */
+	struct ovl_blocks *blocks;    /* ovl_block.c */
+	struct ovl_maps *maps;        /* ovl_map.c */
+	struct ovl_refs *refs;        /* ovl_refs.c */
+	struct ovl_journal *journal;  /* ovl_journal.c */
+	struct ovl_left *left;        /* ovl_left.c; const once open; NULL: nobody was before us */
+	struct ovl_node *root;        /* pinned for the life of the workspace */
+	_Atomic uint64_t usage_moves; /* how often the charge changed (ovl_usage.c) */
+	_Atomic uint32_t reaping;     /* removals of orphans that are under way */
+	_Atomic bool uncounted;       /* what is charged is what the last process had charged */
+	uint64_t count_at_ns, count_took_ns; /* of ovl_usage_chore alone */
+	unsigned count_tries;                /* likewise */
+	_Atomic unsigned chores;             /* enum ovl_chore that were asked for (ovl_chores.c) */
+	_Atomic uint64_t tmp_serial;         /* names in work/tmp */
 	_Atomic uint64_t copied_up, orphan_count, node_count, dir_count;
 	uint64_t revived, resolved; /* const once open */
 };
@@ -260,8 +269,9 @@ struct overlay {
 	struct ovl_digester *digester;
 	struct pool *chores; /* ovl_chores.c */
 	struct timespec root_time;
-	_Atomic uint64_t nodes_freed; /* a statistic: when memory is worth giving back */
-	_Atomic uint64_t compactions; /* a statistic */
+	_Atomic uint64_t nodes_freed;     /* a statistic: when memory is worth giving back */
+	_Atomic uint64_t compactions;     /* a statistic */
+	_Atomic uint64_t usage_corrected; /* a statistic: what a takeover charged was not right */
 };
 
 /* ================= part "state": written by ovl.c, ovl_*.c named in brackets ================= */
@@ -312,13 +322,17 @@ int ovl_block_get(struct ovl_ws *ws, uint64_t dir_id, const struct oid *tree, ui
 /* Every call that takes an id begins with ovl_obj_get or ovl_dir_get, without any lock held: they
  * also evict what waits in ws->evict. */
 
-/* Resolve an id. -ESTALE: no such node (any more). [ovl_node.c] */
-int ovl_obj_get(struct overlay *o, uint64_t id, struct ovl_obj *ret_obj);
+/* Resolve an id. -ESTALE: no such node (any more); -EAGAIN: it comes back from the last process,
+ * and a tree above it is not local. [ovl_node.c] */
+int ovl_obj_get(struct overlay *o, struct ovl_req *rq, uint64_t id, struct ovl_obj *ret_obj);
 void ovl_obj_put(struct ovl_obj *obj);
 /* The same, for a directory that is to be entered: makes its node if it had none. Block and names
  * are loaded (-EAGAIN + rq->need if the tree is not local; -ENOTDIR; -ESTALE; -ENOENT for a removed
  * directory). */
 int ovl_dir_get(struct overlay *o, struct ovl_req *rq, uint64_t id, struct ovl_node **ret_dir);
+/* The node of a directory of the lower that has none, through those above it; pinned. Errors as
+ * above. */
+int ovl_dir_enter(struct ovl_ws *ws, struct ovl_req *rq, uint64_t id, struct ovl_node **ret_node);
 /* Block and names of a directory node, if they are not there yet. No directory lock held. */
 int ovl_dir_load(struct ovl_node *dir, struct ovl_req *rq);
 /* A reference on ws travels with the pin. The caller has a pin already. */
@@ -465,7 +479,6 @@ struct ovl_left_node {
 };
 typedef int (*ovl_left_visit)(void *arg, const struct ovl_left_node *node);
 int ovl_journal_each_node(struct ovl_ws *ws, ovl_left_visit fn, void *arg); /* named ones */
-int ovl_journal_each_nameless(struct ovl_ws *ws, ovl_left_visit fn, void *arg);
 /* The record of one id; name NULL: it has none. False: there is no record. */
 struct ovl_left_place {
 	struct ovl_left_node node;
@@ -475,8 +488,6 @@ bool ovl_journal_left(struct ovl_ws *ws, uint64_t id, struct ovl_left_place *ret
 /* A change that its process did not finish has given the object this place. No record of the id: 0.
  */
 int ovl_journal_left_move(struct ovl_ws *ws, uint64_t id, uint64_t parent, const char *name);
-/* DROP what has a record and did not come into the table. */
-void ovl_journal_drop_lost(struct ovl_ws *ws);
 /* O_PATH descriptor of the upper directory of an id, to be closed by the caller. -ENOENT: it has
  * none. */
 int ovl_journal_open_dir(struct ovl_ws *ws, uint64_t dir_id, int *ret_fd);
@@ -536,8 +547,10 @@ void ovl_content_changed_locked(struct ovl_node *node);
 
 /* At ovl_ws_add, after the journal was replayed and before the workspace is visible
  * [ovl_recover.c]: resolve open intents, write OVL_XATTR_NODE for named nodes that lack it, empty
- * tmp/ and orphan/, charge the exact usage. */
+ * tmp/ and orphan/. */
 int ovl_recover(struct ovl_ws *ws);
+/* After that, with the journal that goes on: charge the quota. */
+int ovl_recover_usage(struct ovl_ws *ws);
 /* Last FORGET of an orphan: remove work/orphan/<id>, give the quota back. [ovl_remove.c] */
 void ovl_orphan_reap(struct ovl_node *node);
 /* Before eviction of a named upper node: make its id durable. [ovl_whiteout.c's marks] */

@@ -20,6 +20,7 @@
 #include "overlay/ovl_journal_internal.h"
 #include "overlay/ovl_map.h"
 #include "overlay/ovl_state.h"
+#include "overlay/ovl_usage.h"
 
 #define JOURNALED_FLAGS (OVL_ORPHAN | OVL_LINKED | OVL_NODE_XATTR)
 
@@ -192,6 +193,23 @@ uint64_t ovl_journal_bytes(struct ovl_ws *ws)
 	return ws->journal->tail;
 }
 
+static struct ovl_journal_head *head_of(const struct ovl_journal *j)
+{
+	return (struct ovl_journal_head *)(void *)j->map.base;
+}
+
+uint64_t ovl_journal_stamp(struct ovl_ws *ws)
+{
+	LOCK_GUARD(&ws->journal->lock);
+	return head_of(ws->journal)->stamp;
+}
+
+void ovl_journal_set_stamp(struct ovl_ws *ws, uint64_t stamp)
+{
+	LOCK_GUARD(&ws->journal->lock);
+	head_of(ws->journal)->stamp = stamp;
+}
+
 static int restore(void *arg, const struct ovl_record *rec)
 {
 	struct ovl_ws *ws = arg;
@@ -287,17 +305,22 @@ static void forget_left(struct ovl_journal *j)
 	j->left = NULL;
 }
 
-/* No room for a new file: the old one goes on, and says from where on it holds. */
+/* The old file goes on, and says from where on it holds. */
 static void restart_in_place_locked(struct ovl_journal *j, bool adopt)
 {
-	struct ovl_journal_head *head = (void *)j->map.base;
 
-	/* what is behind a damaged record must not come to light again */
-	memset(j->map.base + j->tail, 0, j->map.len - j->tail);
+	uint32_t next = 0;
+
+	if (j->map.len - j->tail >= sizeof(next))
+		memcpy(&next, j->map.base + j->tail, sizeof(next));
+	/* What is behind a damaged record must not come to light again. Behind the last sound one
+	 * there never was anything. */
+	if (next)
+		memset(j->map.base + j->tail, 0, j->map.len - j->tail);
 	if (!adopt)
-		head->start =
+		head_of(j)->start =
 			j->tail; /* one aligned store: a kill leaves the old or the new state */
-	j->compact_at = j->tail + j->tail / 2;
+	j->compact_at = j->tail + JOURNAL_COMPACT_BYTES;
 }
 
 int ovl_journal_restart(struct ovl_ws *ws)
@@ -308,7 +331,10 @@ int ovl_journal_restart(struct ovl_ws *ws)
 	j->promised = 0;
 	if (j->fresh) { /* a new workspace: there is nothing to be left out */
 		j->compact_at = JOURNAL_COMPACT_BYTES;
-	} else if (ovl_journal_rewrite(ws, !ws->adopt) < 0) {
+		return 0;
+	}
+	/* Who takes over goes on with it as it is, and rewrites it when all has come back. */
+	if (ws->adopt || ovl_journal_rewrite(ws, true) < 0) {
 		LOCK_GUARD(&j->lock);
 		restart_in_place_locked(j, ws->adopt);
 	}

@@ -165,29 +165,32 @@ static size_t check(const uint8_t *p, size_t len)
 	return p[12] <= OID_MAX_BYTES && need <= size ? size : 0;
 }
 
-size_t ovl_record_decode(const void *data, size_t len, struct ovl_record *ret_rec)
+void ovl_record_read(const void *data, struct ovl_record *ret_rec)
 {
-	const uint8_t *p = data, *at;
-	size_t size = check(p, len);
+	const uint8_t *p = data, *at = p + HEAD_BYTES;
 	uint64_t w[WORDS_MAX] = {0};
-	struct ovl_record rec = {0};
+	struct ovl_record rec = {.type = (enum ovl_record_type)p[8], .op = p[9]};
 
-	if (!size)
-		return 0;
-	rec.type = (enum ovl_record_type)p[8];
-	rec.op = p[9];
-	at = p + HEAD_BYTES;
 	for (unsigned i = 0; i < words_of[rec.type]; i++, at += 8) {
 		memcpy(&w[i], at, 8);
 		w[i] = le64toh(w[i]);
 	}
 	words_to_record(w, &rec);
-	rec.tree = oid_from_bytes(at, p[12]);
+	if (p[12])
+		rec.tree = oid_from_bytes(at, p[12]);
 	at += p[12];
 	rec.name_len = p[10];
 	rec.name = p[10] ? (const char *)at : NULL;
 	rec.new_name_len = p[11];
 	rec.new_name = p[11] ? (const char *)at + p[10] : NULL;
 	*ret_rec = rec;
+}
+
+size_t ovl_record_decode(const void *data, size_t len, struct ovl_record *ret_rec)
+{
+	size_t size = check(data, len);
+
+	if (size)
+		ovl_record_read(data, ret_rec);
 	return size;
 }

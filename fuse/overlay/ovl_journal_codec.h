@@ -72,3 +72,5 @@ size_t ovl_record_size(const struct ovl_record *rec);
 void ovl_record_encode(const struct ovl_record *rec, void *buf);
 /* Its length, with names pointing into `data`; 0: there is no (sound) record. */
 size_t ovl_record_decode(const void *data, size_t len, struct ovl_record *ret_rec);
+/* The same of a record that was found to be sound before. */
+void ovl_record_read(const void *data, struct ovl_record *ret_rec);

@@ -16,6 +16,7 @@
 struct ovl_journal_head {
 	uint64_t magic;
 	uint64_t start; /* offset: of the records before it only the blocks still hold */
+	uint64_t stamp; /* see ovl_usage.c */
 };
 
 /* Which records of a journal still hold. Values of the maps point at the records' bytes. */
@@ -62,6 +63,11 @@ typedef int (*ovl_record_visit)(void *arg, const struct ovl_record *rec);
 int ovl_scan_init(
 	struct ovl_scan *s, const uint8_t *base, size_t len, ovl_record_visit fn, void *arg);
 void ovl_scan_fini(struct ovl_scan *s);
+
+/* The place that a NODE record tells; name NULL: none. */
+void ovl_record_place(const struct ovl_ws *ws, const void *bytes, struct ovl_left_place *ret_place);
+/* What the scan has found of nodes is the caller's from now on: ovl_left.c. */
+void ovl_journal_take_left(struct ovl_ws *ws, struct ovl_index *ret_nodes);
 
 /* What still holds goes to a new file in the place of the old one; `blocks_only`: nothing but the
  * blocks does. Others may append meanwhile. On failure the old one goes on. */

@@ -195,7 +195,7 @@ int ovl_link(struct overlay *o, struct ovl_req *rq, uint64_t id, uint64_t new_pa
 	if (r == 0)
 		r = ovl_place_need_upper(&p, rq);
 	if (r == 0)
-		r = ovl_obj_get(o, id, &obj);
+		r = ovl_obj_get(o, rq, id, &obj);
 	if (r < 0)
 		return r;
 	if (obj.node && S_ISDIR(obj.node->type))

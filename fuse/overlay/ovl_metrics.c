@@ -65,6 +65,24 @@ static uint64_t orphans(void *arg)
 	return s.orphans;
 }
 
+static uint64_t corrected(void *arg)
+{
+	struct overlay *o = arg;
+
+	return atomic_load_explicit(&o->usage_corrected, memory_order_relaxed); /* a statistic */
+}
+
+static uint64_t uncounted(void *arg)
+{
+	struct overlay *o = arg;
+	uint64_t n = 0;
+
+	RWLOCK_READ_GUARD(&o->lock);
+	list_for_each (it, &o->workspaces)
+		n += atomic_load(&list_entry(it, struct ovl_ws, link)->uncounted);
+	return n;
+}
+
 static void label_of(const struct overlay *o, char label[OVL_METRIC_LABEL])
 {
 	(void)snprintf(label, OVL_METRIC_LABEL, "overlay=\"%s\"", o->tenant); /* fits */
@@ -84,6 +102,12 @@ void ovl_metrics_add(struct overlay *o)
 		{"coppice_overlay_journal_compactions_total",
 			"Journals rewritten because most of what they had did not hold any more.",
 			compactions},
+		{"coppice_overlay_usage_uncounted",
+			"Workspaces whose usage has not been counted anew since a takeover.",
+			uncounted},
+		{"coppice_overlay_usage_corrected_total",
+			"Of those that were, how many had another usage than was charged.",
+			corrected},
 		{"coppice_overlay_orphans", "Objects without a name that are still in use.",
 			orphans},
 	};

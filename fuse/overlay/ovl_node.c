@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "overlay/ovl_internal.h"
+#include "overlay/ovl_left.h"
 #include "overlay/ovl_state.h"
 
 struct ovl_shard *ovl_shard_of(struct ovl_ws *ws, uint64_t id)
@@ -126,12 +127,20 @@ static struct ovl_node *node_new(struct ovl_ws *ws, const struct ovl_node_init *
 	atomic_init(&n->upper_ino, init->upper_ino);
 	lock_init(&n->lock, LOCK_RANK_OVL_NODE);
 	list_init(&n->fd_lru);
+	if (init->upper_stat) {
+		n->charged_bytes = ovl_charge_of(init->upper_stat);
+		ovl_attr_set_locked(n, init->upper_stat); /* nobody else has it yet */
+	}
 	if (init->parent) {
 		n->parent = init->parent;
 		ovl_pin_raw(n->parent);
 	}
 	if (S_ISDIR(n->type))
 		n->dir = dir_new(init->lower_tree);
+	if (n->dir && !(init->flags & OVL_DEAD) && ovl_left_waits(ws, n->id)) {
+		n->dir->awaited = true;
+		ovl_pin_raw(n);
+	}
 	if (init->name)
 		n->name = strndup(init->name, init->name_len);
 	n->name_len = init->name ? init->name_len : 0;
@@ -208,7 +217,7 @@ static void fill_from_block(struct ovl_obj *obj, const struct ovl_block *block)
 	obj->idx = ovl_block_idx(block, obj->id);
 }
 
-int ovl_obj_get(struct overlay *o, uint64_t id, struct ovl_obj *ret_obj)
+int ovl_obj_get(struct overlay *o, struct ovl_req *rq, uint64_t id, struct ovl_obj *ret_obj)
 {
 	struct ovl_ws *ws = ovl_ws_of(o, id);
 	struct ovl_obj obj = {.ws = ws, .id = id};
@@ -218,6 +227,15 @@ int ovl_obj_get(struct overlay *o, uint64_t id, struct ovl_obj *ret_obj)
 		return -ESTALE;
 	ovl_evict_pending(ws);
 	obj.node = ovl_table_pin(ws, id);
+	if (!obj.node && ovl_left_has(ws, id)) {
+		int r = ovl_left_bring(ws, rq, id);
+
+		if (r) {
+			ovl_ws_unref(ws);
+			return r;
+		}
+		obj.node = ovl_table_pin(ws, id);
+	}
 	if (!obj.node || (!obj.node->dir && !(atomic_load(&obj.node->flags) & OVL_UPPER))) {
 		if (ovl_block_of(ws, id & OVL_LOCAL_MASK, &block)) {
 			fill_from_block(&obj, &block);

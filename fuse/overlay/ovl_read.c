@@ -51,7 +51,7 @@ static int source_get(struct overlay *o, struct ovl_req *rq, uint64_t id, struct
 
 	if (id == OVL_ROOT_ID)
 		return -EISDIR;
-	r = ovl_obj_get(o, id, &s.obj);
+	r = ovl_obj_get(o, rq, id, &s.obj);
 	if (r)
 		return r;
 	r = s.obj.node ? source_of_node(&s) : ovl_obj_entry(&s.obj, rq, &s.file);

@@ -9,7 +9,8 @@
  *	named nodes   get their id mark, so that the id is the same at the next lookup.
  *	work/         tmp and orphan are emptied (no connection is left that has files open);
  *	              links without names go.
- *	quota         charged with what is really there.
+ *	quota         charged with what is really there; after a takeover with what was charged, and
+ *	              counted later (ovl_usage.c).
  *
  * One thread, blocking on the local disk. Nothing here depends on a remote or on room on the disk:
  * a lower directory that is not in the index any more, or a full disk, costs a mark (a new id),
@@ -17,6 +18,7 @@
  */
 #include "overlay/ovl_change.h"
 #include "overlay/ovl_state.h"
+#include "overlay/ovl_usage.h"
 
 #include <base/cleanup.h>
 #include <errno.h>
@@ -229,24 +231,26 @@ static int sweep(struct ovl_ws *ws)
 
 int ovl_recover(struct ovl_ws *ws)
 {
-	uint64_t bytes, inodes;
 	int r = ovl_recover_intents(ws);
 
 	if (r == 0)
 		r = empty_tmp(ws);
 	if (r == 0 && ws->adopt)
 		r = ovl_revive(ws);
-	if (r == 0)
+	if (r == 0 && !ws->adopt)
 		r = ovl_recover_marks(ws);
 	if (r == 0 && !ws->adopt)
 		r = sweep(ws);
+	return r;
+}
+
+int ovl_recover_usage(struct ovl_ws *ws)
+{
+	uint64_t bytes, inodes;
+	bool kept = ovl_usage_kept(ws, &bytes, &inodes);
+	int r = kept ? 0 : ovl_charge_scan(ws, &bytes, &inodes);
+
 	if (r == 0)
-		r = ovl_charge_scan(ws, &bytes, &inodes);
-	if (r < 0)
-		return r;
-	quota_charge_force(ws->quota, QUOTA_BYTES, bytes);
-	quota_charge_force(ws->quota, QUOTA_INODES, inodes);
-	if (ws->adopt)
-		ovl_journal_drop_lost(ws);
-	return 0;
+		ovl_usage_begin(ws, bytes, inodes, !kept);
+	return r;
 }

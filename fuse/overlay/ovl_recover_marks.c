@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * After a crash: every node that the journal knows by its place gets its id mark, so that the id is
- * the same when the name is looked up again. Not those that a takeover has brought back.
+ * the same when the name is looked up again. Not after a takeover: ids live on there.
  *
  * One walk over the upper, matched with the journal's places, and not a way from the root for each
  * node: a job decides how deep its tree is, and the start of all its neighbours must not depend on
@@ -26,14 +26,13 @@ struct left {
 	uint64_t local, parent;
 	mode_t type;
 	uint64_t upper_ino; /* 0: not known when it was written */
-	bool revived;       /* by a takeover: gets its mark when the kernel forgets it */
 	size_t len;
 	char name[];
 };
 
 struct marking {
 	struct ovl_ws *ws;
-	size_t wanted;         /* places that are not of revived nodes */
+	size_t wanted;         /* places */
 	struct hashmap places; /* hash of (parent, name) → list of struct left, owned */
 	struct hashmap dirs;   /* inode number → local id of an upper directory */
 };
@@ -43,15 +42,6 @@ static uint64_t place_hash(uint64_t parent, const char *name, size_t len)
 	static const uint64_t salt = 0x706c616365ull;
 
 	return io_hash(name, len, (const uint64_t[2]){parent, salt});
-}
-
-static bool is_revived(struct ovl_ws *ws, uint64_t id)
-{
-	struct ovl_node *n = ovl_table_pin(ws, id);
-
-	if (n)
-		ovl_unpin_raw(n);
-	return n != NULL;
 }
 
 /* Several may name one place: the record of a file that has lost this name and lives on under
@@ -69,10 +59,9 @@ static int keep(void *arg, const struct ovl_left_node *node)
 		.parent = ovl_local(node->parent),
 		.type = node->type,
 		.upper_ino = node->upper_ino,
-		.revived = is_revived(m->ws, node->id),
 		.len = node->name_len};
 	memcpy(left->name, node->name, node->name_len);
-	m->wanted += !left->revived;
+	m->wanted++;
 	first = hashmap_find(&m->places, hash);
 	if (first) {
 		left->next = first->next;
@@ -134,7 +123,7 @@ static int visit(void *arg, int dirfd, const char *name, const struct stat *st)
 	r = ovl_mark_get(dirfd, name, &local);
 	if (r == 0 && !local && left) {
 		local = left->local;
-		r = left->revived ? 0 : ovl_mark_set(dirfd, name, local);
+		r = ovl_mark_set(dirfd, name, local);
 		if (r == -ENOSPC || r == -EDQUOT)
 			r = 0; /* a new id, then */
 	}

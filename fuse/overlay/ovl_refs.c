@@ -3,7 +3,7 @@
  * Ids of a workspace and how often the kernel knows each: a counter that only rises, and one u32
  * per id in a mapped file.
  *
- *	work/refs:  header (4 KiB: magic, boot id, next id) | u32 of id 0 | of id 1 | ...
+ *	work/refs:  header (4 KiB: magic, next id, boot id, usage) | u32 of id 0 | of id 1 | ...
  *	u32:        lookups | marks about pages (the two highest bits)
  *
  * A count is bumped before its reply is sent and lowered when a FORGET arrives, both by plain
@@ -32,6 +32,7 @@
 #include "overlay/ovl_internal.h"
 #include "overlay/ovl_mapfile.h"
 #include "overlay/ovl_state.h"
+#include "overlay/ovl_usage.h"
 
 #define REFS_MAGIC    0x31736665726c766full /* "ovlrefs1" */
 #define HEADER_BYTES  ((size_t)4096)
@@ -49,6 +50,7 @@ struct header {
 	uint64_t magic;
 	uint64_t next;
 	char boot_id[BOOT_ID_BYTES];
+	struct ovl_kept_usage usage;
 };
 
 struct ovl_refs {
@@ -57,6 +59,11 @@ struct ovl_refs {
 	_Atomic uint64_t next; /* changed under lock */
 	uint64_t limit;        /* guarded by lock; ids below it may be given */
 };
+
+struct ovl_kept_usage *ovl_refs_usage(struct ovl_ws *ws)
+{
+	return &((struct header *)(void *)ws->refs->map.base)->usage;
+}
 
 static int read_boot_id(char id[BOOT_ID_BYTES])
 {

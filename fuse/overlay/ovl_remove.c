@@ -408,10 +408,12 @@ void ovl_orphan_reap(struct ovl_node *node)
 	if (!ovl_has(node, OVL_UPPER) || !ovl_has(node, OVL_ORPHAN) || S_ISDIR(node->type))
 		return;
 	ovl_orphan_name(node->id, name);
+	atomic_fetch_add(&ws->reaping, 1);
 	(void)unlinkat(
 		ws->work_fd, name, 0); /* swept, and charged until, the next start otherwise */
 	ovl_flag_clear(node, OVL_UPPER);
 	ovl_charge_drop(node);
+	atomic_fetch_sub(&ws->reaping, 1);
 	/* release: see ovl_quota_returns */
 	atomic_fetch_sub_explicit(&ws->orphan_count, 1, memory_order_release);
 }

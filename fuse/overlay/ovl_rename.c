@@ -63,7 +63,7 @@ static int raise_source(struct ovl_place *p, struct ovl_req *rq, struct ovl_node
 			*ret_node = TAKE_PTR(n);
 		return r;
 	}
-	r = ovl_obj_get(p->dir->ws->overlay, entry_id(p), &obj);
+	r = ovl_obj_get(p->dir->ws->overlay, rq, entry_id(p), &obj);
 	if (r < 0)
 		return r;
 	r = ovl_copyup(&obj, rq, true);

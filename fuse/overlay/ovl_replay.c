@@ -31,15 +31,6 @@ static const void *left_record(const struct ovl_journal *j, uint64_t local)
 	return at ? j->map.base + at : NULL;
 }
 
-/* A record that the scan has noted: it is sound. */
-static void decode_noted(const void *bytes, struct ovl_record *ret_rec)
-{
-	uint32_t size;
-
-	memcpy(&size, bytes, sizeof(size));
-	(void)ovl_record_decode(bytes, le32toh(size), ret_rec);
-}
-
 int ovl_journal_each_open(struct ovl_ws *ws, ovl_intent_visit fn, void *arg)
 {
 	const struct ovl_scan *left = ws->journal->left;
@@ -51,7 +42,7 @@ int ovl_journal_each_open(struct ovl_ws *ws, ovl_intent_visit fn, void *arg)
 		char name[256] = "", new_name[256] = "";
 		struct ovl_record rec = {0};
 
-		decode_noted(it.value, &rec);
+		ovl_record_read(it.value, &rec);
 		if (rec.name_len)
 			memcpy(name, rec.name, rec.name_len);
 		if (rec.new_name_len)
@@ -76,7 +67,7 @@ static bool is_named(const struct ovl_record *rec)
 	       !memchr(rec->name, '/', rec->name_len) && !memchr(rec->name, 0, rec->name_len);
 }
 
-static int each_node(struct ovl_ws *ws, bool named, ovl_left_visit fn, void *arg)
+int ovl_journal_each_node(struct ovl_ws *ws, ovl_left_visit fn, void *arg)
 {
 	const struct ovl_journal *j = ws->journal;
 	uint64_t local = 0;
@@ -88,31 +79,20 @@ static int each_node(struct ovl_ws *ws, bool named, ovl_left_visit fn, void *arg
 		char name[256] = "";
 		struct ovl_record rec = {0};
 
-		decode_noted(left_record(j, local), &rec);
-		if (is_named(&rec) != named)
+		ovl_record_read(left_record(j, local), &rec);
+		if (!is_named(&rec))
 			continue;
-		if (named)
-			memcpy(name, rec.name, rec.name_len);
+		memcpy(name, rec.name, rec.name_len);
 		r = fn(arg, &(struct ovl_left_node){
 				    .id = full_id(ws, rec.id),
 				    .parent = full_id(ws, rec.parent),
 				    .type = rec.mode & S_IFMT,
 				    .upper_ino = rec.ino,
-				    .name = named ? name : NULL,
-				    .name_len = named ? rec.name_len : 0,
+				    .name = name,
+				    .name_len = rec.name_len,
 			    });
 	}
 	return r;
-}
-
-int ovl_journal_each_node(struct ovl_ws *ws, ovl_left_visit fn, void *arg)
-{
-	return each_node(ws, true, fn, arg);
-}
-
-int ovl_journal_each_nameless(struct ovl_ws *ws, ovl_left_visit fn, void *arg)
-{
-	return each_node(ws, false, fn, arg);
 }
 
 /* A lower directory at its own place: its name is in its parent's tree. */
@@ -142,24 +122,38 @@ static int place_in_lower(struct ovl_ws *ws, uint64_t local, uint64_t *ret_paren
 	return *ret_name ? 0 : -ENOMEM;
 }
 
-bool ovl_journal_left(struct ovl_ws *ws, uint64_t id, struct ovl_left_place *ret_place)
+void ovl_record_place(const struct ovl_ws *ws, const void *bytes, struct ovl_left_place *ret_place)
 {
-	const void *bytes = left_record(ws->journal, id & OVL_LOCAL_MASK);
 	struct ovl_left_node *node = &ret_place->node;
 	struct ovl_record rec = {0};
 
-	if (!bytes)
-		return false;
-	decode_noted(bytes, &rec);
-	*node = (struct ovl_left_node){.id = id, .type = rec.mode & S_IFMT, .upper_ino = rec.ino};
+	ovl_record_read(bytes, &rec);
+	*node = (struct ovl_left_node){
+		.id = full_id(ws, rec.id), .type = rec.mode & S_IFMT, .upper_ino = rec.ino};
 	if (!is_named(&rec))
-		return true;
+		return;
 	memcpy(ret_place->name, rec.name, rec.name_len);
 	ret_place->name[rec.name_len] = '\0';
 	node->parent = full_id(ws, rec.parent);
 	node->name = ret_place->name;
 	node->name_len = rec.name_len;
-	return true;
+}
+
+bool ovl_journal_left(struct ovl_ws *ws, uint64_t id, struct ovl_left_place *ret_place)
+{
+	const void *bytes = left_record(ws->journal, id & OVL_LOCAL_MASK);
+
+	if (bytes)
+		ovl_record_place(ws, bytes, ret_place);
+	return bytes != NULL;
+}
+
+void ovl_journal_take_left(struct ovl_ws *ws, struct ovl_index *ret_nodes)
+{
+	struct ovl_scan *left = ws->journal->left;
+
+	*ret_nodes = left->nodes;
+	left->nodes = (struct ovl_index){0};
 }
 
 int ovl_journal_left_move(struct ovl_ws *ws, uint64_t id, uint64_t parent, const char *name)
@@ -172,7 +166,7 @@ int ovl_journal_left_move(struct ovl_ws *ws, uint64_t id, uint64_t parent, const
 
 	if (!bytes)
 		return 0;
-	decode_noted(bytes, &rec);
+	ovl_record_read(bytes, &rec);
 	rec.parent = parent & OVL_LOCAL_MASK;
 	rec.name = name;
 	rec.name_len = strlen(name);
@@ -183,22 +177,6 @@ int ovl_journal_left_move(struct ovl_ws *ws, uint64_t id, uint64_t parent, const
 	return r;
 }
 
-void ovl_journal_drop_lost(struct ovl_ws *ws)
-{
-	const struct ovl_scan *left = ws->journal->left;
-	uint64_t local = 0;
-
-	while (left && (local = ovl_index_next(&left->nodes, local + 1))) {
-		uint64_t id = full_id(ws, local);
-		struct ovl_node *n = ovl_table_pin(ws, id);
-
-		if (n)
-			ovl_unpin_raw(n);
-		else
-			ovl_journal_drop(ws, id);
-	}
-}
-
 static int place_of(struct ovl_ws *ws, uint64_t local, uint64_t *ret_parent, char **ret_name)
 {
 	const void *bytes = left_record(ws->journal, local);
@@ -206,7 +184,7 @@ static int place_of(struct ovl_ws *ws, uint64_t local, uint64_t *ret_parent, cha
 
 	if (!bytes)
 		return place_in_lower(ws, local, ret_parent, ret_name);
-	decode_noted(bytes, &rec);
+	ovl_record_read(bytes, &rec);
 	if (!is_named(&rec))
 		return -ENOENT;
 	*ret_name = strndup(rec.name, rec.name_len);

@@ -11,6 +11,7 @@
 #include "fuse/upper.h"
 
 #include "overlay/ovl_change.h"
+#include "overlay/ovl_left.h"
 #include "overlay/ovl_state.h"
 
 #include <errno.h>
@@ -46,7 +47,7 @@ static bool is_remembered(struct ovl_ws *ws, uint64_t id)
 	struct ovl_node *n = ovl_table_pin(ws, id);
 
 	if (!n)
-		return false;
+		return ovl_left_has(ws, id);
 	ref_get(&ws->ref); /* the pin becomes a full one */
 	ovl_node_unpin(n);
 	return true;

@@ -195,7 +195,7 @@ int ovl_setattr(struct overlay *o, struct ovl_req *rq, uint64_t id, const struct
 		return -EPERM; /* the session's root is not a directory of anybody */
 	if ((set & OVL_SET_SIZE) && attr->st_size < 0)
 		return -EINVAL;
-	r = ovl_obj_get(o, id, &obj);
+	r = ovl_obj_get(o, rq, id, &obj);
 	if (r < 0)
 		return r;
 	if (obj.ws->read_only)

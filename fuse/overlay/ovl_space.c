@@ -16,7 +16,7 @@
 static int open_writable(
 	struct overlay *o, struct ovl_req *rq, uint64_t id, struct ovl_obj *obj, int *ret_fd)
 {
-	int r = ovl_obj_get(o, id, obj);
+	int r = ovl_obj_get(o, rq, id, obj);
 
 	if (r < 0)
 		return r;
@@ -66,9 +66,10 @@ int ovl_fallocate(
 }
 
 /* Descriptor of the source, if it is in an upper. */
-static int open_source(struct overlay *o, uint64_t id, struct ovl_obj *obj, int *ret_fd)
+static int open_source(
+	struct overlay *o, struct ovl_req *rq, uint64_t id, struct ovl_obj *obj, int *ret_fd)
 {
-	int r = ovl_obj_get(o, id, obj);
+	int r = ovl_obj_get(o, rq, id, obj);
 
 	if (r < 0)
 		return r;
@@ -119,7 +120,7 @@ ssize_t ovl_copy_range(struct overlay *o, struct ovl_req *rq, const struct ovl_c
 
 	if (copy->in_offset > INT64_MAX || copy->out_offset > INT64_MAX)
 		return -EINVAL;
-	r = open_source(o, copy->in_id, &in, &in_fd);
+	r = open_source(o, rq, copy->in_id, &in, &in_fd);
 	if (r < 0)
 		return r;
 	n = open_writable(o, rq, copy->out_id, &out, &out_fd);
@@ -156,7 +157,7 @@ int ovl_fsync(struct overlay *o, struct ovl_req *rq, uint64_t id, bool data_only
 	(void)rq;
 	if (id == OVL_ROOT_ID)
 		return 0;
-	r = ovl_obj_get(o, id, &obj);
+	r = ovl_obj_get(o, rq, id, &obj);
 	if (r < 0)
 		return r;
 	/* what only the lower has cannot be lost */

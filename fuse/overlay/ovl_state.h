@@ -56,6 +56,8 @@ struct ovl_node_init {
 	uint64_t lower_size;
 	uint32_t lower_mode;
 	uint64_t upper_ino; /* 0: not known */
+	const struct stat
+		*upper_stat; /* what is charged for, and its attributes; NULL: not known */
 };
 /* Made and in the table, pinned once. If the id is there already, that node is pinned and returned
  * instead (*ret_made false). */

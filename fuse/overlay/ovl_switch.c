@@ -6,6 +6,7 @@
  * Threads: the caller's. Blocks on the local disk, and until no call runs.
  */
 #include "overlay/ovl_switch.h"
+#include "overlay/ovl_left.h"
 
 #include <base/clock.h>
 #include <errno.h>
@@ -295,6 +296,18 @@ static int make(struct sw *sw)
 	return r;
 }
 
+/* A plan looks at nodes: those that a takeover has not brought back yet come first. */
+static int all_nodes(struct sw *sw)
+{
+	struct ovl_req rq = {0};
+	int r = ovl_left_bring_all(sw->ws, &rq);
+
+	if (r == -EAGAIN && ovl_sw_note_missing(sw, &rq.need.oid) < 0)
+		r = -ENOMEM;
+	ovl_need_drop(&rq.need);
+	return r;
+}
+
 static int run(struct sw *sw)
 {
 	struct ovl_switched *ret = sw->out;
@@ -304,7 +317,9 @@ static int run(struct sw *sw)
 	sw->end = &sw->first;
 	/* Another number than that of an attempt that failed, also before a restart. */
 	sw->attempt = clock_wall_ns(sw->o->clock);
-	r = make(sw);
+	r = all_nodes(sw);
+	if (r == 0)
+		r = make(sw);
 	ovl_sw_fini(sw);
 	ovl_evict_pending(sw->ws);
 	if (r < 0)

@@ -51,6 +51,8 @@ struct sw {
 /* Makes room for one more in an array that doubles. -ENOMEM. */
 int ovl_sw_grow(void **array, size_t count, size_t *cap, size_t size);
 int ovl_sw_notice(struct sw *sw, uint64_t parent, uint64_t child, const char *name, size_t len);
+/* A tree that is not local, for out->missing. */
+int ovl_sw_note_missing(struct sw *sw, const struct oid *tree);
 /* All of the plan, in sw->first. -EAGAIN with out->missing. */
 int ovl_sw_plan(struct sw *sw);
 int ovl_sw_record(struct sw *sw);

@@ -75,7 +75,7 @@ int ovl_sw_notice(struct sw *sw, uint64_t parent, uint64_t child, const char *na
 	return r;
 }
 
-static int note_missing(struct sw *sw, const struct oid *tree)
+int ovl_sw_note_missing(struct sw *sw, const struct oid *tree)
 {
 	struct ovl_switched *out = sw->out;
 	int r = ovl_sw_grow((void **)&out->missing, out->missing_count, &sw->missing_cap,
@@ -446,7 +446,7 @@ static int open_view(struct walk *w, const struct oid *tree, struct tree_view *v
 		return 0;
 	r = lower->ops->tree(lower, tree, view);
 	if (r == -EAGAIN)
-		return note_missing(w->sw, tree);
+		return ovl_sw_note_missing(w->sw, tree);
 	*ret_open = r == 0;
 	return r;
 }
@@ -463,7 +463,7 @@ static int load(struct walk *w)
 	if (!atomic_load(&d->node->dir->names_loaded) && was_entered(w->sw, d->id))
 		r = ovl_dir_load(d->node, &rq);
 	if (r == -EAGAIN)
-		r = note_missing(w->sw, &rq.need.oid);
+		r = ovl_sw_note_missing(w->sw, &rq.need.oid);
 	ovl_need_drop(&rq.need);
 	w->loaded = atomic_load(&d->node->dir->names_loaded);
 	return r;

@@ -67,7 +67,7 @@ ssize_t ovl_write(struct overlay *o, struct ovl_req *rq, uint64_t id, const void
 
 	if (offset > INT64_MAX || len > INT64_MAX - offset)
 		return -EFBIG;
-	r = ovl_obj_get(o, id, &obj);
+	r = ovl_obj_get(o, rq, id, &obj);
 	if (r < 0)
 		return r;
 	r = ovl_obj_writable(&obj, rq, true);

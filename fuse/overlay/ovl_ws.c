@@ -24,6 +24,7 @@
 #include "base/err.h"
 #include "base/io.h"
 #include "overlay/ovl_internal.h"
+#include "overlay/ovl_left.h"
 #include "overlay/ovl_map.h"
 #include "overlay/ovl_state.h"
 
@@ -252,6 +253,8 @@ static int open_state(struct ovl_ws *ws, const struct oid *switching_to)
 		r = ovl_recover(ws);
 	if (!r)
 		r = ovl_journal_restart(ws);
+	if (!r)
+		r = ovl_recover_usage(ws);
 	return r;
 }
 
@@ -281,6 +284,7 @@ int ovl_ws_open(struct overlay *o, const struct ovl_ws_config *config, struct ov
 void ovl_ws_close(struct ovl_ws *ws, bool clean)
 {
 	ovl_evict_all(ws, clean);
+	ovl_left_close(ws);
 	ovl_journal_close(ws);
 	ovl_maps_close(ws);
 	ovl_blocks_close(ws);

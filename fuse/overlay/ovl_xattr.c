@@ -318,7 +318,7 @@ ssize_t ovl_getxattr(struct overlay *o, struct ovl_req *rq, uint64_t id, const c
 		return r;
 	if (id == OVL_ROOT_ID)
 		return -ENODATA;
-	r = ovl_obj_get(o, id, &obj);
+	r = ovl_obj_get(o, rq, id, &obj);
 	if (r < 0)
 		return r;
 	r = get(&obj, rq, name, value, cap);
@@ -333,7 +333,7 @@ ssize_t ovl_listxattr(struct overlay *o, struct ovl_req *rq, uint64_t id, char *
 
 	if (id == OVL_ROOT_ID)
 		return 0;
-	r = ovl_obj_get(o, id, &obj);
+	r = ovl_obj_get(o, rq, id, &obj);
 	if (r < 0)
 		return r;
 	if (is_upper(&obj) && !is_dead(&obj))
@@ -383,7 +383,7 @@ int ovl_setxattr(struct overlay *o, struct ovl_req *rq, uint64_t id, const char 
 		return r;
 	if (id == OVL_ROOT_ID)
 		return -EPERM;
-	r = ovl_obj_get(o, id, &obj);
+	r = ovl_obj_get(o, rq, id, &obj);
 	if (r < 0)
 		return r;
 	r = check_change(&obj, rq, name, flags & XATTR_REPLACE);
@@ -416,7 +416,7 @@ int ovl_removexattr(struct overlay *o, struct ovl_req *rq, uint64_t id, const ch
 		return r == -EOPNOTSUPP && check_read(rq, name) == -ENODATA ? -ENODATA : r;
 	if (id == OVL_ROOT_ID)
 		return -EPERM;
-	r = ovl_obj_get(o, id, &obj);
+	r = ovl_obj_get(o, rq, id, &obj);
 	if (r < 0)
 		return r;
 	r = check_change(&obj, rq, name, false);

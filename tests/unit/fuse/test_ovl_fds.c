@@ -111,7 +111,7 @@ static void test_a_changed_upper_is_not_read(void **state)
 
 	assert_int_equal(world_make(w, WORLD_FILE, "mine", 0600, &at), 0);
 	assert_int_equal(ovl_write(w->o, world_rq(w), at.e.id, "mine", 4, 0, false), 4);
-	assert_int_equal(ovl_obj_get(w->o, at.e.id, &obj), 0);
+	assert_int_equal(ovl_obj_get(w->o, world_rq(w), at.e.id, &obj), 0);
 	ovl_fd_drop(obj.node);
 	ovl_obj_put(&obj);
 	assert_int_equal(symlinkat("/etc/passwd", w->ws->upper_fd, "other"), 0);
@@ -162,7 +162,7 @@ static void test_reading_under_rename(void **state)
 	assert_int_equal(world_walk(w, "b", &at[1]), 0);
 	assert_int_equal(pthread_create(&t, NULL, swap, &m), 0);
 	for (unsigned i = 0; i < 1500; i++) {
-		assert_int_equal(ovl_obj_get(w->o, at[i % 2].e.id, &obj), 0);
+		assert_int_equal(ovl_obj_get(w->o, world_rq(w), at[i % 2].e.id, &obj), 0);
 		ovl_fd_drop(obj.node);
 		ovl_obj_put(&obj);
 		assert_int_equal(ovl_read(w->o, world_rq(w), at[i % 2].e.id, &c, 1, 0), 1);
