@@ -8,7 +8,6 @@ serves is followed by the old one.
 """
 import argparse
 import concurrent.futures
-import functools
 import hashlib
 import os
 import re
@@ -221,6 +220,22 @@ class Upgrade(unittest.TestCase):
             self.refused(node, 'NOT_KEPT')
 
 
+class OtherLoads:
+    """With --long only."""
+
+    def test_checksums(self):
+        self.upgrades_under('checksums')
+
+    def test_make(self):
+        self.upgrades_under('make')
+
+    def test_git(self):
+        self.upgrades_under('git')
+
+    def test_calls(self):
+        self.upgrades_under('calls')
+
+
 if __name__ == '__main__':
     parser = argparse.ArgumentParser(add_help=False)
     parser.add_argument('--long', action='store_true')
@@ -228,7 +243,6 @@ if __name__ == '__main__':
     known, rest = parser.parse_known_args()
     options.seed = known.seed
     if known.long:
-        for load in ('checksums', 'make', 'git', 'calls'):
-            setattr(Upgrade, f'test_{load}', functools.partialmethod(Upgrade.upgrades_under, load))
+        Upgrade = type('Upgrade', (Upgrade, OtherLoads), {})
         options.upgrades, options.world = 50, {'files': 20_000, 'revisions': 60}
     unittest.main(argv=[sys.argv[0], *rest])

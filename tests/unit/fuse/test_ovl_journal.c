@@ -328,6 +328,7 @@ static void test_a_torn_record_is_the_end(void **state)
 	assert_int_equal(ovl_journal_bytes(&f->ws), end);
 }
 
+/* A session that goes on needs what it said; otherwise it is put aside, and a new one begun. */
 static void test_not_a_journal(void **state)
 {
 	struct fixture *f = *state;
@@ -336,8 +337,14 @@ static void test_not_a_journal(void **state)
 	corrupt(f, 0, "notmine!", 8);
 	assert_int_equal(ovl_refs_open(&f->ws), 0);
 	assert_int_equal(ovl_blocks_open(&f->ws), 0);
+	f->ws.adopt = true;
 	assert_int_equal(ovl_journal_open(&f->ws), -EPROTO);
 	assert_null(f->ws.journal);
+	f->ws.adopt = false;
+	assert_int_equal(ovl_journal_open(&f->ws), 0);
+	assert_true(ovl_journal_set_aside(&f->ws));
+	assert_int_equal(faccessat(f->ws.work_fd, "journal.damaged", F_OK, 0), 0);
+	ovl_journal_close(&f->ws);
 	corrupt(f, 0, "\0\0\0\0\0\0\0\0", 8); /* allocated, and then the machine went down */
 	assert_int_equal(ovl_journal_open(&f->ws), 0);
 }
