@@ -171,12 +171,12 @@ static int set_node(
 	int r;
 
 	LOCK_GUARD(&n->lock);
-	if (ovl_has(n, OVL_DEAD)) {
-		r = ovl_has(n, OVL_ATTR) ? apply_dead_locked(n, s) : -ENOENT;
-	} else {
-		r = ovl_attr_load_locked(n, rq);
-		if (r == 0 && changes_anything(s, &n->attr))
-			r = apply_locked(n, s);
+	r = ovl_attr_load_locked(n, rq);
+	if (r == 0 && ovl_has(n, OVL_DEAD)) {
+		ovl_flag_set(n, OVL_ATTR); /* they are here only from now on */
+		r = apply_dead_locked(n, s);
+	} else if (r == 0 && changes_anything(s, &n->attr)) {
+		r = apply_locked(n, s);
 	}
 	if (r == 0)
 		*ret_attr = n->attr;

@@ -350,6 +350,14 @@ static void what_was_removed_stays_open(void **state)
 	assert_int_equal(
 		ovl_write(w.o, world_rq(&w), id_of(&w, kernel, "mine"), "MY", 2, 0, false), 2);
 	assert_int_equal(world_stat(&w, "low/file", &st), -ENOENT);
+	/* fchmod of a removed directory, as of any other */
+	assert_int_equal(ovl_setattr(w.o, world_rq(&w), id_of(&w, kernel, "low/sub"),
+				 &(struct stat){.st_mode = 0711}, OVL_SET_MODE, &st),
+		0);
+	assert_int_equal(st.st_mode, S_IFDIR | 0711);
+	assert_int_equal(st.st_nlink, 0);
+	assert_int_equal(ovl_getattr(w.o, world_rq(&w), id_of(&w, kernel, "low/sub"), &st), 0);
+	assert_int_equal(st.st_mode, S_IFDIR | 0711);
 	forget_all(&w, kernel);
 	world_fini(&w);
 	(void)munmap(kernel, sizeof(*kernel));
