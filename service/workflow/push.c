@@ -8,8 +8,8 @@
  *	        ▼
  *	push, if the reference is still what was seen ──► the server's answer
  *	        │
- *	        └─ no answer: look again ──► HEAD: it was done ──► as before: it was not ──► not
- *known
+ *	        └─ none, or refused: look again ──► HEAD: it was done ──► as before: it was not
+ *	           ──► not known
  *
  * It holds no turn: commits never change, and HEAD is read once.
  */
@@ -19,7 +19,9 @@
 #include "workflow/commits.h"
 #include "workflow/lfs.h"
 
+#include <base/cancel.h>
 #include <base/cleanup.h>
+#include <base/clock.h>
 #include <base/log.h>
 #include <errno.h>
 #include <service/config.h>
@@ -28,7 +30,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define COMMITS_MAX 100000u
+#define COMMITS_MAX   100000u
+#define LOOKS         10u /* while the server is at it */
+#define LOOK_PAUSE_NS (200 * NS_PER_MS)
 
 /* ---- what is asked for ---- */
 
@@ -164,6 +168,34 @@ static int find_out(struct wf_remote *r, const char *ref, const struct oid *old)
 		w->e, -EBUSY, "NON_FAST_FORWARD", "%.128s has moved on the server meanwhile", ref);
 }
 
+/* The server refused. An earlier push of the same, whose answer nobody heard, may have been faster,
+ * or be just about to end. */
+static int was_overtaken(struct wf_remote *r, const char *ref, const struct oid *old, int err)
+{
+	struct wf *w = r->thin->w;
+	struct err why = w->e ? *w->e : (struct err){0};
+	bool locked =
+		strstr(r->summary, "failed to update ref") || strstr(r->summary, "cannot lock ref");
+	struct oid now;
+
+	for (unsigned left = locked ? LOOKS : 1; left; left--) {
+		if (wf_remote_look(r, ref, &now) < 0)
+			break;
+		if (oid_equal(&now, &w->state.head)) {
+			if (w->e)
+				*w->e = (struct err){.code = 0};
+			return 0;
+		}
+		if (!oid_equal(&now, old) || left == 1 ||
+			cancel_sleep_until(w->use->cancel,
+				clock_after(&clock_system, LOOK_PAUSE_NS)) != -ETIMEDOUT)
+			break;
+	}
+	if (w->e)
+		*w->e = why;
+	return err;
+}
+
 static int tell_lfs(void *arg, uint64_t objects, uint64_t bytes)
 {
 	const struct wf_remote *r = arg;
@@ -213,6 +245,8 @@ static int push_to(
 		err = wf_thin_fill(r->thin, &w->state.head);
 	if (err == 0)
 		err = send(r, result->ref, &old, result->created || leased);
+	if (err == -EBUSY)
+		return was_overtaken(r, result->ref, &old, err);
 	return err == -ECONNRESET ? find_out(r, result->ref, &old) : err;
 }
 
