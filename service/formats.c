@@ -21,10 +21,10 @@
 static const struct format {
 	const char *name;
 	unsigned oldest, newest; /* that can be read */
-	unsigned written;
+	unsigned written;        /* 0: told by the caller */
 } formats[] = {
 	{"journal", MOUNT_JOURNAL_FORMAT, MOUNT_JOURNAL_FORMAT, MOUNT_JOURNAL_FORMAT},
-	{"mount", MOUNT_RECORD_FIRST, MOUNT_RECORD_FORMAT, MOUNT_RECORD_FORMAT},
+	{"mount", MOUNT_RECORD_FIRST, MOUNT_RECORD_FORMAT, 0},
 	{"overlay", OVL_FORMAT, OVL_FORMAT, OVL_FORMAT},
 	{"session", SESS_STATE_FORMAT, SESS_STATE_FORMAT, SESS_STATE_FORMAT},
 };
@@ -74,6 +74,22 @@ int formats_check(const char *data_dir, struct err *e)
 	return r;
 }
 
+unsigned formats_of_mounts(const char *data_dir)
+{
+	_cleanup_free_ char *path = path_join(data_dir, "formats");
+	_cleanup_free_ char *text = NULL;
+	unsigned number = MOUNT_RECORD_FIRST;
+	const char *line;
+	size_t len;
+
+	if (!path || io_read_file(AT_FDCWD, path, FORMATS_MAX, &text, &len) < 0)
+		return MOUNT_RECORD_FIRST;
+	line = strstr(text, "mount ");
+	if (line)
+		(void)sscanf(line, "mount %u", &number);
+	return number;
+}
+
 static bool is_there(const char *path, const struct buf *text)
 {
 	_cleanup_free_ char *there = NULL;
@@ -83,7 +99,7 @@ static bool is_there(const char *path, const struct buf *text)
 	       memcmp(there, text->data, len) == 0;
 }
 
-int formats_write(const char *data_dir, struct err *e)
+int formats_write(const char *data_dir, unsigned mount, struct err *e)
 {
 	_cleanup_free_ char *path = path_join(data_dir, "formats");
 	struct buf text;
@@ -93,7 +109,8 @@ int formats_write(const char *data_dir, struct err *e)
 		return err_set(e, -ENOMEM, "", "no memory");
 	buf_init(&text, FORMATS_MAX);
 	for (size_t i = 0; i < sizeof(formats) / sizeof(formats[0]); i++)
-		(void)buf_printf(&text, "%s %u\n", formats[i].name, formats[i].written);
+		(void)buf_printf(&text, "%s %u\n", formats[i].name,
+			formats[i].written ? formats[i].written : mount);
 	r = buf_error(&text);
 	if (r == 0 && !is_there(path, &text)) /* a sync costs a takeover more than all the rest */
 		r = io_write_file(AT_FDCWD, path, text.data, text.len, 0644, true);

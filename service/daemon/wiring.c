@@ -308,7 +308,7 @@ static int start_all(struct daemon *d, struct err *e)
 	if (!err)
 		err = begin(d, e);
 	if (!err)
-		err = formats_write(d->cfg->data_dir, e);
+		err = formats_write(d->cfg->data_dir, formats_of_mounts(d->cfg->data_dir), e);
 	if (!err)
 		err = node_id_load(d->cfg->data_dir, d->node.node_id, e);
 	if (err)

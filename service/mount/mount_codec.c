@@ -119,11 +119,39 @@ static void put_numbers(struct buf *out, const struct mount_record *r)
 	put_int(out, r->fetch_errors, 8);
 }
 
+static bool is_plain_range(const struct mount_record *r)
+{
+	return r->change_kind == MOUNT_CHANGE_RANGE && !r->change_exact && !r->change_path;
+}
+
+unsigned mount_record_format(const struct mount_record *r)
+{
+	if (!oid_is_none(&r->switching_from))
+		return MOUNT_RECORD_FORMAT;
+	if (r->change_kind == MOUNT_CHANGE_NONE)
+		return MOUNT_RECORD_FIRST;
+	return is_plain_range(r) ? MOUNT_RECORD_RANGES : MOUNT_RECORD_STILL;
+}
+
+static void put_change_list(struct buf *out, unsigned version, const struct mount_record *r)
+{
+	put_text(out, r->change_text);
+	put_bytes(out, r->change_from.bytes, r->change_from.len);
+	put_bytes(out, r->change_to.bytes, r->change_to.len);
+	put_int(out, r->change_paths, 8);
+	if (version == MOUNT_RECORD_RANGES)
+		return;
+	put_int(out, r->change_kind, 1);
+	put_int(out, r->change_exact, 1);
+	put_text(out, r->change_path);
+}
+
 int mount_record_encode(const struct mount_record *r, struct buf *out)
 {
+	unsigned version = mount_record_format(r);
 	size_t start = out->len;
 
-	put_int(out, MOUNT_RECORD_FORMAT, 1);
+	put_int(out, version, 1);
 	put_numbers(out, r);
 	(void)buf_append(out, r->request_hash, sizeof(r->request_hash));
 	put_bytes(out, r->commit.bytes, r->commit.len);
@@ -141,14 +169,10 @@ int mount_record_encode(const struct mount_record *r, struct buf *out)
 		put_text(out, r->labels[i].key);
 		put_text(out, r->labels[i].value);
 	}
-	put_text(out, r->change_text);
-	put_bytes(out, r->change_from.bytes, r->change_from.len);
-	put_bytes(out, r->change_to.bytes, r->change_to.len);
-	put_int(out, r->change_paths, 8);
-	put_int(out, r->change_kind, 1);
-	put_int(out, r->change_exact, 1);
-	put_text(out, r->change_path);
-	put_bytes(out, r->switching_from.bytes, r->switching_from.len);
+	if (version > MOUNT_RECORD_FIRST)
+		put_change_list(out, version, r);
+	if (version > MOUNT_RECORD_STILL)
+		put_bytes(out, r->switching_from.bytes, r->switching_from.len);
 	if (buf_error(out))
 		return buf_error(out);
 	put_int(out, crc32c(0, out->data + start, out->len - start), 4);

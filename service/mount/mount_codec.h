@@ -59,6 +59,9 @@ int mount_record_copy(const struct mount_record *from, struct mount_record *ret_
  * unchanged. */
 int mount_record_set_text(char **slot, const char *text);
 
+/* The oldest format that says all of it: the one it is written in, so that a release before can
+ * read it if it knows what is used. */
+unsigned mount_record_format(const struct mount_record *r);
 /* Appends the bytes. The buffer's error, or -EMSGSIZE. */
 int mount_record_encode(const struct mount_record *r, struct buf *out);
 /* -EPROTO: another version; -EBADMSG: damaged; -ENOMEM. On success the caller ends it with

@@ -4,8 +4,12 @@
 #include "mount_journal.h"
 
 #include <base/buf.h>
+#include <base/cleanup.h>
 #include <base/err.h>
+#include <base/lock.h>
+#include <base/path.h>
 #include <errno.h>
+#include <service/formats.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <storage/kv.h>
@@ -17,12 +21,17 @@
 enum { TABLE_MOUNTS, TABLE_JOBS, TABLE_SERIALS, TABLE_META };
 
 struct mount_journal {
-	struct kv *kv; /* const after init */
+	struct kv *kv;   /* const after init, as the next */
+	char *data_dir;  /* where `formats` is */
+	struct lock mu;  /* LOCK_RANK_LEAF */
+	unsigned format; /* of records, that `formats` tells of; guarded by mu */
+	unsigned met;    /* the newest one read; of the thread that starts */
 };
 
-int mount_journal_open(
-	struct mount_journal **ret_journal, const char *dir, struct metrics *metrics, struct err *e)
+int mount_journal_open(struct mount_journal **ret_journal, const char *data_dir,
+	struct metrics *metrics, struct err *e)
 {
+	_cleanup_free_ char *dir = path_join(data_dir, "mounts");
 	struct kv_config config = {
 		.dir = dir,
 		.mode = KV_DURABLE,
@@ -35,13 +44,21 @@ int mount_journal_open(
 	struct mount_journal *j = calloc(1, sizeof(*j));
 	int err;
 
-	if (!j)
+	if (j)
+		j->data_dir = strdup(data_dir);
+	if (!dir || !j || !j->data_dir) {
+		free(j);
 		return err_set(e, -ENOMEM, "", "no memory for the journal of mounts");
+	}
 	err = kv_open(&j->kv, &config, NULL, e);
 	if (err) {
+		free(j->data_dir);
 		free(j);
 		return err_wrap(e, err, "journal of mounts in %s", dir);
 	}
+	lock_init(&j->mu, LOCK_RANK_LEAF);
+	j->met = MOUNT_RECORD_FIRST;
+	j->format = formats_of_mounts(data_dir);
 	*ret_journal = j;
 	return 0;
 }
@@ -51,8 +68,34 @@ struct mount_journal *mount_journal_close(struct mount_journal *j)
 	if (!j)
 		return NULL;
 	kv_close(j->kv);
+	lock_fini(&j->mu);
+	free(j->data_dir);
 	free(j);
 	return NULL;
+}
+
+static int raise_format(struct mount_journal *j, unsigned format)
+{
+	int err;
+
+	LOCK_GUARD(&j->mu); /* over a write to the local disk, once or twice in a process' life */
+	if (format <= j->format)
+		return 0;
+	err = formats_write(j->data_dir, format, NULL);
+	if (!err)
+		j->format = format;
+	return err;
+}
+
+int mount_journal_settle_format(struct mount_journal *j, struct err *e)
+{
+	int err;
+
+	LOCK_GUARD(&j->mu); /* likewise */
+	err = formats_write(j->data_dir, j->met, e);
+	if (!err)
+		j->format = j->met;
+	return err;
 }
 
 static size_t job_key(const char *tenant, const char *job_id, char key[MOUNT_JOB_KEY_MAX])
@@ -96,7 +139,9 @@ int mount_journal_put(struct mount_journal *j, const struct mount_record *r, uns
 	int err;
 
 	buf_init(&record, MOUNT_RECORD_MAX);
-	err = mount_record_encode(r, &record);
+	err = raise_format(j, mount_record_format(r));
+	if (!err)
+		err = mount_record_encode(r, &record);
 	if (err)
 		goto out;
 	ops[count++] = (struct kv_op){.table = TABLE_MOUNTS,
@@ -141,6 +186,7 @@ int mount_journal_remove(struct mount_journal *j, const struct mount_record *r, 
 }
 
 struct each {
+	struct mount_journal *journal;
 	mount_journal_visit fn;
 	void *arg;
 };
@@ -161,12 +207,14 @@ static int visit_record(void *arg, const void *key, size_t key_len, const void *
 	}
 	if (err == -ENOMEM)
 		return err;
+	if (!err && *(const uint8_t *)value > each->journal->met)
+		each->journal->met = *(const uint8_t *)value; /* its format stands first */
 	return each->fn(each->arg, id, err ? NULL : &r, err);
 }
 
 int mount_journal_each(struct mount_journal *j, mount_journal_visit fn, void *arg)
 {
-	struct each each = {fn, arg};
+	struct each each = {j, fn, arg};
 	struct kv_txn *txn;
 	int err = kv_read_begin(j->kv, &txn);
 

@@ -20,8 +20,8 @@ struct mount_journal;
 #define MOUNT_JOB_KEY_MAX    200 /* tenant/job_id */
 #define MOUNT_JOURNAL_FORMAT 1   /* which tables there are */
 
-int mount_journal_open(struct mount_journal **ret_journal, const char *dir, struct metrics *metrics,
-	struct err *e);
+int mount_journal_open(struct mount_journal **ret_journal, const char *data_dir,
+	struct metrics *metrics, struct err *e);
 struct mount_journal *mount_journal_close(struct mount_journal *j);
 
 enum mount_journal_rows {
@@ -29,6 +29,7 @@ enum mount_journal_rows {
 	JOURNAL_JOB_DROP = 2, /* the job id is free again */
 	JOURNAL_SERIAL = 4,   /* this serial has been given out */
 };
+/* A record in a newer format than data_dir/formats tells of makes it tell so first. */
 int mount_journal_put(struct mount_journal *j, const struct mount_record *r, unsigned rows);
 /* Forget a mount; with `drop_job` its job id is free again. */
 int mount_journal_remove(struct mount_journal *j, const struct mount_record *r, bool drop_job);
@@ -38,6 +39,9 @@ int mount_journal_remove(struct mount_journal *j, const struct mount_record *r, 
 typedef int (*mount_journal_visit)(
 	void *arg, const char *mount_id, struct mount_record *r, int error);
 int mount_journal_each(struct mount_journal *j, mount_journal_visit fn, void *arg);
+/* After mount_journal_each: data_dir/formats tells of the newest format that was met, no newer one.
+ */
+int mount_journal_settle_format(struct mount_journal *j, struct err *e);
 /* Which mount has this job id; "" if none. */
 int mount_journal_job(
 	struct mount_journal *j, const char *tenant, const char *job_id, char ret_mount_id[40]);

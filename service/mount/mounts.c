@@ -312,14 +312,13 @@ static int open_disk(struct mounts *m, struct err *e)
 {
 	struct pool_config deleters = {.name = "deleter", .threads_max = 2, .queue_max = 1024};
 	const char *data_dir = m->config.cfg->data_dir;
-	_cleanup_free_ char *journal = path_join(data_dir, "mounts");
 	_cleanup_free_ char *trash = path_join(data_dir, "trash");
 	int err;
 
 	m->workspaces_dir = path_join(data_dir, "workspaces");
-	if (!journal || !trash || !m->workspaces_dir)
+	if (!trash || !m->workspaces_dir)
 		return err_set(e, -ENOMEM, "", "no memory");
-	err = mount_journal_open(&m->journal, journal, m->config.metrics, e);
+	err = mount_journal_open(&m->journal, data_dir, m->config.metrics, e);
 	if (err)
 		return err;
 	err = trash_open(&m->trash, m->workspaces_dir, trash, e);

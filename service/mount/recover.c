@@ -347,6 +347,8 @@ static int recover_all(struct recovery *rc)
 {
 	int err = mount_journal_each(rc->m->journal, collect, rc);
 
+	if (!err)
+		err = mount_journal_settle_format(rc->m->journal, NULL);
 	if (err)
 		return err;
 	if (rc->count)

@@ -171,7 +171,7 @@ static void leave(struct mounts_world *w, const char *job_id, enum mount_state s
 	assert_int_equal(io_mkdirs(world_data(w, name, path, sizeof(path)), 0700), 0);
 	(void)snprintf(name, sizeof(name), "workspaces/%s/upper/f", r.mount_id);
 	world_write(world_data(w, name, path, sizeof(path)), "left");
-	if (mount_journal_open(&j, world_data(w, "mounts", path, sizeof(path)), NULL, &e))
+	if (mount_journal_open(&j, world_data(w, "", path, sizeof(path)), NULL, &e))
 		fail_msg("%s", err_message(&e));
 	assert_int_equal(mount_journal_put(j, &r, JOURNAL_JOB_SET), 0);
 	mount_journal_close(j);
