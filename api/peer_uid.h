@@ -4,7 +4,6 @@
 #include <stdbool.h>
 #include <sys/types.h>
 
-/* The uid that owns the socket at the other end of `fd`, by the kernel's table of connections.
- * False if it is not there, or not held open by anybody any more. Reads /proc; the time grows with
- * the TCP connections of the machine. Any thread. */
+/* The uid that owns the socket at the other end of `fd`, as the kernel tells (sock_diag). False if
+ * it is not there, or not held open by anybody any more. One short exchange. Any thread. */
 bool peer_uid_find(int fd, uid_t *ret_uid);
