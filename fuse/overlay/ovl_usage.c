@@ -138,15 +138,20 @@ static int count(struct ovl_ws *ws, bool closed, struct count *ret)
 	return r;
 }
 
+/* What we charged: the quota may have charges of others, too. */
+static uint64_t charged(struct ovl_ws *ws, enum quota_kind kind)
+{
+	return atomic_load(slot(ws, kind));
+}
+
 static bool is_right(struct ovl_ws *ws, const struct count *c)
 {
-	return c->bytes == quota_used(ws->quota, QUOTA_BYTES) &&
-	       c->inodes == quota_used(ws->quota, QUOTA_INODES);
+	return c->bytes == charged(ws, QUOTA_BYTES) && c->inodes == charged(ws, QUOTA_INODES);
 }
 
 static void correct(struct ovl_ws *ws, enum quota_kind kind, uint64_t counted)
 {
-	uint64_t used = quota_used(ws->quota, kind);
+	uint64_t used = charged(ws, kind);
 
 	if (counted > used)
 		ovl_usage_force(ws, kind, counted - used);

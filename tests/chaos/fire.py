@@ -105,15 +105,25 @@ def charge(st):
     return 4096 * (min(used, size) if used - size <= maps + 1 else used)
 
 
+def staged_bytes(workspace):
+    """What the objects of its Git workflow cost: the workflow keeps the number with its state."""
+    try:
+        with open(workspace + '/git/state', encoding='utf-8', errors='replace') as f:
+            return sum(int(line.split()[1]) for line in f if line.startswith('bytes '))
+    except FileNotFoundError:
+        return 0
+
+
 def usage_of_disk(node):
     """(bytes, inodes) of all workspaces, each inode once and no whiteouts."""
-    objects = {}
+    objects, staged = {}, 0
     for mount_id in os.listdir(node.data + '/workspaces'):
+        staged += staged_bytes(os.path.join(node.data, 'workspaces', mount_id))
         for part in ('upper', 'work/orphan', 'work/links'):
             for at, folders, files in os.walk(os.path.join(node.data, 'workspaces', mount_id, part)):
                 found = [os.lstat(os.path.join(at, name)) for name in folders + files]
                 objects.update({st.st_ino: st for st in found if not stat.S_ISCHR(st.st_mode) or st.st_rdev})
-    return sum(map(charge, objects.values())), len(objects)
+    return staged + sum(map(charge, objects.values())), len(objects)
 
 
 def assert_usage_exact(node):

@@ -16,7 +16,9 @@ import sys
 import tempfile
 import threading
 
-import grpc
+# Programs are run by fork and exec: grpc's own handlers of fork have nothing to keep, and may wait for their threads without end.
+os.environ['GRPC_ENABLE_FORK_SUPPORT'] = '0'
+import grpc  # noqa: E402
 from google.protobuf import descriptor_pb2, descriptor_pool, json_format, message_factory
 
 SERVICES = ('coppice.v1.MountService', 'coppice.v1.NodeService', 'coppice.v1.WorkflowService', 'grpc.health.v1.Health')

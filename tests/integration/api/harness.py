@@ -8,7 +8,9 @@ import subprocess
 import tempfile
 import unittest
 
-import grpc
+# Programs are run by fork and exec: grpc's own handlers of fork have nothing to keep, and may wait for their threads without end.
+os.environ['GRPC_ENABLE_FORK_SUPPORT'] = '0'
+import grpc  # noqa: E402
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
 SERVER = os.environ['API_TEST_SERVER']
