@@ -152,8 +152,8 @@ int codec_reset_request(const Coppice__V1__ResetRequest *in, struct arena *a,
 	return codec_paths(in->paths, in->n_paths, a, &ret_request->paths, e);
 }
 
-static int decode_signature(const Coppice__V1__Signature *in, const char *field,
-	struct wf_signature *ret, struct err *e)
+int codec_signature(const Coppice__V1__Signature *in, const char *field, struct wf_signature *ret,
+	struct err *e)
 {
 	if (strlen(in->name) > 1024 || strlen(in->email) > 1024)
 		return err_field(e, field, "has a name or an address of more than 1024 bytes");
@@ -178,9 +178,9 @@ int codec_commit_request(
 		return err_field(e, "message", "is longer than 1 MiB");
 	if (strlen(in->signature) > 64u << 10)
 		return err_field(e, "signature", "is longer than 64 KiB");
-	r = decode_signature(in->author, "author", &ret_request->author, e);
+	r = codec_signature(in->author, "author", &ret_request->author, e);
 	if (r == 0 && in->committer)
-		r = decode_signature(in->committer, "committer", &ret_request->committer, e);
+		r = codec_signature(in->committer, "committer", &ret_request->committer, e);
 	return r;
 }
 
@@ -274,5 +274,28 @@ int codec_push_request(
 		return err_field(e, "force_with_lease", "is not a full commit id");
 	*ret_request =
 		(struct wf_push_request){.ref = in->ref, .force_with_lease = in->force_with_lease};
+	return 0;
+}
+
+int codec_rebased(const struct wf_rebase_result *result, struct arena *a, Coppice__V1__Mount *out)
+{
+	Coppice__V1__RebasedCommit *rebased, **list;
+
+	if (!result->count)
+		return 0;
+	rebased = arena_array(a, result->count, sizeof(*rebased));
+	list = arena_array(a, result->count, sizeof(*list));
+	if (!rebased || !list)
+		return -ENOMEM;
+	for (size_t i = 0; i < result->count; i++) {
+		coppice__v1__rebased_commit__init(&rebased[i]);
+		rebased[i].old = arena_strdup(a, result->commits[i].old);
+		rebased[i].commit = arena_strdup(a, result->commits[i].commit);
+		if (!rebased[i].old || !rebased[i].commit)
+			return -ENOMEM;
+		list[i] = &rebased[i];
+	}
+	out->rebased = list;
+	out->n_rebased = result->count;
 	return 0;
 }

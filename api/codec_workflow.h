@@ -5,6 +5,7 @@
  * and arena. Pure.
  */
 #pragma once
+#include <coppice/v1/mount.pb-c.h>
 #include <coppice/v1/workflow.pb-c.h>
 
 #include "service/workflow.h"
@@ -30,6 +31,11 @@ int codec_push_request(
 int codec_commit_request(
 	const Coppice__V1__CommitRequest *in, struct wf_commit_request *ret_request, struct err *e);
 
+int codec_signature(const Coppice__V1__Signature *in, const char *field, struct wf_signature *ret,
+	struct err *e);
+
+/* Into `out`, as copies in the arena. -ENOMEM. */
+int codec_rebased(const struct wf_rebase_result *result, struct arena *a, Coppice__V1__Mount *out);
 /* Copies in the arena. NULL: no memory. */
 Coppice__V1__WorkspaceHead *codec_head(const struct wf_head *head, struct arena *a);
 Coppice__V1__StatusEntry *codec_status_entry(const struct wf_status_entry *entry, struct arena *a);

@@ -94,9 +94,26 @@ static int decode_choice(
 	case COPPICE__V1__ON_CONFLICT__TAKE_THEIRS:
 		*ret_choice = WF_CONFLICT_TAKE_THEIRS;
 		return 0;
+	case COPPICE__V1__ON_CONFLICT__MERGE_LINES:
+		*ret_choice = WF_CONFLICT_MERGE;
+		return 0;
 	default:
 		return err_field(e, "on_conflict", "%d is not a known value", (int)in);
 	}
+}
+
+/* Ends both. */
+static int reply_rebased(
+	struct rpc_call *call, struct mount_info *info, struct wf_rebase_result *result)
+{
+	Coppice__V1__Mount *out = codec_mount(info, &call->arena);
+	int r = out ? codec_rebased(result, &call->arena, out) : -ENOMEM;
+
+	if (r == 0)
+		r = rpc_reply(call, &out->base);
+	mount_info_fini(info);
+	wf_rebase_result_fini(result);
+	return r;
 }
 
 int rpc_rebase(struct rpc_call *call, const ProtobufCMessage *message, struct err *e)
@@ -108,15 +125,18 @@ int rpc_rebase(struct rpc_call *call, const ProtobufCMessage *message, struct er
 		.admin = call->admin,
 		.deadline_ns = call->deadline_ns,
 		.expected_generation = in->expected_generation};
+	struct wf_rebase_result result = {.commits = NULL};
 	struct mount_info info = {0};
 	int r = decode_choice(in->on_conflict, &rq.on_conflict, e);
 
+	if (r == 0 && in->committer)
+		r = codec_signature(in->committer, "committer", &rq.committer, e);
 	if (r == 0)
 		r = find_key(call, &(struct target){in->mount_id, in->job_id, in->tenant, 0},
 			&wf.key, e);
 	if (r == 0)
-		r = wf_rebase(&wf, &rq, &info, e);
-	return r < 0 ? r : reply(call, &info);
+		r = wf_rebase(&wf, &rq, &info, &result, e);
+	return r < 0 ? r : reply_rebased(call, &info, &result);
 }
 
 static int send_entry(void *arg, const struct wf_list_entry *entry)

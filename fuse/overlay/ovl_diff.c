@@ -197,7 +197,9 @@ int ovl_upper_enter(const struct ovl_upper_dir *dir, const char *name, const str
 		(void)close(fd); /* a directory: nothing to lose */
 		return r;
 	}
-	return list_dir(fd, found ? &redirect : opaque ? NULL : below, ret_dir);
+	r = list_dir(fd, found ? &redirect : opaque ? NULL : below, ret_dir);
+	ret_dir->redirected = r == 0 && found;
+	return r;
 }
 
 void ovl_upper_close(struct ovl_upper_dir *dir)

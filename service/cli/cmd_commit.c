@@ -112,8 +112,7 @@ static bool parse_date(const char *text, Coppice__V1__Signature *ret)
 	return true;
 }
 
-/* From the option, or else the variables that Git has for it. */
-static int person(const struct cli_command *command, const char *who, const char *option,
+int workspace_person(const struct cli_command *command, const char *who, const char *option,
 	const char *date, Coppice__V1__Signature *ret)
 {
 	char variable[32];
@@ -159,9 +158,9 @@ int cmd_commit(struct cli *cli, int argc, char **argv)
 	if (r == CLI_OK && !message)
 		r = cli_usage(a.command, "give a message with -m");
 	if (r == CLI_OK)
-		r = person(a.command, "AUTHOR", by, date, &author);
+		r = workspace_person(a.command, "AUTHOR", by, date, &author);
 	if (r == CLI_OK && (also || also_date || getenv("GIT_COMMITTER_NAME"))) {
-		r = person(a.command, "COMMITTER", also, also_date, &committer);
+		r = workspace_person(a.command, "COMMITTER", also, also_date, &committer);
 		m.committer = &committer;
 	}
 	if (r == CLI_OK) {

@@ -5,6 +5,7 @@
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 static void show_fetch(const ProtobufCMessage *message)
@@ -39,6 +40,10 @@ static void show_mount(const ProtobufCMessage *message)
 {
 	const Coppice__V1__Mount *m = (const void *)message;
 
+	for (size_t i = 0; i < m->n_rebased; i++)
+		(void)printf("%.12s %s%.12s\n", m->rebased[i]->old,
+			*m->rebased[i]->commit ? "is now " : "is in the new base already",
+			m->rebased[i]->commit);
 	(void)printf(
 		"%s is at %.12s, generation %" PRIu64 "\n", m->job_id, m->commit, m->generation);
 }
@@ -46,17 +51,24 @@ static void show_mount(const ProtobufCMessage *message)
 int cmd_rebase(struct cli *cli, int argc, char **argv)
 {
 	Coppice__V1__RebaseRequest m = COPPICE__V1__REBASE_REQUEST__INIT;
-	const char *revision = "";
-	bool mine = false, theirs = false;
+	Coppice__V1__Signature committer = COPPICE__V1__SIGNATURE__INIT;
+	const char *revision = "", *by = NULL, *date = NULL;
+	bool mine = false, theirs = false, merge = false;
 	const struct workspace_option options[] = {{"revision", &revision, NULL, 0},
-		{"keep-mine", NULL, &mine, 0}, {"take-theirs", NULL, &theirs, 0}, {0}};
+		{"keep-mine", NULL, &mine, 0}, {"take-theirs", NULL, &theirs, 0},
+		{"merge", NULL, &merge, 0}, {"committer", &by, NULL, 0},
+		{"committer-date", &date, NULL, 0}, {0}};
 	struct workspace_args a;
 	int r = workspace_parse(&a, options, argc, argv);
 
 	if (r == CLI_OK && a.path_count)
 		r = cli_usage(a.command, "rebase takes no paths");
-	if (r == CLI_OK && mine && theirs)
-		r = cli_usage(a.command, "--keep-mine or --take-theirs, not both");
+	if (r == CLI_OK && mine + theirs + merge > 1)
+		r = cli_usage(a.command, "one of --keep-mine, --take-theirs and --merge");
+	if (r == CLI_OK && (by || date || getenv("GIT_COMMITTER_NAME"))) {
+		r = workspace_person(a.command, "COMMITTER", by, date, &committer);
+		m.committer = &committer;
+	}
 	if (r == CLI_OK) {
 		m.mount_id = a.ref.mount_id;
 		m.job_id = a.ref.job_id;
@@ -65,6 +77,7 @@ int cmd_rebase(struct cli *cli, int argc, char **argv)
 		m.revision = (char *)revision;
 		m.on_conflict = mine     ? COPPICE__V1__ON_CONFLICT__KEEP_MINE
 				: theirs ? COPPICE__V1__ON_CONFLICT__TAKE_THEIRS
+				: merge  ? COPPICE__V1__ON_CONFLICT__MERGE_LINES
 					 : COPPICE__V1__ON_CONFLICT__FAIL;
 		r = workspace_call(cli, "/coppice.v1.MountService/Rebase", &m.base,
 			&coppice__v1__mount__descriptor, false, show_mount);

@@ -32,6 +32,11 @@ void workspace_fini(struct workspace_args *a);
 /* A path, with control bytes made visible. */
 void workspace_print_path(FILE *out, const ProtobufCBinaryData *path);
 
+/* Who it is: from an option "NAME <ADDRESS>" and one with a date, either may be NULL, or else the
+ * variables that Git has for it; `who` is "AUTHOR" or "COMMITTER". */
+int workspace_person(const struct cli_command *command, const char *who, const char *option,
+	const char *date, Coppice__V1__Signature *ret);
+
 int cmd_prefetch(struct cli *cli, int argc, char **argv);
 /* For one whose result is a message: prints it as JSON, or calls `show`; `idempotent` as for
  * client_call. Frees nothing of `a`. */

@@ -6,6 +6,7 @@
 #include "mount_host.h"
 #include "mount_use.h"
 #include "mounts_internal.h"
+#include "workflow/plan.h"
 #include "workflow/state.h"
 
 #include <base/cancel.h>
@@ -346,7 +347,7 @@ static int go(struct mount_switch *sw, const char *dir, struct err *e)
 {
 	struct mount *mt = sw->mt;
 	struct mount_record old;
-	int err = mount_record_copy(&mt->rec, &old);
+	int err = mount_record_copy(&mt->rec, &old), more;
 
 	if (err)
 		return err_set(e, err, "", "no memory");
@@ -362,7 +363,10 @@ static int go(struct mount_switch *sw, const char *dir, struct err *e)
 	err = wf_state_take_next(dir);
 	if (err)
 		log_error("workflow_state_lost", LOG_S("mount_id", mt->rec.mount_id), LOG_E(err));
-	return leave_quiescing(mt, e);
+	sw->made = true;
+	more = sw->shown ? sw->shown(sw->shown_arg, e) : 0;
+	err = leave_quiescing(mt, e);
+	return more < 0 ? more : err;
 }
 
 int mount_switch_go(struct mount_switch *sw, struct err *e)
@@ -373,11 +377,13 @@ int mount_switch_go(struct mount_switch *sw, struct err *e)
 	int err;
 
 	sw->unchanged = is_same(&sw->mt->rec, &sw->next);
-	if (sw->unchanged)
-		return 0;
 	err = workspace_dir(sw->mt, &dir);
 	if (err)
 		return err_set(e, err, "", "no memory");
+	if (sw->unchanged) {
+		wf_state_drop_next(dir);
+		return 0;
+	}
 	err = rehearse(sw, e);
 	if (!err)
 		err = go(sw, dir, e);
@@ -393,33 +399,47 @@ int mount_switch_go(struct mount_switch *sw, struct err *e)
 
 /* ---- after a kill ---- */
 
-int mount_switch_resume(struct mount *mt, uint64_t deadline_ns, struct err *e)
+static int resume(struct mount *mt, const char *dir, struct turn *t, struct err *e)
 {
 	const struct oid shown = ovl_ws_root_tree(mt->ws);
-	struct turn t = {.mt = mt,
-		.config = {.ws = mt->ws,
-			.root = &mt->rec.root,
-			.time_ns = clock_wall_ns(mt->registry->config.clock)},
-		.deadline_ns = deadline_ns};
-	_cleanup_free_ char *dir = NULL;
 	struct ovl_switched done = {0};
-	int r = workspace_dir(mt, &dir);
+	int r = 0;
 
-	if (r == 0 && oid_equal(&shown, &mt->rec.root) && !mt->host->adopted)
-		r = 0; /* no kernel remembers */
-	else if (r == 0) {
-		if (oid_equal(&shown, &mt->rec.root))
-			t.recall = &mt->rec.switching_from;
-		r = turn(&t, &done);
-	}
+	if (oid_equal(&shown, &mt->rec.root))
+		t->recall = &mt->rec.switching_from;
+	if (!t->recall || mt->host->adopted) /* else no kernel remembers */
+		r = turn(t, &done);
 	if (r == 0 && mt->host->adopted) /* told when its requests are served again */
 		mt->to_tell = done;
 	else
 		ovl_switched_fini(&done);
 	if (r == 0)
 		r = wf_state_take_next(dir);
+	return r < 0 ? failed(mt, r, e) : 0;
+}
+
+int mount_switch_resume(struct mount *mt, uint64_t deadline_ns, struct err *e)
+{
+	struct wf_plan plan;
+	struct turn t = {.mt = mt,
+		.config = {.ws = mt->ws,
+			.root = &mt->rec.root,
+			.time_ns = clock_wall_ns(mt->registry->config.clock),
+			.drop = wf_plan_leaves,
+			.arg = &plan},
+		.deadline_ns = deadline_ns};
+	_cleanup_free_ char *dir = NULL;
+	int r = workspace_dir(mt, &dir);
+
+	if (r == 0)
+		r = wf_plan_resume(dir, &mt->rec.root, &plan);
 	if (r < 0)
 		return failed(mt, r, e);
-	log_info("mount_switch_resumed", LOG_S("mount_id", mt->rec.mount_id));
-	return 0;
+	r = resume(mt, dir, &t, e);
+	if (r == 0) {
+		log_info("mount_switch_resumed", LOG_S("mount_id", mt->rec.mount_id));
+		(void)wf_plan_end(mt, &plan, deadline_ns); /* told; the next verb tries again */
+	}
+	wf_plan_fini(&plan);
+	return r;
 }

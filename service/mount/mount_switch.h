@@ -29,8 +29,13 @@ struct mount_switch {
 	/* As of ovl_switch_config. */
 	bool (*drop)(void *arg, const char *path);
 	void *arg;
+	/* Called once the new view is there, before the mount is READY: what else belongs to it.
+	 * NULL: nothing. After its error the switch is made all the same. */
+	int (*shown)(void *shown_arg, struct err *e);
+	void *shown_arg;
 	/* out */
 	uint64_t dropped;
+	bool made;      /* the new view is there */
 	bool unchanged; /* there was nothing to do: no new generation */
 };
 

@@ -4,30 +4,7 @@
 #include "mount_switch.h"
 #include "mount_use.h"
 #include "mounts_internal.h"
-#include "workflow/state.h"
-
-#include <base/cleanup.h>
-#include <base/path.h>
-#include <errno.h>
-#include <string.h>
-
-/* What was staged or committed is over the old tree; without any the Git state moves along. */
-static int move_state(const struct mount_switch *sw, struct err *e)
-{
-	const struct mount_record *now = &sw->mt->rec, *next = &sw->next;
-	_cleanup_free_ char *dir =
-		path_join(sw->mt->registry->workspaces_dir, sw->mt->rec.mount_id);
-	int r = dir ? wf_state_move(dir, mount_change_list_base(now), mount_change_list_base(next),
-			      &next->root)
-		    : -ENOMEM;
-
-	if (r == -EBUSY)
-		return err_set(e, r, "WORKSPACE_HAS_COMMITS",
-			"the workspace has commits or staged changes, which belong to the tree "
-			"that "
-			"it shows now; reset or push them first");
-	return r < 0 ? err_set(e, r, "", "cannot move the Git state: %s", strerror(-r)) : 0;
-}
+#include "workflow/rebase.h"
 
 static int switch_list(struct mount_switch *sw, const struct mount_change_source *source,
 	struct mount_info *ret_info, struct err *e)
@@ -38,9 +15,7 @@ static int switch_list(struct mount_switch *sw, const struct mount_change_source
 		return err_set(e, err, "", "no memory");
 	err = mount_switch_resolve(sw, NULL, source, e);
 	if (!err)
-		err = move_state(sw, e);
-	if (!err)
-		err = mount_switch_go(sw, e);
+		err = wf_move_list(sw, e);
 	if (err)
 		return err;
 	LOCK_GUARD(&sw->mt->registry->mu);

@@ -171,6 +171,25 @@ int mount_use_begin(struct mounts *m, const struct mount_use_config *config,
 	return r;
 }
 
+int mount_use_claimed(struct mount *mt, uint64_t deadline_ns, struct mount_use **ret_use)
+{
+	const struct mount_use_config config = {.changes = true, .deadline_ns = deadline_ns};
+	struct mount_use *use = use_new(mt->registry, &config);
+	int r;
+
+	if (!use)
+		return -ENOMEM;
+	lock_acquire(&mt->registry->mu);
+	r = enter_locked(mt, use, NULL);
+	mt->refs += r == 0;
+	lock_release(&mt->registry->mu);
+	if (r < 0)
+		use_free(use);
+	else
+		*ret_use = use;
+	return r;
+}
+
 int mount_use_alone(struct mount_use *use, struct err *e)
 {
 	struct mount *mt = use->mount;

@@ -55,6 +55,8 @@ struct mount_use_config {
 /* -ENOENT MOUNT_NOT_FOUND; -EBUSY NOT_READY; -ETIMEDOUT; -ECANCELED. Blocks for a turn only. */
 int mount_use_begin(struct mounts *m, const struct mount_use_config *config,
 	struct mount_use **ret_use, struct err *e);
+/* Of a mount that the caller has claimed, in whatever state it is. -ENOMEM. */
+int mount_use_claimed(struct mount *mt, uint64_t deadline_ns, struct mount_use **ret_use);
 /* Wait until no other use is left; new ones wait for the end of this one. -ETIMEDOUT, -ECANCELED.
  */
 int mount_use_alone(struct mount_use *use, struct err *e);

@@ -18,7 +18,7 @@
 
 /* ---- what a commit is made of ---- */
 
-static int check_ident(const struct wf *w, const char *who, const struct wf_signature *s)
+int wf_signature_check(const struct wf *w, const char *who, const struct wf_signature *s)
 {
 	char field[64];
 
@@ -50,8 +50,7 @@ static void put_trimmed(struct buf *b, const char *text)
 	(void)buf_append(b, text + from, to - from); /* the buffer remembers a failure */
 }
 
-static void put_signature(
-	struct buf *b, const char *who, const struct wf_signature *s, int64_t now_s)
+void wf_signature_put(struct buf *b, const char *who, const struct wf_signature *s, int64_t now_s)
 {
 	int minutes = abs(s->offset_minutes);
 
@@ -107,8 +106,8 @@ static int build(
 
 	(void)buf_printf(b, "tree %s\n", oid_hex(root, hex));
 	(void)buf_printf(b, "parent %s\n", oid_hex(&w->state.head, hex));
-	put_signature(b, "author", &rq->author, now_s);
-	put_signature(b, "committer", committer, now_s);
+	wf_signature_put(b, "author", &rq->author, now_s);
+	wf_signature_put(b, "committer", committer, now_s);
 	if (rq->signature && rq->signature[0])
 		put_gpgsig(b, rq->signature);
 	(void)buf_putc(b, '\n');
@@ -164,10 +163,10 @@ static int count_changes(struct wf *w, struct wf_commit_result *result)
 
 static int check(const struct wf *w, const struct wf_commit_request *rq)
 {
-	int r = check_ident(w, "author", &rq->author);
+	int r = wf_signature_check(w, "author", &rq->author);
 
 	if (r == 0 && rq->committer.name)
-		r = check_ident(w, "committer", &rq->committer);
+		r = wf_signature_check(w, "committer", &rq->committer);
 	if (r < 0)
 		return r;
 	if (!rq->allow_empty && oid_equal(&w->state.index, &w->state.tree))

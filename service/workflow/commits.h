@@ -22,6 +22,10 @@ void wf_parsed_commit_fini(struct wf_parsed_commit *c);
 int wf_commit_read(struct wf *w, const struct oid *commit, struct wf_parsed_commit *ret_commit);
 /* "Name <email> time zone" into its parts, which are cut from `line`. -EBADMSG. */
 int wf_signature_parse(const char *line, struct wf_signature *ret_signature, char **ret_memory);
+/* -EINVAL with the field, which begins with `who`. */
+int wf_signature_check(const struct wf *w, const char *who, const struct wf_signature *s);
+/* "<who> Name <email> time zone\n"; without a time of its own that of `now_s`. */
+void wf_signature_put(struct buf *b, const char *who, const struct wf_signature *s, int64_t now_s);
 
 /* The commit below; -ENOENT below the base. */
 int wf_commit_parent(struct wf *w, const struct oid *commit, struct oid *ret_parent);
@@ -34,7 +38,9 @@ int wf_commit_find(struct wf *w, const char *name, struct oid *ret_commit, struc
 
 /* ---- subtree.c ---- */
 
-/* The tree of the whole repository at HEAD. */
+/* The tree of the whole repository at a commit of the origin. */
+int wf_root_of_base(struct wf *w, const struct oid *commit, struct oid *ret_root);
+/* The same at HEAD. */
 int wf_root_of_head(struct wf *w, struct oid *ret_root);
 /* The tree at the workspace's path in `root`; none: nothing there. */
 int wf_subtree(struct wf *w, const struct oid *root, struct oid *ret_tree);

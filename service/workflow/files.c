@@ -112,7 +112,10 @@ static int below(struct wf_files *f, const struct wf_place *p, struct ovl_below 
 
 static void name_temporary(struct wf_files *f, struct wf_place *p)
 {
-	(void)snprintf(p->text, sizeof(p->text), ".coppice-reset-%" PRIu64, f->next);
+	if (f->planned)
+		(void)snprintf(p->text, sizeof(p->text), ".coppice-move");
+	else
+		(void)snprintf(p->text, sizeof(p->text), ".coppice-reset-%" PRIu64, f->next);
 	p->name = p->text;
 }
 
@@ -198,13 +201,32 @@ void wf_files_leave(struct wf_files *f, struct wf_place *place)
 	if (place->counted)
 		forget(f, place->parent);
 	place->counted = false;
+	while (place->above_count)
+		forget(f, place->above[--place->above_count]);
+	free(place->above);
+	place->above = NULL;
+	place->above_cap = 0;
 }
 
-static void go_down(struct wf_files *f, struct wf_place *p, uint64_t id)
+/* Takes the lookup of `id`, also on failure. */
+static int go_down(struct wf_files *f, struct wf_place *p, uint64_t id)
 {
-	wf_files_leave(f, p);
+	if (p->counted && p->above_count == p->above_cap) {
+		size_t cap = p->above_cap ? 2 * p->above_cap : 8;
+		uint64_t *above = reallocarray(p->above, cap, sizeof(*above));
+
+		if (!above) {
+			forget(f, id);
+			return -ENOMEM;
+		}
+		p->above = above;
+		p->above_cap = cap;
+	}
+	if (p->counted)
+		p->above[p->above_count++] = p->parent;
 	p->parent = id;
 	p->counted = true;
+	return 0;
 }
 
 static int move_into_place(
@@ -264,7 +286,7 @@ static int make_dir(struct wf_files *f, struct wf_place *p)
 	uint64_t id;
 	int r = below(f, p, &lower);
 
-	if (r == 0 && S_ISDIR(lower.mode) && lower.oid.len) {
+	if (r == 0 && S_ISDIR(lower.mode) && lower.oid.len && !f->planned) {
 		name_temporary(f, &tmp);
 		r = make_over(f, &tmp, &lower.oid);
 		if (r == 0)
@@ -276,8 +298,7 @@ static int make_dir(struct wf_files *f, struct wf_place *p)
 	if (r < 0)
 		return r;
 	changed(f, p);
-	go_down(f, p, id);
-	return 0;
+	return go_down(f, p, id);
 }
 
 static int enter_one(struct wf_files *f, struct wf_place *p, bool make)
@@ -285,10 +306,8 @@ static int enter_one(struct wf_files *f, struct wf_place *p, bool make)
 	struct ovl_entry entry;
 	int r = look(f, p, &entry);
 
-	if (r == 0 && S_ISDIR(entry.attr.st_mode)) {
-		go_down(f, p, entry.id);
-		return 0;
-	}
+	if (r == 0 && S_ISDIR(entry.attr.st_mode))
+		return go_down(f, p, entry.id);
 	if (r == 0) {
 		forget(f, entry.id);
 		r = make ? unlink_at(f, p) : -ENOENT;
@@ -345,11 +364,12 @@ int wf_files_look(struct wf_files *f, struct wf_place *place)
 	return r == -ENOENT ? 0 : r;
 }
 
-static bool is_of_base(struct wf_files *f, const struct wf_place *p)
+static bool is_dir_of_base(struct wf_files *f, const struct wf_place *p)
 {
 	struct ovl_below b;
+	int r = below(f, p, &b);
 
-	return below(f, p, &b) != -ENOENT;
+	return r == 0 ? S_ISDIR(b.mode) : r != -ENOENT;
 }
 
 int wf_files_prune(struct wf_files *f, const char *path, bool keep_base)
@@ -368,7 +388,7 @@ int wf_files_prune(struct wf_files *f, const char *path, bool keep_base)
 		r = wf_files_enter(f, dir, false, &up, &restored);
 		if (r < 0)
 			break;
-		r = keep_base && is_of_base(f, &up) ? -ENOTEMPTY : rmdir_at(f, &up);
+		r = keep_base && is_dir_of_base(f, &up) ? -ENOTEMPTY : rmdir_at(f, &up);
 		wf_files_leave(f, &up);
 	}
 	return r == -ENOTEMPTY || r == -ENOENT || r == -ENOTDIR ? 0 : r;
@@ -405,6 +425,32 @@ int wf_files_restore(struct wf_files *f, struct wf_place *place)
 		r = restore_at(f, place, lower.id);
 	}
 	return r;
+}
+
+int wf_files_rmdir(struct wf_files *f, struct wf_place *place)
+{
+	int r = rmdir_at(f, place);
+
+	return r == -ENOENT || r == -ENOTDIR ? 0 : r;
+}
+
+int wf_files_uncover(struct wf_files *f, struct wf_place *place)
+{
+	struct ovl_entry entry = {0};
+	struct ovl_below lower;
+	int r = look(f, place, &entry), b;
+
+	if (r < 0 && r != -ENOENT)
+		return r;
+	forget(f, r == 0 ? entry.id : 0);
+	b = below(f, place, &lower);
+	if ((b < 0 && b != -ENOENT) || (r == 0 && S_ISDIR(entry.attr.st_mode)))
+		return b < 0 ? b : 0; /* a directory by now: the job's */
+	if (r == 0)
+		r = unlink_at(f, place);
+	else
+		r = 0; /* removed already */
+	return r == 0 && b == 0 ? restore_at(f, place, lower.id) : r;
 }
 
 int wf_files_mkdir(struct wf_files *f, struct wf_place *place)
@@ -487,6 +533,11 @@ int wf_files_write(struct wf_files *f, struct wf_place *place, const struct wf_n
 	int r;
 
 	name_temporary(f, &tmp);
+	if (f->planned) { /* a process that was killed may have left one */
+		r = unlink_at(f, &tmp);
+		if (r < 0 && r != -ENOENT)
+			return r;
+	}
 	if (node->mode == WF_MODE_LINK)
 		r = make_link(f, &tmp, node, &id);
 	else

@@ -15,12 +15,18 @@ struct wf_files {
 	struct overlay *overlay;
 	struct session *session;
 	uint64_t next; /* of the requests' numbers, and of temporary names */
+	/* What is done is written down, one file after another: temporary files have the same
+	 * name after a kill. Directories that are made show nothing of the base. */
+	bool planned;
 };
 
 /* A name in a directory that was entered. */
 struct wf_place {
 	uint64_t parent;
 	bool counted; /* `parent` counts as a lookup */
+	/* Those above it count too: as with the kernel, who has a file has its directories. */
+	uint64_t *above;
+	size_t above_count, above_cap;
 	const char *name;
 	char text[256];
 };
@@ -41,6 +47,11 @@ int wf_files_prune(struct wf_files *f, const char *path, bool keep_base);
 int wf_files_remove(struct wf_files *f, struct wf_place *place, const char *path);
 /* What the base has there is there again. -EBUSY: not now. */
 int wf_files_restore(struct wf_files *f, struct wf_place *place);
+/* What the job has there over something new of the base goes: the base's is seen. Its id was never
+ * given to anybody. */
+int wf_files_uncover(struct wf_files *f, struct wf_place *place);
+/* An empty directory that is there goes; what is none stays. -ENOTEMPTY. */
+int wf_files_rmdir(struct wf_files *f, struct wf_place *place);
 /* An empty directory, unless one is there. */
 int wf_files_mkdir(struct wf_files *f, struct wf_place *place);
 /* A file or symlink with this content and mode takes the place. */

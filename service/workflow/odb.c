@@ -153,21 +153,27 @@ bool wf_odb_has(struct wf *w, const struct oid *oid)
 int wf_odb_read(
 	struct wf *w, const struct oid *oid, enum wf_object type, void **ret_data, size_t *ret_len)
 {
+	return wf_odb_has(w, oid) ? wf_odb_get(w->odb, oid, type, ret_data, ret_len) : -ENOENT;
+}
+
+int wf_odb_get(struct wf_odb *odb, const struct oid *oid, enum wf_object type, void **ret_data,
+	size_t *ret_len)
+{
 	git_odb_object *object = NULL;
 	git_oid id;
 	size_t len;
 	char *data;
-	int r = -ENOENT;
+	int r;
 
-	if (!wf_odb_has(w, oid) || to_git(oid, &id) < 0)
+	if (to_git(oid, &id) < 0)
 		return -ENOENT;
-	if (is_packing(w->odb, oid))
-		return wf_pack_read(w->odb->pack, oid, type, ret_data, ret_len);
-	r = wf_packs_read(w->odb->packs, oid, type, ret_data, ret_len);
+	if (is_packing(odb, oid))
+		return wf_pack_read(odb->pack, oid, type, ret_data, ret_len);
+	r = wf_packs_read(odb->packs, oid, type, ret_data, ret_len);
 	if (r != -ENOENT)
 		return r;
 	errno = 0;
-	r = git_odb_read(&object, w->odb->db, &id);
+	r = git_odb_read(&object, odb->db, &id);
 	if (r < 0)
 		return errno_of(r);
 	len = git_odb_object_size(object);

@@ -22,6 +22,8 @@ int wf_thin_init(struct wf_thin *t, struct wf *w);
 void wf_thin_fini(struct wf_thin *t); /* removes it */
 /* What Git needs to send `head` to who has the base. */
 int wf_thin_fill(struct wf_thin *t, const struct oid *head);
+/* The tree object of a directory that is in memory. */
+int wf_thin_put_tree(struct wf_thin *t, const struct oid *oid, const struct wf_dir *dir);
 /* A small file in it, only for us. */
 int wf_thin_write(struct wf_thin *t, const char *name, const char *text);
 

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The repository that `git push` runs in. Git walks from HEAD down to the base and does not look
- * behind it, because the base is in the file `shallow`; in the base's trees it finds that
- * everything else is there already, because the directories on the way to a change are here, and
- * name the rest by id. So its cost is that of the changes, and nothing of the base's contents is
- * needed; what is there of the files that changed is put in for deltas.
+ * The repository that `git push` runs in (and, but for its skeleton, that of a merge: merge_git.c).
+ * Git walks from HEAD down to the base and does not look behind it, because the base is in the file
+ * `shallow`; in the base's trees it finds that everything else is there already, because the
+ * directories on the way to a change are here, and name the rest by id. So its cost is that of the
+ * changes, and nothing of the base's contents is needed; what is there of the files that changed is
+ * put in for deltas.
  */
 #include "mount/mounts_internal.h"
 #include "workflow/commits.h"
@@ -138,9 +139,8 @@ static int read_raw(struct wf *w, const struct oid *oid, enum object_kind kind, 
 	return origin_read_raw(w->origin, &rq, ret_data, ret_len);
 }
 
-/* The tree object of a directory that is in memory. If it was written by a Git that wrote modes in
- * another way, it is asked for. */
-static int put_tree(struct wf_thin *t, const struct oid *oid, const struct wf_dir *dir)
+/* If it was written by a Git that wrote modes in another way, it is asked for. */
+int wf_thin_put_tree(struct wf_thin *t, const struct oid *oid, const struct wf_dir *dir)
 {
 	_cleanup_free_ struct wf_dirent *sorted = calloc(dir->count + 1, sizeof(*sorted));
 	void *data = NULL;
@@ -214,7 +214,7 @@ static bool enter(void *arg, const char *path, size_t len, struct wf_level *leve
 
 	(void)path, (void)len;
 	if (c->result == 0 && level->head_tree.len)
-		c->result = put_tree(c->t, &level->head_tree, &level->head);
+		c->result = wf_thin_put_tree(c->t, &level->head_tree, &level->head);
 	return c->result == 0 && level->head_tree.len && level->tracked;
 }
 

@@ -1,349 +1,290 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Rebase: the workspace moves to another revision under its jobs (mount/mount_switch.h). Before
- * that one walk compares, path by path, what the job has with the old and the new base; it goes
- * only where the upper has something:
+ * Rebase: the workspace moves to another revision under its jobs (mount/mount_switch.h).
  *
- *	only the job changed it     stays in the upper, on top
- *	only the base changed it    shows through; a copy in the upper that is as it was leaves it
- *	both, to the same           leaves the upper in the moment of the switch: the quota is given
- *back both                        a conflict: it is listed and nothing is done, or one side wins
+ *	commits       are made anew over the new revision     replay.c
+ *	what is staged is merged into what they became        merge.c
+ *	files         stay on top, or leave, or are set       carry.c
  *
- * What one side has as a directory and the other as something else, or what the job has removed
- *with the directory that it lay in, no side can win: it is always a conflict.
+ * All of it is found before anything changes, and written down: the state that will hold
+ * (state.h), and what is to be done to single files (plan.h). Then the view switches.
+ *
+ * Over a change list the same: what it does is staged from the start. Another change list moves
+ * commits and staged changes likewise; what the job wrote stays on top of it.
  */
+#include "workflow/rebase.h"
+
+#include "workflow/carry.h"
+#include "workflow/commits.h"
+#include "workflow/files.h"
+#include "workflow/merge.h"
+#include "workflow/plan.h"
+#include "workflow/replay.h"
+
 #include "mount/mount_change_list.h"
 #include "mount/mount_switch.h"
 #include "mount/mounts_internal.h"
-#include "workflow/files.h"
-#include "workflow/walk.h"
 
-#include <base/cleanup.h>
-#include <base/path.h>
 #include <errno.h>
-#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
-#define DROPS_MAX (1u << 20)
-#define TOLD_MAX  3 /* paths in the message */
-
-struct rebase {
+struct move {
 	struct wf *w;
+	struct mount_switch *sw;
 	enum wf_conflict_choice choice;
-	char **drops; /* paths in the order of strcmp, once found */
-	size_t count, cap;
-	struct wf_place *places; /* of them: their directories stay in memory */
-	size_t placed;
-	uint64_t conflicts;
-	struct err told;
-	char hidden[WF_PATH_MAX +
-		    1]; /* "a/b/": the job has removed or replaced all below; "" none */
-	size_t hidden_len;
+	bool on_top; /* the job's files, whatever comes below */
+	const struct wf_signature *committer;
+	struct wf_conflicts conflicts;
+	struct wf_replayed replayed;
+	struct wf_state next;
+	struct wf_plan plan;
 };
 
-/* ---- what differs ---- */
+/* ---- commits, and what is staged ---- */
 
-static int conflict(struct rebase *rb, const struct wf_item *item, const char *why)
+/* Neither commits nor anything staged but what the change list does. */
+static bool is_plain(const struct wf *w)
 {
-	size_t len = strlen(rb->told.message);
+	const struct oid *staged = w->use->has_change_list ? &w->list.index : &w->state.tree;
 
-	if (rb->conflicts++ < TOLD_MAX) /* or as much as fits */
-		(void)snprintf(rb->told.message + len, sizeof(rb->told.message) - len,
-			"%s\"%.100s\" %s", len ? "; " : "", item->path, why);
-	err_line(&rb->told, item->path, why);
-	return 0;
-}
-
-static int note_drop(struct rebase *rb, const char *path)
-{
-	if (rb->count == DROPS_MAX)
-		return err_set(rb->w->e, -EFBIG, "TOO_MANY_CHANGES",
-			"more than %u files would leave the workspace", DROPS_MAX);
-	if (rb->count == rb->cap) {
-		size_t cap = rb->cap ? 2 * rb->cap : 64;
-		char **drops = reallocarray(rb->drops, cap, sizeof(*drops));
-
-		if (!drops)
-			return -ENOMEM;
-		rb->drops = drops;
-		rb->cap = cap;
-	}
-	rb->drops[rb->count] = strdup(path);
-	return rb->drops[rb->count] ? (rb->count++, 0) : -ENOMEM;
-}
-
-static const struct ovl_upper_entry *upper_entry(
-	const struct wf_level *level, const char *name, size_t len)
-{
-	size_t lo = 0, hi = level->upper.fd >= 0 ? level->upper.count : 0;
-
-	while (lo < hi) {
-		size_t mid = lo + (hi - lo) / 2;
-		const struct ovl_upper_entry *e = &level->upper.entries[mid];
-		int order = strncmp(e->name, name, len);
-
-		if (order == 0 && e->name_len == len)
-			return e;
-		if (order < 0)
-			lo = mid + 1;
-		else
-			hi = mid;
-	}
-	return NULL;
-}
-
-static bool is_dir_in(const struct wf_dir *dir, const char *name, size_t len)
-{
-	const struct wf_dirent *d = wf_dir_find(dir, name, len);
-
-	return d && wf_is_dir(&d->node);
-}
-
-static bool is_hidden(const struct rebase *rb, const char *path)
-{
-	return rb->hidden_len && strncmp(path, rb->hidden, rb->hidden_len) == 0;
-}
-
-/* Both changed it. */
-static int decide(struct rebase *rb, struct wf_item *item, bool replaced)
-{
-	bool differs = true;
-	int r = replaced ? 0 : wf_work_differs(rb->w, item, &item->head, &differs);
-
-	if (r < 0)
-		return r;
-	if (!differs || (!replaced && rb->choice == WF_CONFLICT_TAKE_THEIRS))
-		return note_drop(rb, item->path);
-	if (!replaced && rb->choice == WF_CONFLICT_KEEP_MINE)
-		return 0;
-	return conflict(rb, item,
-		replaced            ? "is a directory on one side only"
-		: !item->head.mode  ? "was changed here and removed there"
-		: !item->work.mode  ? "was removed here and changed there"
-		: !item->index.mode ? "was added on both sides"
-				    : "was changed on both sides");
-}
-
-static int visit(void *arg, struct wf_item *item)
-{
-	struct rebase *rb = arg;
-	const char *name = item->path + item->name_at;
-	size_t len = item->path_len - item->name_at;
-	bool dir_was = is_dir_in(&item->level->index, name, len);
-	bool dir_is = is_dir_in(&item->level->head, name, len);
-	bool theirs = !wf_same(&item->index, &item->head) || dir_was != dir_is;
-	const struct ovl_upper_entry *upper;
-	bool mine;
-	int r;
-
-	if (!theirs)
-		return 0;
-	if (is_hidden(rb, item->path))
-		return item->head.mode
-			       ? conflict(rb, item, "lies in a directory that was removed here")
-			       : 0;
-	r = wf_work_differs(rb->w, item, &item->index, &mine);
-	if (r < 0)
-		return r;
-	if (mine)
-		return decide(rb, item, dir_was != dir_is);
-	if (item->upper) /* written, but as it was: it would hide what the base has now */
-		return note_drop(rb, item->path);
-	upper = upper_entry(item->level, name, len);
-	if (upper && S_ISDIR(upper->mode) && item->head.mode && !dir_was)
-		return conflict(rb, item, "is a directory here and a file there");
-	return 0;
-}
-
-/* Does the upper show at this directory what its place in the base has? */
-static bool shows_base(const struct wf_level *level, const char *name, size_t len)
-{
-	const struct wf_dirent *base = wf_dir_find(&level->up->index, name, len);
-
-	if (!base || !wf_is_dir(&base->node))
-		return !level->upper.has_lower; /* new here; another one's content otherwise */
-	return level->upper.has_lower && oid_equal(&level->upper.lower, &base->node.oid);
-}
-
-static bool enter(void *arg, const char *path, size_t len, struct wf_level *level)
-{
-	struct rebase *rb = arg;
-	const char *name;
-	size_t name_len;
-
-	if (!level->up || is_hidden(rb, path))
+	if (!w->has_state)
 		return true;
-	name = path + level->up->path_len;
-	name_len = len - level->up->path_len - 1;
-	if (level->upper.fd < 0 && !upper_entry(level->up, name, name_len))
-		return false; /* nothing of the job below */
-	if (level->upper.fd < 0 || !shows_base(level, name, name_len)) {
-		memcpy(rb->hidden, path, len);
-		rb->hidden[len] = '\0';
-		rb->hidden_len = len;
-	}
-	return true;
+	return oid_equal(&w->state.head, &w->use->commit) && oid_equal(&w->state.index, staged);
 }
 
-static int by_text(const void *a, const void *b)
+static int has_submodules(const struct wf *w)
 {
-	return strcmp(*(char *const *)a, *(char *const *)b);
+	return err_set(w->e, -EBUSY, "WORKSPACE_HAS_COMMITS",
+		"the workspace has commits or staged changes over a change list with submodules, "
+		"which belong to the tree that it shows now; push or reset them first");
 }
 
-static int compare(struct rebase *rb, const struct oid *next_root)
+/* What HEAD and the index are when there is nothing of the workspace's own in them. */
+static int next_trees(struct move *m, struct oid *ret_tree, struct oid *ret_index)
 {
-	struct wf_walk *walk = calloc(1, sizeof(*walk));
-	char count[24];
+	const struct mount_record *next = &m->sw->next;
+	struct wf *w = m->w;
+	struct wf_dir dir = {.entries = NULL};
+	struct oid root;
 	int r;
 
-	if (!walk)
-		return -ENOMEM;
-	*walk = (struct wf_walk){.w = rb->w,
-		.with_work = true,
-		.index = rb->w->use->root,
-		.head = *next_root,
-		.visit = visit,
-		.enter = enter,
-		.arg = rb};
-	r = wf_walk(walk, NULL);
-	free(walk);
-	if (r < 0)
-		return r;
-	if (rb->count)
-		qsort(rb->drops, rb->count, sizeof(*rb->drops), by_text);
-	if (!rb->conflicts)
+	*ret_tree = *ret_index = next->root;
+	if (w->list.same_count)
+		return has_submodules(w);
+	if (!mount_change_list_given(next) || next->change_exact)
 		return 0;
-	(void)snprintf(count, sizeof(count), "%" PRIu64, rb->conflicts);
-	r = err_set(rb->w->e, -ESTALE, "REBASE_CONFLICT",
-		"%s paths changed on both sides, nothing was done: %s", count, rb->told.message);
-	err_meta(rb->w->e, "paths", count);
-	if (rb->w->e)
-		memcpy(rb->w->e->lines, rb->told.lines, sizeof(rb->w->e->lines));
-	return r;
+	r = wf_root_of_base(w, mount_change_list_base(next), &root);
+	if (r == 0)
+		r = wf_subtree(w, &root, ret_tree);
+	if (r == 0) /* a merged directory with submodules is not what Git calls so */
+		r = wf_load_dir(w, &next->root, &dir);
+	wf_dir_fini(&dir);
+	return r == -ENOENT ? has_submodules(w) : r;
 }
 
-/* ---- what leaves the upper ---- */
-
-static bool is_drop(void *arg, const char *path)
+static int move_commits(struct move *m)
 {
-	const struct rebase *rb = arg;
+	struct wf_replay rp = {.base = *mount_change_list_base(&m->sw->next),
+		.choice = m->choice,
+		.committer = m->committer,
+		.conflicts = &m->conflicts};
+	struct wf *w = m->w;
+	struct wf_merge staged = {.theirs = w->state.index,
+		.choice = m->choice,
+		.whole_files = m->choice != WF_CONFLICT_MERGE,
+		.of = " (staged)",
+		.conflicts = &m->conflicts};
+	struct oid clean;
+	int r = next_trees(m, &rp.tree, &clean);
 
-	return rb->count && bsearch(&path, rb->drops, rb->count, sizeof(*rb->drops), by_text);
+	if (r == 0)
+		r = wf_replay(w, &rp, &m->replayed);
+	if (r < 0 || m->conflicts.count)
+		return r;
+	m->next.head = m->replayed.head;
+	m->next.tree = m->replayed.tree;
+	staged.base = w->state.tree;
+	staged.ours = m->next.tree;
+	if (oid_equal(&w->state.index, &w->state.tree)) { /* nothing: the change list comes to it */
+		staged.base = rp.tree;
+		staged.ours = clean;
+		staged.theirs = m->next.tree;
+	} else if (w->use->has_change_list || mount_change_list_given(&m->sw->next)) {
+		/* it is the change list that moves below what is staged */
+		staged.base = w->use->has_change_list ? w->list.index : w->use->root;
+		staged.ours = mount_change_list_given(&m->sw->next) ? clean : m->next.tree;
+	}
+	return wf_merge(w, &staged, &m->next.index);
 }
 
-/* The switch goes only where somebody has been: into their directories. */
-static int enter_drops(struct rebase *rb, struct wf_files *f)
+/* ---- all of it ---- */
+
+static int find(struct move *m)
 {
+	const struct oid *root = &m->sw->next.root;
+	struct wf_carry c = {.index = m->w->state.index,
+		.next_root = *root,
+		.choice = m->choice,
+		.on_top = m->on_top,
+		.conflicts = &m->conflicts};
 	int r = 0;
 
-	rb->places = rb->count ? calloc(rb->count, sizeof(*rb->places)) : NULL;
-	if (rb->count && !rb->places)
+	if (is_plain(m->w)) {
+		c.index = m->w->use->root;
+		m->next.head = *mount_change_list_base(&m->sw->next);
+		m->next.tree = m->next.index = *root;
+	} else {
+		r = move_commits(m);
+	}
+	c.next_index = m->next.index;
+	if (r == 0 && !m->conflicts.count)
+		r = wf_carry(m->w, &c, &m->plan);
+	return r < 0 ? r : wf_conflicts_end(&m->conflicts, m->w->e);
+}
+
+/* The switch goes only where somebody has been: into the directories of what is to leave. */
+struct entered {
+	struct wf_files files;
+	struct wf_place *places;
+	size_t count;
+};
+
+static int enter_leaving(struct move *m, struct entered *en)
+{
+	const struct wf_plan *p = &m->plan;
+	int r = 0;
+
+	*en = (struct entered){.places = p->count ? calloc(p->count, sizeof(*en->places)) : NULL};
+	wf_files_init(&en->files, m->w);
+	if (p->count && !en->places)
 		return -ENOMEM;
-	for (size_t i = 0; r == 0 && i < rb->count; i++) {
+	for (size_t i = 0; r == 0 && i < p->count; i++) {
 		size_t restored = 0;
 
-		r = wf_files_enter(f, rb->drops[i], false, &rb->places[i], &restored);
+		if (!p->ops[i].leave)
+			continue;
+		r = wf_files_enter(
+			&en->files, p->ops[i].path, false, &en->places[en->count], &restored);
 		if (r == -ENOENT || r == -ENOTDIR) {
 			r = 0; /* somebody removed it meanwhile */
 			continue;
 		}
-		if (r == 0) {
-			rb->placed = i + 1;
-			r = wf_files_look(f, &rb->places[i]);
-		}
+		if (r == 0)
+			r = wf_files_look(&en->files, &en->places[en->count++]);
 	}
 	return r;
 }
 
-static void leave_drops(struct rebase *rb, struct wf_files *f)
+static void leave_entered(struct entered *en)
 {
-	for (size_t i = 0; i < rb->placed; i++)
-		wf_files_leave(f, &rb->places[i]);
-	for (size_t i = 0; i < rb->count; i++)
-		free(rb->drops[i]);
-	free(rb->places);
-	free(rb->drops);
+	for (size_t i = 0; i < en->count; i++)
+		wf_files_leave(&en->files, &en->places[i]);
+	free(en->places);
 }
 
-/* Directories that only stayed because of what has left. */
-static int prune(struct rebase *rb, struct wf_files *f)
+/* The new view is there; the mount is not READY yet. */
+static int end_move(void *arg, struct err *e)
 {
-	int r = 0;
+	struct move *m = arg;
+	struct wf *w = m->w;
+	int r;
 
-	for (size_t i = 0; r == 0 && i < rb->count; i++)
-		r = wf_files_prune(f, rb->drops[i], true);
+	(void)e; /* the verb's own */
+	w->state = m->next;
+	w->added_bytes = 0; /* written with it */
+	w->use->root = m->sw->next.root;
+	r = wf_plan_apply(w, &m->plan, false);
+	if (r == 0)
+		wf_plan_remove(w->dirfd);
 	return r;
 }
 
-/* ---- the verb ---- */
-
-static int move_state(struct wf *w, const struct mount_record *next)
+static int write_down(struct move *m)
 {
-	struct mounts *m = w->call->mounts;
-	_cleanup_free_ char *dir = path_join(m->workspaces_dir, w->use->mount_id);
-	int r = dir ? wf_state_move(dir, &w->use->commit, mount_change_list_base(next), &next->root)
-		    : -ENOMEM;
+	struct wf *w = m->w;
+	int r = wf_plan_write(w->dirfd, &m->plan);
 
-	return r == -EBUSY
-		       ? err_set(w->e, r, "WORKSPACE_HAS_COMMITS",
-				 "the workspace has commits or staged changes, which belong to the "
-				 "revision that it shows now; push or reset them first")
-		       : r;
+	m->next.bytes = w->state.bytes + w->added_bytes;
+	if (r == 0 && (w->has_state || w->added_bytes)) /* else it begins at the base again */
+		r = wf_state_write_next(w->dirfd, &m->next);
+	return r;
 }
 
-static int go(struct rebase *rb, struct mount_switch *sw)
+static int go(struct move *m)
 {
-	struct wf_files f;
-	int r = move_state(rb->w, &sw->next);
+	struct entered entered;
+	int r = write_down(m);
 
-	if (r < 0)
-		return r;
-	wf_files_init(&f, rb->w);
-	sw->drop = is_drop;
-	sw->arg = rb;
-	r = enter_drops(rb, &f);
+	m->sw->drop = wf_plan_leaves;
+	m->sw->arg = &m->plan;
+	m->sw->shown = end_move;
+	m->sw->shown_arg = m;
+	if (r == 0) {
+		r = enter_leaving(m, &entered);
+		if (r == 0)
+			r = mount_switch_go(m->sw, m->w->e);
+		leave_entered(&entered);
+	}
+	if (!m->sw->made)
+		wf_plan_remove(m->w->dirfd);
+	return r;
+}
+
+static int move(struct move *m)
+{
+	struct wf *w = m->w;
+	int r = find(m);
+
 	if (r == 0)
-		r = mount_switch_go(sw, rb->w->e);
-	if (r == 0)
-		r = prune(rb, &f);
-	leave_drops(rb, &f);
+		r = go(m);
+	wf_plan_fini(&m->plan);
+	return r < 0 ? wf_failed(w, r, "move the workspace") : 0;
+}
+
+/* ---- the verbs ---- */
+
+static int answer(struct move *m, struct mount_info *ret_info, struct wf_rebase_result *ret_result)
+{
+	struct mount *mt = m->sw->mt;
+	int r;
+
+	lock_acquire(&mt->registry->mu);
+	r = mount_copy_info_locked(mt, ret_info, m->w->e);
+	lock_release(&mt->registry->mu);
+	if (r == 0 && ret_result) {
+		ret_result->commits = m->replayed.commits;
+		ret_result->count = m->replayed.count;
+		m->replayed.commits = NULL;
+	}
 	return r;
 }
 
 static int run(struct wf *w, const struct wf_rebase_request *rq, struct mount_switch *sw,
-	struct mount_info *ret_info)
+	struct mount_info *ret_info, struct wf_rebase_result *ret_result)
 {
-	struct rebase *rb = calloc(1, sizeof(*rb));
-	int r = 0;
+	struct move *m = calloc(1, sizeof(*m));
+	int r;
 
-	if (!rb)
+	if (!m)
 		return -ENOMEM;
-	rb->w = w;
-	rb->choice = rq->on_conflict;
+	*m = (struct move){
+		.w = w, .sw = sw, .choice = rq->on_conflict, .committer = &rq->committer};
 	if (rq->revision && rq->revision[0])
 		(void)snprintf(sw->next.revision, sizeof(sw->next.revision), "%s", rq->revision);
 	r = mount_switch_resolve(sw, sw->next.revision, NULL, w->e);
 	if (r == 0)
-		r = compare(rb, &sw->next.root);
-	if (r == 0) {
-		r = go(rb, sw);
-	} else {
-		struct wf_files none = {.w = w};
-
-		leave_drops(rb, &none);
-	}
-	free(rb);
-	if (r < 0)
-		return r;
-	LOCK_GUARD(&sw->mt->registry->mu);
-	return mount_copy_info_locked(sw->mt, ret_info, w->e);
+		r = move(m);
+	if (r == 0)
+		r = answer(m, ret_info, ret_result);
+	wf_replayed_fini(&m->replayed);
+	free(m);
+	return r;
 }
 
 int wf_rebase(const struct wf_call *call, const struct wf_rebase_request *rq,
-	struct mount_info *ret_info, struct err *e)
+	struct mount_info *ret_info, struct wf_rebase_result *ret_result, struct err *e)
 {
 	struct mount_switch sw;
 	struct wf w;
@@ -354,13 +295,47 @@ int wf_rebase(const struct wf_call *call, const struct wf_rebase_request *rq,
 	r = wf_open(&w, call, true, e);
 	if (r < 0)
 		return r;
-	r = mount_switch_begin(&sw, w.use, e);
+	r = rq->committer.name ? wf_signature_check(&w, "committer", &rq->committer) : 0;
+	if (r == 0)
+		r = mount_switch_begin(&sw, w.use, e);
 	if (r == 0) {
-		r = run(&w, rq, &sw, ret_info);
+		r = run(&w, rq, &sw, ret_info, ret_result);
 		if (r < 0)
 			(void)wf_failed(&w, r, "move the workspace to another revision");
 		mount_switch_end(&sw);
 	}
 	wf_close(&w);
+	return r;
+}
+
+void wf_rebase_result_fini(struct wf_rebase_result *result)
+{
+	free(result->commits);
+	*result = (struct wf_rebase_result){.commits = NULL};
+}
+
+int wf_move_list(struct mount_switch *sw, struct err *e)
+{
+	struct mount_use *use = sw->use;
+	const struct wf_call call = {.mounts = sw->mt->registry,
+		.cancel = use->callers,
+		.deadline_ns = use->deadline_ns};
+	struct move *m = calloc(1, sizeof(*m));
+	struct wf w;
+	int r = m ? 0 : -ENOMEM;
+
+	if (r == 0 && use->root.len != 20) { /* the workflow does not know these */
+		free(m);
+		return mount_switch_go(sw, e);
+	}
+	if (r == 0)
+		r = wf_open_use(&w, &call, use, e);
+	if (r == 0) {
+		*m = (struct move){.w = &w, .sw = sw, .on_top = true};
+		r = move(m);
+		wf_replayed_fini(&m->replayed);
+		wf_close(&w);
+	}
+	free(m);
 	return r;
 }

@@ -2,8 +2,6 @@
 /* See state.h. */
 #include "workflow/state.h"
 
-#include "workflow/change_list.h"
-
 #include <base/buf.h>
 #include <base/cleanup.h>
 #include <base/io.h>
@@ -159,35 +157,6 @@ void wf_state_drop_next(const char *workspace_dir)
 
 	if (fd >= 0)
 		(void)unlinkat(fd, NEXT_NAME, 0); /* replaced by the next one otherwise */
-}
-
-/* But what a change list does, which was staged from the start. */
-static bool nothing_staged(int dirfd, const struct wf_state *state)
-{
-	struct wf_list list;
-	bool nothing = oid_equal(&state->index, &state->tree);
-
-	if (nothing || wf_list_read(dirfd, &list) < 0)
-		return nothing;
-	nothing = oid_equal(&state->tree, &list.base) && oid_equal(&state->index, &list.index);
-	wf_list_fini(&list);
-	return nothing;
-}
-
-int wf_state_move(const char *workspace_dir, const struct oid *commit,
-	const struct oid *next_commit, const struct oid *next_root)
-{
-	_cleanup_close_ int fd = open_git(workspace_dir);
-	struct wf_state state;
-	int r = fd < 0 ? fd : wf_state_read(fd, &state);
-
-	if (r < 0)
-		return r == -ENOENT ? 0 : r;
-	if (!oid_equal(&state.head, commit) || !nothing_staged(fd, &state))
-		return -EBUSY;
-	state.head = *next_commit;
-	state.tree = state.index = *next_root;
-	return wf_state_write_next(fd, &state);
 }
 
 int wf_state_charged(const char *workspace_dir, uint64_t *ret_bytes)

@@ -32,9 +32,5 @@ int wf_state_charged(const char *workspace_dir, uint64_t *ret_bytes);
 int wf_state_write_next(int dirfd, const struct wf_state *state);
 int wf_state_take_next(const char *workspace_dir);
 void wf_state_drop_next(const char *workspace_dir);
-/* The next state of a workspace with neither commits nor anything staged over `commit`; it has no
- * state: nothing. -EBUSY: it has. */
-int wf_state_move(const char *workspace_dir, const struct oid *commit,
-	const struct oid *next_commit, const struct oid *next_root);
 /* Durable when it returns. */
 int wf_state_write(int dirfd, const struct wf_state *state);

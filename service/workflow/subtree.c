@@ -54,23 +54,23 @@ int wf_subtree(struct wf *w, const struct oid *root, struct oid *ret_tree)
 	return 0;
 }
 
-static int root_of_base(struct wf *w, struct oid *ret_root)
+int wf_root_of_base(struct wf *w, const struct oid *commit, struct oid *ret_root)
 {
-	struct tree_commit commit;
 	const struct origin_raw_request rq = {
-		w->use->commit, OBJECT_COMMIT, w->use->cancel, w->use->deadline_ns};
+		*commit, OBJECT_COMMIT, w->use->cancel, w->use->deadline_ns};
+	struct tree_commit known;
 	struct wf_parsed_commit c;
 	void *data;
 	size_t len;
 	int r;
 
-	if (!w->use->path[0] && !w->use->has_change_list) {
+	if (!w->use->path[0] && !w->use->has_change_list && oid_equal(commit, &w->use->commit)) {
 		*ret_root = w->use->root;
 		return 0;
 	}
-	r = tree_commit_get(storage_tree_index(w->storage), &w->use->commit, &commit);
+	r = tree_commit_get(storage_tree_index(w->storage), commit, &known);
 	if (r == 0) {
-		*ret_root = commit.root;
+		*ret_root = known.root;
 		return 0;
 	}
 	if (!w->origin)
@@ -91,7 +91,7 @@ int wf_root_of_head(struct wf *w, struct oid *ret_root)
 	int r;
 
 	if (oid_equal(&w->state.head, &w->use->commit))
-		return root_of_base(w, ret_root);
+		return wf_root_of_base(w, &w->use->commit, ret_root);
 	r = wf_commit_read(w, &w->state.head, &c);
 	if (r < 0)
 		return r == -ENOENT ? -EIO : r;

@@ -23,9 +23,9 @@
 struct slot {
 	const char *name;
 	size_t len;
-	const struct wf_node *lower, *index, *head; /* NULL: nothing */
-	const struct ovl_upper_entry *upper;        /* NULL: the lower shows through */
-	bool dirs;                                  /* this is the part of directories */
+	const struct wf_node *lower, *index, *head, *aside; /* NULL: nothing */
+	const struct ovl_upper_entry *upper;                /* NULL: the lower shows through */
+	bool dirs;                                          /* this is the part of directories */
 };
 
 struct slots {
@@ -109,12 +109,14 @@ static int slots_add(struct slots *s, const struct slot *slot)
 /* One name of the merge, as up to two items. */
 static int add_items(struct slots *out, struct slot *s)
 {
-	bool dir = work_is_dir(s) || (s->index && wf_is_dir(s->index)) ||
-		   (s->head && wf_is_dir(s->head));
-	bool file = (s->index && !wf_is_dir(s->index)) || (s->head && !wf_is_dir(s->head)) ||
-		    work_node(s).mode;
+	const struct wf_node *sides[] = {s->index, s->head, s->aside};
+	bool dir = work_is_dir(s), file = work_node(s).mode;
 	int r = 0;
 
+	for (unsigned i = 0; i < 3; i++) {
+		dir |= sides[i] && wf_is_dir(sides[i]);
+		file |= sides[i] && !wf_is_dir(sides[i]);
+	}
 	s->dirs = false;
 	if (file)
 		r = slots_add(out, s);
@@ -151,14 +153,14 @@ static const struct wf_node *take(struct cursor *c, const struct slot *s)
 }
 
 /* The next name of all sides; false at the end. */
-static bool next_name(struct cursor sides[3], const struct ovl_upper_dir *upper, size_t *upper_at,
+static bool next_name(struct cursor sides[4], const struct ovl_upper_dir *upper, size_t *upper_at,
 	struct slot *ret_slot)
 {
 	const struct ovl_upper_entry *u =
 		*upper_at < upper->count ? &upper->entries[*upper_at] : NULL;
 	struct slot s = {0};
 
-	for (unsigned i = 0; i < 3; i++)
+	for (unsigned i = 0; i < 4; i++)
 		if (peek(&sides[i]))
 			lesser(peek(&sides[i])->name, peek(&sides[i])->len, &s);
 	if (u)
@@ -168,6 +170,7 @@ static bool next_name(struct cursor sides[3], const struct ovl_upper_dir *upper,
 	s.lower = take(&sides[0], &s);
 	s.index = take(&sides[1], &s);
 	s.head = take(&sides[2], &s);
+	s.aside = take(&sides[3], &s);
 	if (u && u->name_len == s.len && memcmp(u->name, s.name, s.len) == 0) {
 		s.upper = u;
 		(*upper_at)++;
@@ -189,15 +192,16 @@ static int by_git_order(const void *a, const void *b)
 }
 
 /* Names of the directory's items in Git's order. With `all`, also where nothing differs. */
-static int merge(const struct wf_level *l, bool all, struct slots *out)
+static int merge(const struct wf_walk *walk, const struct wf_level *l, bool all, struct slots *out)
 {
-	struct cursor sides[3] = {{&l->lower, 0}, {&l->index, 0}, {&l->head, 0}};
+	struct cursor sides[4] = {{&l->lower, 0}, {&l->index, 0}, {&l->head, 0}, {&l->aside, 0}};
 	size_t upper_at = 0;
 	struct slot s;
 	int r = 0;
 
 	while (r == 0 && next_name(sides, &l->upper, &upper_at, &s)) {
-		bool differs = s.upper || !same(s.lower, s.index) || !same(s.index, s.head);
+		bool differs = s.upper || !same(s.lower, s.index) || !same(s.index, s.head) ||
+			       (walk->with_aside && !same(s.head, s.aside));
 
 		if ((differs || all) && !is_dot_git(&s))
 			r = add_items(out, &s);
@@ -218,6 +222,8 @@ static void level_free(struct wf_walk *walk, struct wf_level *l)
 	(void)wf_attr_free(l->attrs);
 	ovl_upper_close(&l->upper);
 	/* sides that are the same tree share it */
+	if (l->aside.memory != l->head.memory && l->aside.memory != l->lower.memory)
+		wf_dir_fini(&l->aside);
 	if (l->head.memory != l->index.memory && l->head.memory != l->lower.memory)
 		wf_dir_fini(&l->head);
 	if (l->index.memory != l->lower.memory)
@@ -229,7 +235,7 @@ static void level_free(struct wf_walk *walk, struct wf_level *l)
 /* The sides of one directory. */
 struct sides {
 	struct ovl_upper_dir upper; /* fd -1: none */
-	struct oid lower, index, head;
+	struct oid lower, index, head, aside;
 };
 
 static bool same_oid(const struct oid *a, const struct oid *b)
@@ -237,23 +243,40 @@ static bool same_oid(const struct oid *a, const struct oid *b)
 	return a->len == b->len && (a->len == 0 || oid_equal(a, b));
 }
 
+static int load_dir(const struct wf_walk *walk, const struct oid *tree, struct wf_dir *ret_dir)
+{
+	return walk->merged ? wf_load_merged(walk->w, tree, ret_dir)
+			    : wf_load_dir(walk->w, tree, ret_dir);
+}
+
 static int load_level(struct wf_walk *walk, const struct sides *s, struct wf_level *l)
 {
-	int r = wf_load_dir(walk->w, &s->lower, &l->lower);
+	int r = load_dir(walk, &s->lower, &l->lower);
 
 	l->tracked = !oid_is_none(&s->index);
+	l->lower_tree = s->lower;
+	l->index_tree = s->index;
 	l->head_tree = s->head;
+	l->aside_tree = s->aside;
 	l->excluded = -1;
 	if (r == 0 && same_oid(&s->index, &s->lower))
 		l->index = l->lower; /* shared; see level_free */
 	else if (r == 0)
-		r = wf_load_dir(walk->w, &s->index, &l->index);
+		r = load_dir(walk, &s->index, &l->index);
 	if (r == 0 && same_oid(&s->head, &s->index))
 		l->head = l->index;
 	else if (r == 0 && same_oid(&s->head, &s->lower))
 		l->head = l->lower;
 	else if (r == 0)
-		r = wf_load_dir(walk->w, &s->head, &l->head);
+		r = load_dir(walk, &s->head, &l->head);
+	if (r < 0 || !walk->with_aside)
+		return r;
+	if (same_oid(&s->aside, &s->head))
+		l->aside = l->head;
+	else if (same_oid(&s->aside, &s->lower))
+		l->aside = l->lower;
+	else
+		r = load_dir(walk, &s->aside, &l->aside);
 	return r;
 }
 
@@ -292,7 +315,10 @@ static int visit_file(
 		.level = l,
 		.head = file_of(s->head),
 		.index = file_of(s->index),
-		.work = walk->with_work ? work_node(s) : nothing,
+		.work = walk->with_work    ? work_node(s)
+			: walk->with_lower ? file_of(s->lower)
+					   : nothing,
+		.aside = file_of(s->aside),
 		.upper = s->upper && !is_submodule(s) && !S_ISDIR(s->upper->mode) ? s->upper : NULL,
 	};
 	int r;
@@ -301,7 +327,9 @@ static int visit_file(
 	if (!item.work.mode)
 		item.upper = NULL;
 	if (wf_same(&item.head, &item.index) &&
-		(!walk->with_work || (!item.upper && wf_same(&item.index, &item.work)))) {
+		(!walk->with_aside || wf_same(&item.head, &item.aside)) &&
+		(!(walk->with_work || walk->with_lower) ||
+			(!item.upper && wf_same(&item.index, &item.work)))) {
 		*ret = item.result;
 		return 0;
 	}
@@ -313,16 +341,19 @@ static int visit_file(
 static int visit_dir(struct wf_walk *walk, struct wf_level *l, const struct slot *s, unsigned depth,
 	struct wf_node *ret)
 {
-	struct sides below = {
-		.upper = OVL_UPPER_DIR_NONE, .index = *dir_of(s->index), .head = *dir_of(s->head)};
+	struct sides below = {.upper = OVL_UPPER_DIR_NONE,
+		.index = *dir_of(s->index),
+		.head = *dir_of(s->head),
+		.aside = *dir_of(s->aside)};
 	bool deep = walk->with_work && s->upper && work_is_dir(s);
 	int r = 0;
 
 	if (walk->with_work && work_is_dir(s) && !s->upper)
 		below.lower = *dir_of(s->lower);
 	else if (!walk->with_work)
-		below.lower = below.index;
-	if (!deep && same_oid(&below.lower, &below.index) && same_oid(&below.index, &below.head)) {
+		below.lower = walk->with_lower ? *dir_of(s->lower) : below.index;
+	if (!deep && same_oid(&below.lower, &below.index) && same_oid(&below.index, &below.head) &&
+		(!walk->with_aside || same_oid(&below.head, &below.aside))) {
 		*ret = s->index ? *s->index : nothing;
 		return 0;
 	}
@@ -366,7 +397,7 @@ static int walk_slots(struct wf_walk *walk, struct wf_level *l, unsigned depth, 
 	int r = wf_check(walk->w);
 
 	if (r == 0)
-		r = merge(l, tree != NULL, &slots);
+		r = merge(walk, l, tree != NULL, &slots);
 	for (size_t i = 0; r == 0 && i < slots.count; i++) {
 		r = visit_slot(walk, l, &slots.at[i], depth, tree);
 		if (walk->skip_len && l->path_len >= walk->skip_len)
@@ -415,7 +446,8 @@ int wf_walk(struct wf_walk *walk, struct oid *ret_tree)
 	struct sides s = {.upper = OVL_UPPER_DIR_NONE,
 		.lower = walk->lower,
 		.index = walk->index,
-		.head = walk->head};
+		.head = walk->head,
+		.aside = walk->aside};
 	struct oid tree = {0};
 	int r = 0;
 
@@ -424,7 +456,7 @@ int wf_walk(struct wf_walk *walk, struct oid *ret_tree)
 	if (walk->with_work) {
 		r = ovl_upper_root(walk->w->ws, &s.upper);
 		s.lower = s.upper.has_lower ? s.upper.lower : nothing.oid;
-	} else {
+	} else if (!walk->with_lower) {
 		s.lower = s.index;
 	}
 	if (r == 0)

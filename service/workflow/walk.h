@@ -23,8 +23,8 @@ struct wf_level {
 	struct wf_level *up;
 	size_t path_len; /* of "a/b/", 0 for the root */
 	struct ovl_upper_dir upper;
-	struct wf_dir lower, index, head;
-	struct oid head_tree;
+	struct wf_dir lower, index, head, aside;
+	struct oid lower_tree, index_tree, head_tree, aside_tree;
 	bool tracked;             /* something of it is staged */
 	struct wf_ignore *ignore; /* the visitor's: its rules, loaded when needed */
 	bool ignore_loaded;
@@ -42,6 +42,7 @@ struct wf_item {
 	size_t path_len, name_at; /* the name begins there */
 	struct wf_level *level;
 	struct wf_node head, index, work; /* mode 0: nothing, or a directory */
+	struct wf_node aside;             /* only with_aside */
 	const struct ovl_upper_entry
 		*upper;        /* of `work`, if the job wrote it; its oid is unknown then */
 	enum wf_clean clean;   /* of `work` */
@@ -52,7 +53,12 @@ struct wf_walk {
 	struct wf *w;
 	/* The sides; none: empty. */
 	bool with_work;
-	struct oid lower, index, head; /* lower: only without an upper; else the workspace's base */
+	/* `lower` is a side, and items have it as their `work`; not together with_work, whose lower
+	 * is what the job's files lie over. */
+	bool with_lower;
+	bool with_aside; /* one side more */
+	bool merged;     /* directories as the storage has them: submodules without commits */
+	struct oid lower, index, head, aside;
 	/* Called for whatever may differ between the sides. Non-zero ends the walk. */
 	int (*visit)(void *arg, struct wf_item *item);
 	/* May a directory have anything of interest? NULL: yes. `path` ends in '/'. */

@@ -27,6 +27,7 @@ struct wf_seen;
 struct wf {
 	const struct wf_call *call;
 	struct mount_use *use;
+	bool borrowed; /* the use is the caller's */
 	struct storage *storage;
 	struct origin *origin; /* a reference; NULL: it is gone, only what is local can be had */
 	struct ovl_ws *ws;
@@ -42,6 +43,8 @@ struct wf {
 
 /* `changes`: take a turn, and make git/ if it is not there. */
 int wf_open(struct wf *w, const struct wf_call *call, bool changes, struct err *e);
+/* The same with a use that changes, which stays the caller's. */
+int wf_open_use(struct wf *w, const struct wf_call *call, struct mount_use *use, struct err *e);
 /* Charges are kept for what was written, also after a failure. */
 void wf_close(struct wf *w);
 /* The state after a change, durable. */
@@ -71,6 +74,10 @@ int wf_odb_seal(struct wf_odb *odb, bool durable);
 void wf_odb_drop(struct wf *w);
 /* An object without a charge, for a repository that is removed again. */
 int wf_odb_put(struct wf_odb *odb, enum wf_object type, const void *data, size_t len);
+/* An object of any such directory, or of its alternates: malloc'ed, with a NUL behind it. -ENOENT.
+ */
+int wf_odb_get(struct wf_odb *odb, const struct oid *oid, enum wf_object type, void **ret_data,
+	size_t *ret_len);
 bool wf_odb_has(struct wf *w, const struct oid *oid);
 /* An object of the workspace's own: malloc'ed. -ENOENT. */
 int wf_odb_read(

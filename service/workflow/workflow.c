@@ -3,6 +3,7 @@
  * thread. */
 #include "mount/mount_host.h"
 #include "mount/mounts_internal.h"
+#include "workflow/plan.h"
 #include "workflow/seen.h"
 #include "workflow/wf.h"
 
@@ -153,6 +154,27 @@ static int open_list(struct wf *w, bool may_make)
 	return 0;
 }
 
+static int open_rest(struct wf *w, bool changes)
+{
+	int r;
+
+	w->storage = w->call->mounts->config.storage;
+	w->origin = storage_origin(w->storage, w->use->origin);
+	w->ws = w->use->mount->ws;
+	r = open_all(w, changes);
+	/* a switch of a workspace without a state has no need of it */
+	if (r == 0 && w->use->has_change_list && (w->has_state || !w->borrowed))
+		r = open_list(w, changes);
+	if (r == 0 && changes) {
+		r = wf_plan_finish(w);
+		if (r < 0)
+			(void)wf_failed(w, r, "end the move to another revision");
+	}
+	if (r < 0)
+		wf_close(w);
+	return r;
+}
+
 /* -EAGAIN: again, with a turn. */
 static int try_open(struct wf *w, const struct wf_call *call, bool changes, struct err *e)
 {
@@ -167,17 +189,13 @@ static int try_open(struct wf *w, const struct wf_call *call, bool changes, stru
 
 	*w = (struct wf){.call = call, .dirfd = -1, .e = e};
 	r = mount_use_begin(call->mounts, &config, &w->use, e);
-	if (r < 0)
-		return r;
-	w->storage = call->mounts->config.storage;
-	w->origin = storage_origin(w->storage, w->use->origin);
-	w->ws = w->use->mount->ws;
-	r = open_all(w, changes);
-	if (r == 0 && w->use->has_change_list)
-		r = open_list(w, changes);
-	if (r < 0)
-		wf_close(w);
-	return r;
+	return r < 0 ? r : open_rest(w, changes);
+}
+
+int wf_open_use(struct wf *w, const struct wf_call *call, struct mount_use *use, struct err *e)
+{
+	*w = (struct wf){.call = call, .dirfd = -1, .use = use, .borrowed = true, .e = e};
+	return open_rest(w, true);
 }
 
 int wf_open(struct wf *w, const struct wf_call *call, bool changes, struct err *e)
@@ -231,6 +249,6 @@ void wf_close(struct wf *w)
 	if (w->dirfd >= 0)
 		(void)close(w->dirfd); /* a directory: nothing to lose */
 	origin_unref(w->origin);
-	w->use = mount_use_end(w->use);
+	w->use = w->borrowed ? NULL : mount_use_end(w->use);
 	w->dirfd = -1;
 }

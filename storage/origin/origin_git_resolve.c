@@ -295,6 +295,15 @@ int gitrepo_resolve(void *impl, const char *revision, uint64_t deadline_ns,
 	}
 }
 
+static bool has_commit(struct gitrepo_handle *h, const git_oid *id)
+{
+	git_commit *commit = NULL;
+	int r = git_commit_lookup(&commit, h->repo, id);
+
+	git_commit_free(commit);
+	return r != GIT_ENOTFOUND;
+}
+
 static int merge_base_with(
 	struct gitrepo_handle *h, const struct oid commits[2], struct oid *ret_base, struct err *e)
 {
@@ -305,6 +314,9 @@ static int merge_base_with(
 		return err_set(e, -EINVAL, "REVISION_NOT_A_COMMIT", "not commits of Git");
 	memcpy(one.id, commits[0].bytes, GIT_OID_RAWSZ);
 	memcpy(two.id, commits[1].bytes, GIT_OID_RAWSZ);
+	if (!has_commit(h, &one) || !has_commit(h, &two))
+		return err_set(e, -ENOENT, "REVISION_NOT_FOUND",
+			"the repository does not have the commit");
 	r = git_merge_base(&base, h->repo, &one, &two);
 	if (r == 0) {
 		*ret_base = gitrepo_oid(&base);

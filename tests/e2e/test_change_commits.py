@@ -164,7 +164,7 @@ class Commits(unittest.TestCase):
         self.assertEqual(git(self.repository, 'fsck', '--strict', '--no-dangling', 'below'), b'')
 
     def test_switching_the_list(self):
-        """What is staged goes along, as long as it is nothing but the list."""
+        """What is staged goes along."""
         self.node.mount('switch', revision='main')
         patch = {'patch': base64.b64encode(self.patch()).decode()}
         self.cli('status', 'switch')
@@ -177,7 +177,7 @@ class Commits(unittest.TestCase):
         self.node.client.SetChangeList(job_id='switch', change_list=patch)
         self.cli('commit', 'switch', '-m', 'mine', '--author', 'T <t@example.org>')
         with self.assertRaises(CallError) as caught:
-            self.node.client.ClearChangeList(job_id='switch')
+            self.node.client.ClearChangeList(job_id='switch')  # it has a submodule
         self.assertEqual(caught.exception.reason, 'WORKSPACE_HAS_COMMITS')
 
     def test_a_hard_reset_takes_it_away(self):

@@ -240,19 +240,28 @@ class Switch(unittest.TestCase):
         self.assertEqual(self.node.client.GetMount(job_id='bad').generation, mount.generation)
         self.assert_shows(mount.root, 'base')
 
-    def test_commits_and_staged_changes_are_in_the_way(self):
+    def test_staged_changes_stay(self):
         root = self.mount('staged').root
         with open(root + '/src/a.c', 'ab') as f:
             f.write(b'// staged\n')
         self.node.client.Add(workspace={'job_id': 'staged'}, all=True)
-        with self.assertRaises(CallError) as caught:
+        for _ in range(2):
             self.set('staged')
-        self.assertEqual(caught.exception.reason, 'WORKSPACE_HAS_COMMITS')
-        self.node.client.Reset(workspace={'job_id': 'staged'})
-        self.set('staged')
-        self.clear('staged')
-        paths = [f.path for a in self.node.client.stream('Status', workspace={'job_id': 'staged'}) for f in a.entries]
-        self.assertEqual(paths, [b'src/a.c'])
+            self.assertEqual(read(root, 'src/deep/b.c'), b'int b = 1;\n')
+            self.clear('staged')
+            entries = [f for a in self.node.client.stream('Status', workspace={'job_id': 'staged'}) for f in a.entries]
+            self.assertEqual([(f.path, f.staged) for f in entries], [(b'src/a.c', True)])
+
+    def test_a_copy_that_is_as_it_was_hides_nothing(self):
+        root = self.mount('copy').root
+        with open(root + '/src/deep/b.c', 'r+b') as f:
+            text = f.read()
+            f.seek(0)
+            f.write(text)
+        self.set('copy')
+        self.assertEqual(read(root, 'src/deep/b.c'), b'int b = 1;\n')
+        self.clear('copy')
+        self.assert_shows(root, 'base')
 
     def test_watch_tells_and_quiescing_is_seen(self):
         self.mount('events')

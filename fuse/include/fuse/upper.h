@@ -33,6 +33,7 @@ struct ovl_upper_entry {
 struct ovl_upper_dir {
 	int fd;
 	bool has_lower;                  /* something shows through */
+	bool redirected;                 /* named by itself: a switch leaves it as it is */
 	struct oid lower;                /* which tree */
 	struct ovl_upper_entry *entries; /* by name, as bytes */
 	size_t count;

@@ -188,17 +188,33 @@ struct wf_fetch_result {
 int wf_fetch(const struct wf_call *call, const char *revision, struct wf_fetch_result *ret_result,
 	struct err *e);
 
-enum wf_conflict_choice { WF_CONFLICT_FAIL, WF_CONFLICT_KEEP_MINE, WF_CONFLICT_TAKE_THEIRS };
+enum wf_conflict_choice {
+	WF_CONFLICT_FAIL,
+	WF_CONFLICT_KEEP_MINE,
+	WF_CONFLICT_TAKE_THEIRS,
+	WF_CONFLICT_MERGE /* by lines; what cannot be merged fails */
+};
 struct wf_rebase_request {
 	const char *revision; /* as for wf_fetch */
 	enum wf_conflict_choice on_conflict;
+	struct wf_signature committer; /* of commits that are made anew; name NULL: each one's */
 };
+struct wf_rebased {
+	char old[65], commit[65]; /* commit "": the new base has its change already */
+};
+struct wf_rebase_result {
+	struct wf_rebased *commits; /* those of the workspace, oldest first */
+	size_t count;
+};
+void wf_rebase_result_fini(struct wf_rebase_result *result);
 struct mount_info;
-/* Moves the workspace to another revision while jobs use it. -ESTALE REBASE_CONFLICT, with the
- * paths (err_line); -EBUSY WORKSPACE_HAS_COMMITS, NOT_READY; -ENOENT REVISION_NOT_FOUND,
- * PATH_NOT_FOUND. Nothing has changed then. */
+/* Moves the workspace to another revision while jobs use it; its commits as `git rebase --onto`
+ * does. -ESTALE REBASE_CONFLICT, with the paths (err_line); -EBUSY NOT_READY,
+ * WORKSPACE_HAS_COMMITS; -EFBIG TOO_MANY_COMMITS, TOO_MANY_CHANGES; -ENOENT REVISION_NOT_FOUND,
+ * PATH_NOT_FOUND. Nothing has changed then. After another error the move may have been made but
+ * for single files, which the next change of the workspace ends. */
 int wf_rebase(const struct wf_call *call, const struct wf_rebase_request *rq,
-	struct mount_info *ret_info, struct err *e);
+	struct mount_info *ret_info, struct wf_rebase_result *ret_result, struct err *e);
 
 /* ---- push ---- */
 

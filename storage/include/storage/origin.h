@@ -104,7 +104,8 @@ int origin_resolve(struct origin *o, const char *revision, uint64_t deadline_ns,
 void origin_refresh(struct origin *o);
 /* Whether it answers now, by a question that costs little. 0, or why it does not. Blocks. */
 int origin_probe(struct origin *o, const struct cancel *cancel, uint64_t deadline_ns);
-/* The best common ancestor of two commits (git merge-base). -ENOENT reason NO_MERGE_BASE;
+/* The best common ancestor of two commits (git merge-base). -ENOENT reason NO_MERGE_BASE, or
+ * REVISION_NOT_FOUND: it does not have them;
  * -EOPNOTSUPP: this kind of origin does not tell. */
 int origin_merge_base(struct origin *o, const struct oid commits[2], uint64_t deadline_ns,
 	struct oid *ret_base, struct err *e);

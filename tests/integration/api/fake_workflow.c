@@ -25,10 +25,15 @@ int wf_list_entries(const struct wf_call *call, wf_list_fn fn, void *arg, struct
 }
 
 int wf_rebase(const struct wf_call *call, const struct wf_rebase_request *rq,
-	struct mount_info *ret_info, struct err *e)
+	struct mount_info *ret_info, struct wf_rebase_result *ret_result, struct err *e)
 {
-	(void)call, (void)rq, (void)ret_info;
+	(void)call, (void)rq, (void)ret_info, (void)ret_result;
 	return none(e);
+}
+
+void wf_rebase_result_fini(struct wf_rebase_result *result)
+{
+	(void)result;
 }
 
 int wf_fetch(const struct wf_call *call, const char *revision, struct wf_fetch_result *ret_result,
