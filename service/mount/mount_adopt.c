@@ -11,6 +11,7 @@
  */
 #include "mount_host.h"
 #include "mounts_internal.h"
+#include "workflow/plan.h"
 
 #include <base/cleanup.h>
 #include <base/clock.h>
@@ -160,18 +161,24 @@ static void add_stats(struct mounts *m, struct ovl_ws_stats *sum)
 	}
 }
 
-/* What the kernel has not heard of switches that were cut short. */
+/* What the kernel has not heard of a switch that was cut short. */
+static void tell_switch(struct mounts *m, struct mount *mt)
+{
+	int r = 0;
+
+	if (mt->attached && mt->to_tell.notice_count)
+		r = sess_tell(mt->host->session, &mt->to_tell,
+			clock_after(m->config.clock, TELL_WAIT_NS));
+	if (mt->plan_done && (r == 0 || r == -ETIMEDOUT)) /* beyond that it goes on */
+		wf_plan_told(mt);
+	mt->plan_done = false;
+	ovl_switched_fini(&mt->to_tell);
+}
+
 static void tell_switches(struct mounts *m)
 {
-	list_for_each (it, &m->all) {
-		struct mount *mt = list_entry(it, struct mount, link);
-
-		if (mt->attached && mt->to_tell.notice_count)
-			(void)sess_tell(mt->host->session, &mt->to_tell,
-				clock_after(m->config.clock,
-					TELL_WAIT_NS)); /* beyond that it goes on */
-		ovl_switched_fini(&mt->to_tell);
-	}
+	list_for_each (it, &m->all)
+		tell_switch(m, list_entry(it, struct mount, link));
 }
 
 static unsigned serve_all(struct mounts *m)

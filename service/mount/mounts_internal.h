@@ -74,6 +74,7 @@ struct mount {
 	bool closing;                /* no new uses */
 	struct mount_use *alone;     /* the only one; others wait. Guarded by mu */
 	struct ovl_switched to_tell; /* see mount_switch_resume; of the opening thread */
+	bool plan_done;              /* ... and the workflow's plan goes once it is told */
 };
 
 struct mounts_metrics {

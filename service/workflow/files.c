@@ -56,7 +56,8 @@ static struct ovl_req request(struct wf_files *f)
 
 static void changed(struct wf_files *f, const struct wf_place *p)
 {
-	sess_name_changed(f->session, p->parent, p->name);
+	if (!f->silent)
+		sess_name_changed(f->session, p->parent, p->name);
 }
 
 /* What is there, as one lookup; -ENOENT. */

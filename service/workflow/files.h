@@ -18,6 +18,8 @@ struct wf_files {
 	/* What is done is written down, one file after another: temporary files have the same
 	 * name after a kill. Directories that are made show nothing of the base. */
 	bool planned;
+	/* The kernel's requests are not served yet: what changes it is told later, by others. */
+	bool silent;
 };
 
 /* A name in a directory that was entered. */

@@ -51,11 +51,13 @@ int wf_plan_write(int dirfd, const struct wf_plan *p);
 int wf_plan_read(int dirfd, struct wf_plan *ret_plan);
 void wf_plan_remove(int dirfd);
 
-/* Does what is left of it; files that are something else by now stay as they are. `resumed`: what
- * had to leave may be there still. */
-int wf_plan_apply(struct wf *w, const struct wf_plan *p, bool resumed);
+/* Does it, after the switch; files that are something else by now stay as they are. */
+int wf_plan_apply(struct wf *w, const struct wf_plan *p);
 /* For wf_open: what a verb that could not end has left, done; nothing if there is none. */
 int wf_plan_finish(struct wf *w);
+/* The kernel forgets all names of it and on the way to it: who was killed may have changed one and
+ * not told. Before requests are served again: when they are (mount.to_tell). */
+int wf_plan_tell(struct wf *w, const struct wf_plan *p);
 
 /* ---- of a switch ---- */
 
@@ -65,3 +67,5 @@ bool wf_plan_leaves(void *plan, const char *path);
 int wf_plan_resume(const char *workspace_dir, const struct oid *shown, struct wf_plan *ret_plan);
 /* What is left of it, when the new view is there. Jobs do not run yet. */
 int wf_plan_end(struct mount *mt, const struct wf_plan *p, uint64_t deadline_ns);
+/* The kernel knows of it (mount.plan_done): the plan goes. */
+void wf_plan_told(struct mount *mt);

@@ -8,6 +8,7 @@
 #include "workflow/plan.h"
 #include "workflow/walk.h"
 
+#include "mount/mount_host.h"
 #include "mount/mounts_internal.h"
 
 #include <base/cleanup.h>
@@ -191,6 +192,12 @@ static int apply_all(struct applying *a)
 	return r;
 }
 
+/* A killed process' requests wait for the end of the recovery, which this is a part of. */
+static bool is_unserved(const struct mount *mt)
+{
+	return mt->host->adopted;
+}
+
 static bool has_sets(const struct wf_plan *p)
 {
 	for (size_t i = 0; i < p->count; i++)
@@ -199,39 +206,59 @@ static bool has_sets(const struct wf_plan *p)
 	return false;
 }
 
-int wf_plan_apply(struct wf *w, const struct wf_plan *p, bool resumed)
+static int apply_plan(struct applying *a)
 {
-	struct applying a = {.w = w, .plan = p, .resumed = resumed};
+	const struct wf_plan *p = a->plan;
 	int r = 0;
 
 	if (!p->count)
 		return 0;
-	a.todo = calloc(p->count, sizeof(*a.todo));
-	if (!a.todo)
+	a->todo = calloc(p->count, sizeof(*a->todo));
+	if (!a->todo)
 		return -ENOMEM;
-	wf_files_init(&a.files, w);
-	a.files.planned = true;
-	if (resumed || has_sets(p))
-		r = find(&a);
+	wf_files_init(&a->files, a->w);
+	a->files.planned = true;
+	a->files.silent = is_unserved(a->w->use->mount);
+	if (a->resumed || has_sets(p))
+		r = find(a);
 	if (r == 0)
-		r = apply_all(&a);
-	free(a.todo);
+		r = apply_all(a);
+	free(a->todo);
 	return r;
+}
+
+int wf_plan_apply(struct wf *w, const struct wf_plan *p)
+{
+	struct applying a = {.w = w, .plan = p};
+
+	return apply_plan(&a);
 }
 
 int wf_plan_finish(struct wf *w)
 {
+	struct mount *mt = w->use->mount;
 	struct wf_plan p;
+	struct applying a = {.w = w, .plan = &p, .resumed = true};
+	bool later = false; /* it is told, so it goes */
 	int r = wf_plan_read(w->dirfd, &p);
 
-	if (r == -ENOENT)
+	if (r == -EBADMSG) { /* not readable for anybody */
+		wf_plan_remove(w->dirfd);
 		return 0;
-	if (r == 0 && oid_equal(&p.shown, &w->use->root))
-		r = wf_plan_apply(w, &p, true);
-	if (r == 0 || r == -EBADMSG) /* of a move that was not made, or not readable for anybody */
+	}
+	if (r < 0)
+		return r == -ENOENT ? 0 : r;
+	if (oid_equal(&p.shown, &w->use->root)) { /* else of a move that was not made */
+		r = apply_plan(&a);
+		if (r == 0)
+			r = wf_plan_tell(w, &p);
+		if (r == 0 && is_unserved(mt))
+			mt->plan_done = later = true;
+	}
+	if (r == 0 && !later)
 		wf_plan_remove(w->dirfd);
 	wf_plan_fini(&p);
-	return r == -EBADMSG ? 0 : r;
+	return r;
 }
 
 /* ---- after a kill ---- */
@@ -252,6 +279,17 @@ int wf_plan_resume(const char *workspace_dir, const struct oid *shown, struct wf
 	if (r == 0 && !oid_equal(&ret_plan->shown, shown))
 		wf_plan_fini(ret_plan);
 	return r == -ENOENT || r == -EBADMSG ? 0 : r;
+}
+
+void wf_plan_told(struct mount *mt)
+{
+	_cleanup_free_ char *dir = path_join(mt->registry->workspaces_dir, mt->rec.mount_id);
+	_cleanup_free_ char *git = dir ? path_join(dir, "git") : NULL;
+	_cleanup_close_ int fd =
+		git ? open(git, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC) : -1;
+
+	if (fd >= 0) /* else the next verb does it again */
+		wf_plan_remove(fd);
 }
 
 int wf_plan_end(struct mount *mt, const struct wf_plan *p, uint64_t deadline_ns)

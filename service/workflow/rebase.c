@@ -195,7 +195,7 @@ static int end_move(void *arg, struct err *e)
 	w->state = m->next;
 	w->added_bytes = 0; /* written with it */
 	w->use->root = m->sw->next.root;
-	r = wf_plan_apply(w, &m->plan, false);
+	r = wf_plan_apply(w, &m->plan);
 	if (r == 0)
 		wf_plan_remove(w->dirfd);
 	return r;
@@ -207,9 +207,12 @@ static int write_down(struct move *m)
 	int r = wf_plan_write(w->dirfd, &m->plan);
 
 	m->next.bytes = w->state.bytes + w->added_bytes;
-	if (r == 0 && (w->has_state || w->added_bytes)) /* else it begins at the base again */
-		r = wf_state_write_next(w->dirfd, &m->next);
-	return r;
+	if (r < 0)
+		return r;
+	if (w->has_state || w->added_bytes) /* else it begins at the base again */
+		return wf_state_write_next(w->dirfd, &m->next);
+	wf_state_remove_next(w->dirfd); /* of one that was killed before it was made */
+	return 0;
 }
 
 static int go(struct move *m)

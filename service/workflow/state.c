@@ -128,6 +128,11 @@ int wf_state_write_next(int dirfd, const struct wf_state *state)
 	return write_as(dirfd, NEXT_NAME, state);
 }
 
+void wf_state_remove_next(int dirfd)
+{
+	(void)unlinkat(dirfd, NEXT_NAME, 0); /* replaced by the next one otherwise */
+}
+
 /* -ENOENT: the workspace has no Git state. */
 static int open_git(const char *workspace_dir)
 {
@@ -156,7 +161,7 @@ void wf_state_drop_next(const char *workspace_dir)
 	_cleanup_close_ int fd = open_git(workspace_dir);
 
 	if (fd >= 0)
-		(void)unlinkat(fd, NEXT_NAME, 0); /* replaced by the next one otherwise */
+		wf_state_remove_next(fd);
 }
 
 int wf_state_charged(const char *workspace_dir, uint64_t *ret_bytes)

@@ -32,5 +32,6 @@ int wf_state_charged(const char *workspace_dir, uint64_t *ret_bytes);
 int wf_state_write_next(int dirfd, const struct wf_state *state);
 int wf_state_take_next(const char *workspace_dir);
 void wf_state_drop_next(const char *workspace_dir);
+void wf_state_remove_next(int dirfd);
 /* Durable when it returns. */
 int wf_state_write(int dirfd, const struct wf_state *state);
