@@ -5,11 +5,13 @@
  * that is shipped, and every step of its journals is hit: what it writes to memory that outlives it
  * (the overlay's journal) lies between two such calls.
  *
- * COPPICE_DYING names a file of orders, one per line and process: CALL STAGE COUNT DELAY_MS, e.g.
- * "renameat2 before 3 1100": die before the third renameat2 that is made 1.1 s after the start or
- * later. Each process takes the first line and leaves the others to its successors. STAGE is
- * before, after or reply. openat counts only where it creates, read and writev only where they
- * speak with the kernel's FUSE.
+ * COPPICE_DYING names a file of orders, one per line and process: CALL STAGE COUNT DELAY_MS [NAME],
+ * e.g. "renameat2 before 3 1100": die before the third renameat2 that is made 1.1 s after the start
+ * or later. With a NAME only calls about an entry of this name count (of a rename
+ * either of the two), and of those without a path only what comes after such a call.
+ * Each process takes the first line and leaves the others to its successors. STAGE is before, after
+ * or reply. openat counts only where it creates, read and writev only where they speak with the
+ * kernel's FUSE.
  *
  * Threads: any; the order is read before main and then only counted down.
  */
@@ -40,11 +42,13 @@ enum stage { NEVER, BEFORE, AFTER, REPLY };
 
 static struct {
 	char call[32];
+	char name[64]; /* "": any */
 	enum stage stage;
 	uint64_t from_ns;
 	atomic_uint left;
 } order;
 
+static atomic_bool name_was_seen;
 static _Thread_local bool answers; /* it reads requests, so a reply follows what it does */
 static _Thread_local bool reply_is_due;
 
@@ -101,39 +105,59 @@ __attribute__((constructor)) static void take_order(void)
 	if (!path || strcmp(program_invocation_short_name, "coppiced") != 0 ||
 		!take_line(path, line, sizeof(line)))
 		return;
-	if (sscanf(line, "%31s %15s %u %u", order.call, word, &count, &delay_ms) != 4)
+	if (sscanf(line, "%31s %15s %u %u %63s", order.call, word, &count, &delay_ms, order.name) <
+		4)
 		return;
 	order.from_ns = now_ns() + delay_ms * 1000000ull;
 	atomic_store(&order.left, count);
 	order.stage = stage_of(word);
 }
 
-/* Is it this call's turn? */
-static bool counted(const char *call)
+/* Is `path`, NULL if the call has none, about the entry that was asked for? */
+static bool is_named(const char *path)
 {
-	return strcmp(call, order.call) == 0 && now_ns() >= order.from_ns &&
+	const char *slash = path ? strrchr(path, '/') : NULL;
+
+	if (!order.name[0])
+		return true;
+	return path ? strcmp(slash ? slash + 1 : path, order.name) == 0
+		    : atomic_load(&name_was_seen);
+}
+
+/* Of a rename: what was asked for, if it is one of the two. */
+static const char *either(const char *from, const char *to)
+{
+	return is_named(from) ? from : to;
+}
+
+/* Is it this call's turn? */
+static bool counted(const char *call, const char *path)
+{
+	return strcmp(call, order.call) == 0 && is_named(path) && now_ns() >= order.from_ns &&
 	       atomic_fetch_sub(&order.left, 1) == 1;
 }
 
-static void before(const char *call)
+static void before(const char *call, const char *path)
 {
-	if (order.stage == BEFORE && counted(call))
+	if (order.stage == BEFORE && counted(call, path))
 		die();
 }
 
-static void after(const char *call, bool ok)
+static void after(const char *call, const char *path, bool ok)
 {
 	int saved = errno;
 
-	if (ok && order.stage == AFTER && counted(call))
+	if (ok && path && is_named(path))
+		atomic_store(&name_was_seen, true);
+	if (ok && order.stage == AFTER && counted(call, path))
 		die();
-	if (ok && order.stage == REPLY && answers && counted(call))
+	if (ok && order.stage == REPLY && answers && counted(call, path))
 		reply_is_due = true;
 	errno = saved;
 }
 
-/* A call under one or two names (with 64 it is the same call). `if_true`: it is one that counts. */
-#define STAGED(type, name, call, if_true, params, args)                    \
+/* A call under one or two names (with 64 it is the same call), about `path`, or NULL. */
+#define STAGED(type, name, call, path, params, args)                       \
 	type name params;                                                  \
 	type name params                                                   \
 	{                                                                  \
@@ -143,46 +167,45 @@ static void after(const char *call, bool ok)
                                                                            \
 		if (!to)                                                   \
 			atomic_store(&next, to = dlsym(RTLD_NEXT, #name)); \
-		if (if_true)                                               \
-			before(call);                                      \
+		before(call, path);                                        \
 		r = ((type(*) params)to)args;                              \
-		if (if_true)                                               \
-			after(call, r >= 0);                               \
+		after(call, path, r >= 0);                                 \
 		return r;                                                  \
 	}
 
-STAGED(int, mkdirat, "mkdirat", true, (int d, const char *p, mode_t m), (d, p, m))
-STAGED(int, mknodat, "mknodat", true, (int d, const char *p, mode_t m, dev_t v), (d, p, m, v))
-STAGED(int, symlinkat, "symlinkat", true, (const char *t, int d, const char *p), (t, d, p))
-STAGED(int, linkat, "linkat", true, (int a, const char *p, int b, const char *q, int f),
+STAGED(int, mkdirat, "mkdirat", p, (int d, const char *p, mode_t m), (d, p, m))
+STAGED(int, mknodat, "mknodat", p, (int d, const char *p, mode_t m, dev_t v), (d, p, m, v))
+STAGED(int, symlinkat, "symlinkat", p, (const char *t, int d, const char *p), (t, d, p))
+STAGED(int, linkat, "linkat", q, (int a, const char *p, int b, const char *q, int f),
 	(a, p, b, q, f))
-STAGED(int, unlinkat, "unlinkat", true, (int d, const char *p, int f), (d, p, f))
-STAGED(int, renameat, "renameat", true, (int a, const char *p, int b, const char *q), (a, p, b, q))
-STAGED(int, renameat2, "renameat2", true, (int a, const char *p, int b, const char *q, unsigned f),
-	(a, p, b, q, f))
-STAGED(int, ftruncate, "ftruncate", true, (int d, off_t n), (d, n))
-STAGED(int, ftruncate64, "ftruncate", true, (int d, off_t n), (d, n))
-STAGED(int, posix_fallocate, "posix_fallocate", true, (int d, off_t a, off_t n), (d, a, n))
-STAGED(int, fchmod, "fchmod", true, (int d, mode_t m), (d, m))
-STAGED(int, fchmodat, "fchmodat", true, (int d, const char *p, mode_t m, int f), (d, p, m, f))
-STAGED(int, fchown, "fchown", true, (int d, uid_t u, gid_t g), (d, u, g))
-STAGED(int, fchownat, "fchownat", true, (int d, const char *p, uid_t u, gid_t g, int f),
+STAGED(int, unlinkat, "unlinkat", p, (int d, const char *p, int f), (d, p, f))
+STAGED(int, renameat, "renameat", either(p, q), (int a, const char *p, int b, const char *q),
+	(a, p, b, q))
+STAGED(int, renameat2, "renameat2", either(p, q),
+	(int a, const char *p, int b, const char *q, unsigned f), (a, p, b, q, f))
+STAGED(int, ftruncate, "ftruncate", NULL, (int d, off_t n), (d, n))
+STAGED(int, ftruncate64, "ftruncate", NULL, (int d, off_t n), (d, n))
+STAGED(int, posix_fallocate, "posix_fallocate", NULL, (int d, off_t a, off_t n), (d, a, n))
+STAGED(int, fchmod, "fchmod", NULL, (int d, mode_t m), (d, m))
+STAGED(int, fchmodat, "fchmodat", p, (int d, const char *p, mode_t m, int f), (d, p, m, f))
+STAGED(int, fchown, "fchown", NULL, (int d, uid_t u, gid_t g), (d, u, g))
+STAGED(int, fchownat, "fchownat", p, (int d, const char *p, uid_t u, gid_t g, int f),
 	(d, p, u, g, f))
-STAGED(int, utimensat, "utimensat", true, (int d, const char *p, const struct timespec t[2], int f),
+STAGED(int, utimensat, "utimensat", p, (int d, const char *p, const struct timespec t[2], int f),
 	(d, p, t, f))
-STAGED(int, fsetxattr, "fsetxattr", true, (int d, const char *n, const void *v, size_t s, int f),
+STAGED(int, fsetxattr, "fsetxattr", NULL, (int d, const char *n, const void *v, size_t s, int f),
 	(d, n, v, s, f))
-STAGED(int, setxattr, "setxattr", true,
+STAGED(int, setxattr, "setxattr", p, (const char *p, const char *n, const void *v, size_t s, int f),
+	(p, n, v, s, f))
+STAGED(int, lsetxattr, "lsetxattr", p,
 	(const char *p, const char *n, const void *v, size_t s, int f), (p, n, v, s, f))
-STAGED(int, lsetxattr, "lsetxattr", true,
-	(const char *p, const char *n, const void *v, size_t s, int f), (p, n, v, s, f))
-STAGED(int, fsync, "fsync", true, (int d), (d))
-STAGED(int, fdatasync, "fdatasync", true, (int d), (d))
-STAGED(ssize_t, pwrite, "pwrite", true, (int d, const void *b, size_t n, off_t o), (d, b, n, o))
-STAGED(ssize_t, pwrite64, "pwrite", true, (int d, const void *b, size_t n, off_t o), (d, b, n, o))
-STAGED(ssize_t, pwritev64, "pwritev", true, (int d, const struct iovec *v, int n, off_t o),
+STAGED(int, fsync, "fsync", NULL, (int d), (d))
+STAGED(int, fdatasync, "fdatasync", NULL, (int d), (d))
+STAGED(ssize_t, pwrite, "pwrite", NULL, (int d, const void *b, size_t n, off_t o), (d, b, n, o))
+STAGED(ssize_t, pwrite64, "pwrite", NULL, (int d, const void *b, size_t n, off_t o), (d, b, n, o))
+STAGED(ssize_t, pwritev64, "pwritev", NULL, (int d, const struct iovec *v, int n, off_t o),
 	(d, v, n, o))
-STAGED(ssize_t, copy_file_range, "copy_file_range", true,
+STAGED(ssize_t, copy_file_range, "copy_file_range", NULL,
 	(int a, off_t *p, int b, off_t *q, size_t n, unsigned f), (a, p, b, q, n, f))
 
 static mode_t mode_in(int flags, va_list ap)
@@ -202,10 +225,10 @@ int openat64(int d, const char *p, int flags, ...)
 	mode = mode_in(flags, ap);
 	va_end(ap);
 	if (creates)
-		before("openat");
+		before("openat", p);
 	r = (int)syscall(SYS_openat, d, p, flags, mode);
 	if (creates)
-		after("openat", r >= 0);
+		after("openat", p, r >= 0);
 	return r;
 }
 
@@ -234,13 +257,13 @@ ssize_t read(int d, void *b, size_t n)
 	ssize_t r;
 
 	if (request)
-		before("read");
+		before("read", NULL);
 	r = syscall(SYS_read, d, b, n);
 	answers |= request;
 	if (request)
-		after("read", r >= 0);
+		after("read", NULL, r >= 0);
 	if (request && r >= (ssize_t)sizeof(h) && is_forget(memcpy(&h, b, sizeof(h))))
-		after("forget", true);
+		after("forget", NULL, true);
 	return r;
 }
 
@@ -252,9 +275,9 @@ ssize_t writev(int d, const struct iovec *v, int n)
 	if (reply && reply_is_due)
 		die();
 	if (reply)
-		before("writev");
+		before("writev", NULL);
 	r = syscall(SYS_writev, d, v, n);
 	if (reply)
-		after("writev", r >= 0);
+		after("writev", NULL, r >= 0);
 	return r;
 }

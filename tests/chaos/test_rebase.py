@@ -1,0 +1,147 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The daemon dies right before and after each step that a rebase writes down (dying.c), while a job has all the files open in the kernel's
+caches. What follows shows the old or the new whole, and nothing of the plan is left.
+
+  --long: before each step, too, and all of it three times
+"""
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import unittest
+
+from coppice_client import CallError
+from fire import renew
+from killer import answers, daemon_of
+from node import wait_until
+from test_steps import DyingNode
+from twin import git
+
+LINES = [f'line {i}' for i in range(30)]
+# What a rebase does, in this order: a call of it, when to die, and whether the rebase is then made by the one that comes after.
+STEPS = (
+    ('renameat 1 plan', 'before', False), ('renameat 1 plan', 'after', False),              # what is to be done is written down,
+    ('renameat 1 state.next', 'before', False), ('renameat 1 state.next', 'after', False),  # and what HEAD and the index will be;
+    ('pwrite 2 state.next', 'before', False), ('pwrite 2 state.next', 'after', True),       # the mount's record says where to;
+    ('renameat 1 same1', 'before', True), ('renameat 1 same1', 'after', True),              # what became equal leaves the upper,
+    ('renameat 1 state', 'before', True), ('renameat 1 state', 'after', True),              # HEAD and the index are those,
+    ('renameat2 1 set1', 'before', True), ('renameat2 1 set1', 'after', True),              # files are set,
+    ('unlinkat 1 plan', 'before', True), ('unlinkat 1 plan', 'after', True))                # and the plan is done
+options = argparse.Namespace(long=False)
+
+
+def text(**changes):
+    """The lines, some of them others: text(l3='x')."""
+    return ''.join(changes.get(f'l{i}', line) + '\n' for i, line in enumerate(LINES))
+
+
+BASE = {'set1': text(), 'd/set2': text(), 'staged': text(), 'keep': 'k\n', 'gone': text()}
+THEIRS = {'set1': text(l3='theirs'), 'd/set2': text(l3='theirs'), 'same1': 's\n', 'd/same2': 's\n', 'new': 'n\n', 'gone': None}
+COMMITTED = {'set1': text(l20='mine'), 'd/set2': text(l20='mine'), 'd/own': 'o\n'}
+UNSTAGED = {'same1': 's\n', 'd/same2': 's\n', 'keep': 'not committed\n', 'untracked': 'u\n'}
+OLD = BASE | COMMITTED | {'staged': text(l9='staged')} | UNSTAGED
+OLD_STATUS = [' M keep', 'M  staged', '?? d/same2', '?? same1', '?? untracked']
+NEW = {path: data for path, data in (OLD | THEIRS).items() if data} | {p: text(l3='theirs', l20='mine') for p in ('set1', 'd/set2')}
+NEW_STATUS = [' M keep', 'M  staged', '?? untracked']
+
+
+def put(root, files):
+    for path, data in files.items():
+        full = os.path.join(root, path)
+        if data is None:
+            os.unlink(full)
+            continue
+        os.makedirs(os.path.dirname(full), exist_ok=True)
+        with open(full, 'w', encoding='ascii') as f:
+            f.write(data)
+
+
+def read(*path):
+    with open(os.path.join(*path), encoding='ascii') as f:
+        return f.read()
+
+
+def look(root):
+    """{path: content} as a job sees it that lists directories."""
+    found = {}
+    for at, folders, names in os.walk(root):
+        if '.git' in folders:
+            folders.remove('.git')
+        for name in names:
+            path = os.path.join(at, name)
+            found[os.path.relpath(path, root)] = read(path)
+    return found
+
+
+class Rebase(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.folder = tempfile.mkdtemp(prefix='cop-chaos-', dir=os.environ.get('COPPICE_TEST_DIR', '/var/tmp'))
+        cls.addClassCleanup(shutil.rmtree, cls.folder, ignore_errors=True)
+        cls.repository = os.path.join(cls.folder, 'repo')
+        subprocess.run(['git', 'init', '-q', '-b', 'base', cls.repository], check=True)
+        for branch, files in (('base', BASE), ('theirs', THEIRS)):
+            git(cls.repository, 'checkout', '-q', '-B', branch)
+            put(cls.repository, files)
+            git(cls.repository, 'add', '-A')
+            git(cls.repository, 'commit', '-q', '-m', branch)
+
+    def prepare(self, node, job):
+        root = node.mount(job, revision='base').root
+        put(root, COMMITTED)
+        node.cli('add', job, '-A')
+        node.cli('commit', job, '-m', 'mine', '--author', 'A U Thor <author@example.org>')
+        put(root, {'staged': OLD['staged']})
+        node.cli('add', job, '-A')
+        put(root, UNSTAGED)
+        self.check(node, job, root, (OLD, OLD_STATUS))
+        return root
+
+    def check(self, node, job, root, want):
+        by_name = {path: read(root, path) for path in want[0]}  # first: to list a directory brings new what the kernel remembers of it
+        status = sorted(node.cli('status', job, '--untracked', 'all').stdout.splitlines())
+        self.assertEqual((by_name, look(root), status), (want[0], want[0], sorted(want[1])))
+
+    def die(self, node, job):
+        """A rebase that the daemon does not survive."""
+        pid = daemon_of(node.process.pid)
+        call = node.client.future('Rebase', job_id=job, revision='theirs', timeout=60)
+        wait_until(lambda: daemon_of(node.process.pid) != pid, 30, 'the daemon dies of the rebase')
+        wait_until(lambda: daemon_of(node.process.pid) and answers(node), 30, 'the next daemon answers')
+        call.cancel()
+
+    def strike(self, node, job, order, made):
+        root = self.prepare(node, job)
+        before = node.client.GetMount(job_id=job)
+        plan = os.path.join(node.data, 'workspaces', before.mount_id, 'git/plan')
+        node.order([order])
+        renew(node)  # what came until here did not count
+        self.assertEqual(look(root), OLD)
+        self.die(node, job)
+        after = node.client.GetMount(job_id=job)
+        self.assertEqual((node.client.state(after), after.generation), ('READY', before.generation + made))
+        if made:
+            self.assertFalse(os.path.exists(plan), 'the plan was not ended')
+        else:
+            self.check(node, job, root, (OLD, OLD_STATUS))
+            node.client.Rebase(job_id=job, revision='theirs')
+        self.check(node, job, root, (NEW, NEW_STATUS))
+        self.assertFalse(os.path.exists(plan))
+        node.delete(job)
+
+    def test_every_step(self):
+        with DyingNode({'demo': self.repository}, keeper=True) as node:
+            for i, (step, stage, made) in enumerate(3 * STEPS if options.long else [s for s in STEPS if s[1] == 'after']):
+                with self.subTest(step=step, stage=stage):
+                    call, count, name = step.split()
+                    self.strike(node, f'job-{i}', f'{call} {stage} {count} 0 {name}', made)
+
+
+if __name__ == '__main__':
+    parser = argparse.ArgumentParser(add_help=False)
+    parser.add_argument('--long', action='store_true')
+    known, rest = parser.parse_known_args()
+    options.long = known.long
+    unittest.main(argv=[sys.argv[0], *rest])
