@@ -42,8 +42,10 @@ int ovl_journal_append(struct ovl_ws *ws, const struct ovl_record *rec)
 	promised = j->promised + (opens ? OVL_RECORD_DONE_BYTES : 0);
 	if (closes)
 		promised -= promised < OVL_RECORD_DONE_BYTES ? promised : OVL_RECORD_DONE_BYTES;
-	while (j->next.base && j->next_tail + size + promised > j->next.len)
-		cond_wait(&j->replaced, &j->lock); /* for one rename */
+	/* For one rename. Nor can the old file grow meanwhile: its name may be the new one's. */
+	while (j->next.base && (j->next_tail + size + promised > j->next.len ||
+				       j->tail + size + promised > j->map.len))
+		cond_wait(&j->replaced, &j->lock);
 	r = ovl_mapfile_grow(&j->map, j->tail + size + promised);
 	if (r)
 		return r;

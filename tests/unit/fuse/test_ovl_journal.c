@@ -224,7 +224,7 @@ static void test_intents(void **state)
 	assert_int_equal(seen, 1);
 }
 
-static void add_node(
+static int try_node(
 	struct fixture *f, uint64_t local, uint64_t parent, const char *name, unsigned flags)
 {
 	struct ovl_node above = {.ws = &f->ws, .id = ID(parent)};
@@ -237,8 +237,13 @@ static void add_node(
 		.flags = flags,
 		.upper_ino = local * 10};
 
-	assert_int_equal(ovl_journal_node(&n), 0);
-	assert_true(n.journaled);
+	return ovl_journal_node(&n);
+}
+
+static void add_node(
+	struct fixture *f, uint64_t local, uint64_t parent, const char *name, unsigned flags)
+{
+	assert_int_equal(try_node(f, local, parent, name, flags), 0);
 }
 
 static int see_node(void *arg, const struct ovl_left_node *left)
@@ -443,17 +448,18 @@ static void test_rewriting_keeps_what_holds(void **state)
 struct appender {
 	struct fixture *f;
 	unsigned at;
+	int result; /* cmocka's checks are for the main thread */
 };
 
 /* Objects come and go; every KEPT_PER_DIR-th stays. */
 static void *append_all(void *arg)
 {
-	const struct appender *a = arg;
+	struct appender *a = arg;
 
-	for (unsigned i = 0; i < PER_APPENDER; i++) {
+	for (unsigned i = 0; i < PER_APPENDER && !a->result; i++) {
 		uint64_t local = 100 + a->at * PER_APPENDER + i;
 
-		add_node(a->f, local, 1, "stays", 0);
+		a->result = try_node(a->f, local, 1, "stays", 0);
 		if (i % KEPT_PER_DIR)
 			ovl_journal_drop(&a->f->ws, ID(local));
 	}
@@ -476,11 +482,13 @@ static void test_appends_beside_a_rewriting_are_kept(void **state)
 
 	assert_int_equal(ovl_journal_restart(&f->ws), 0);
 	for (unsigned i = 0; i < APPENDERS; i++) {
-		appender[i] = (struct appender){f, i};
+		appender[i] = (struct appender){f, i, 0};
 		assert_int_equal(pthread_create(&thread[i], NULL, append_all, &appender[i]), 0);
 	}
-	for (unsigned i = 0; i < APPENDERS; i++)
+	for (unsigned i = 0; i < APPENDERS; i++) {
 		assert_int_equal(pthread_join(thread[i], NULL), 0);
+		assert_int_equal(appender[i].result, 0);
+	}
 	wait_for_chores(f);
 	assert_true(atomic_load(&f->o->compactions) > 0);
 	stop(f);
