@@ -20,7 +20,7 @@ struct peers;
 /* Who is at the other end of a connection. */
 struct peer_cred {
 	enum { PEER_CRED_UNIX, PEER_CRED_LOOPBACK, PEER_CRED_REMOTE } kind;
-	uid_t uid; /* of PEER_CRED_LOOPBACK by the table of connections, or PEER_UID_NONE */
+	uid_t uid; /* of PEER_CRED_LOOPBACK as the kernel tells, or PEER_UID_NONE */
 	gid_t gid; /* PEER_CRED_UNIX, as the next */
 	pid_t pid;
 };

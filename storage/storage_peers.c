@@ -5,8 +5,8 @@
  * them to Redis, and the leases end behind them. If too many claims wait for that the leases end at
  * once: the others then download for themselves.
  *
- *	claim ─► origin downloads into its mirror ─► give ─► stored here, offered to Redis ─►
- *released │ another node: not ours ─► bring, until it is there ◄─┘   or the lease is gone
+ *	claim ─► origin downloads ─► give ─► stored here, offered to Redis ─► released
+ *	not ours ─► bring: until it is in Redis, or the lease is gone
  *
  * Threads: fetch threads claim and bring; "farm-give" of the lane gives, one claim after the other.
  */

@@ -102,7 +102,8 @@ static bool enter(void *arg, const char *path, size_t len, struct wf_level *leve
 	return true;
 }
 
-static int merge_paths(struct wf *w, struct merging *g, struct oid *ret_tree)
+int wf_merge_walk(struct wf *w, const struct wf_merge *m, const struct wf_merge_visitor *v,
+	struct oid *ret_tree)
 {
 	struct wf_walk *walk = calloc(1, sizeof(*walk));
 	int r;
@@ -111,13 +112,13 @@ static int merge_paths(struct wf *w, struct merging *g, struct oid *ret_tree)
 		return -ENOMEM;
 	*walk = (struct wf_walk){.w = w,
 		.with_lower = true,
-		.lower = g->m->base,
-		.index = g->m->ours,
-		.head = g->m->theirs,
-		.visit = visit,
-		.enter = enter,
-		.build = true,
-		.arg = g};
+		.lower = m->base,
+		.index = m->ours,
+		.head = m->theirs,
+		.visit = v->visit,
+		.enter = v->enter,
+		.build = ret_tree != NULL,
+		.arg = v->arg};
 	r = wf_walk(walk, ret_tree);
 	free(walk);
 	return r;
@@ -136,6 +137,6 @@ int wf_merge(struct wf *w, const struct wf_merge *m, struct oid *ret_tree)
 		*ret_tree = m->theirs;
 		return 0;
 	}
-	r = merge_paths(w, &g, ret_tree);
+	r = wf_merge_walk(w, m, &(struct wf_merge_visitor){visit, enter, &g}, ret_tree);
 	return r == 0 && g.difficult && !m->whole_files ? wf_merge_git(w, m, ret_tree) : r;
 }

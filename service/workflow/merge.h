@@ -8,6 +8,9 @@
 #include "workflow/conflicts.h"
 #include "workflow/wf.h"
 
+struct wf_item;
+struct wf_level;
+
 struct wf_merge {
 	/* At the workspace's path; none: nothing. `theirs` is what is carried over, `ours` where
 	 * to.
@@ -21,6 +24,16 @@ struct wf_merge {
 };
 /* *ret_tree: written. With conflicts it is of no use, and the answer is 0 all the same. */
 int wf_merge(struct wf *w, const struct wf_merge *m, struct oid *ret_tree);
+
+/* Through the three trees at once: base, ours and theirs are the walk's lower, index and head. With
+ * `ret_tree` it builds. The functions are as in struct wf_walk. */
+struct wf_merge_visitor {
+	int (*visit)(void *arg, struct wf_item *item);
+	bool (*enter)(void *arg, const char *path, size_t len, struct wf_level *level);
+	void *arg;
+};
+int wf_merge_walk(struct wf *w, const struct wf_merge *m, const struct wf_merge_visitor *v,
+	struct oid *ret_tree);
 
 /* ---- merge_git.c ---- */
 

@@ -120,21 +120,8 @@ static bool enter(void *arg, const char *path, size_t len, struct wf_level *leve
 
 static int fill(struct git_merge *g)
 {
-	struct wf_walk *walk = calloc(1, sizeof(*walk));
-	int r;
+	int r = wf_merge_walk(g->w, g->m, &(struct wf_merge_visitor){visit, enter, g}, NULL);
 
-	if (!walk)
-		return -ENOMEM;
-	*walk = (struct wf_walk){.w = g->w,
-		.with_lower = true,
-		.lower = g->m->base,
-		.index = g->m->ours,
-		.head = g->m->theirs,
-		.visit = visit,
-		.enter = enter,
-		.arg = g};
-	r = wf_walk(walk, NULL);
-	free(walk);
 	return r < 0 ? r : g->result;
 }
 

@@ -14,6 +14,7 @@ import unittest
 
 from coppice_client import CallError
 from fire import renew
+from folder import files_of, put, read
 from killer import answers, daemon_of
 from node import wait_until
 from test_steps import DyingNode
@@ -48,34 +49,6 @@ NEW = {path: data for path, data in (OLD | THEIRS).items() if data} | {p: text(l
 NEW_STATUS = [' M keep', 'M  staged', '?? untracked']
 
 
-def put(root, files):
-    for path, data in files.items():
-        full = os.path.join(root, path)
-        if data is None:
-            os.unlink(full)
-            continue
-        os.makedirs(os.path.dirname(full), exist_ok=True)
-        with open(full, 'w', encoding='ascii') as f:
-            f.write(data)
-
-
-def read(*path):
-    with open(os.path.join(*path), encoding='ascii') as f:
-        return f.read()
-
-
-def look(root):
-    """{path: content} as a job sees it that lists directories."""
-    found = {}
-    for at, folders, names in os.walk(root):
-        if '.git' in folders:
-            folders.remove('.git')
-        for name in names:
-            path = os.path.join(at, name)
-            found[os.path.relpath(path, root)] = read(path)
-    return found
-
-
 class Rebase(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
@@ -103,7 +76,7 @@ class Rebase(unittest.TestCase):
     def check(self, node, job, root, want):
         by_name = {path: read(root, path) for path in want[0]}  # first: to list a directory brings new what the kernel remembers of it
         status = sorted(node.cli('status', job, '--untracked', 'all').stdout.splitlines())
-        self.assertEqual((by_name, look(root), status), (want[0], want[0], sorted(want[1])))
+        self.assertEqual((by_name, files_of(root), status), (want[0], want[0], sorted(want[1])))
 
     def die(self, node, job):
         """A rebase that the daemon does not survive."""
@@ -119,7 +92,7 @@ class Rebase(unittest.TestCase):
         plan = os.path.join(node.data, 'workspaces', before.mount_id, 'git/plan')
         node.order([order])
         renew(node)  # what came until here did not count
-        self.assertEqual(look(root), OLD)
+        self.assertEqual(files_of(root), OLD)
         self.die(node, job)
         after = node.client.GetMount(job_id=job)
         if made is None:

@@ -145,7 +145,7 @@ class Leftovers(unittest.TestCase):
         """What was counted while it ran is what the next one finds."""
         def usage():
             return {m.job_id: (m.usage.bytes, m.usage.inodes) for m in node.client.ListMounts().mounts if node.client.state(m) == 'READY'}
-        for orphans in glob.glob(node.data + '/workspaces/*/work/orphan'):  # removed, and the kernel has not let go of them yet
+        for orphans in glob.glob(os.path.join(node.data, 'workspaces', '*', 'work', 'orphan')):  # the kernel has not let go of them yet
             wait_until(lambda at=orphans: os.listdir(at) == [], 20, 'they go')
         counted = usage()
         node.kill()

@@ -11,6 +11,7 @@ import tempfile
 import unittest
 
 from coppice_client import CallError
+from folder import put, read
 from node import Node, wait_until
 from twin import WHO, git
 
@@ -23,22 +24,6 @@ AS_GIT = {'GIT_COMMITTER_NAME': 'R E Baser', 'GIT_COMMITTER_EMAIL': 'rebaser@exa
 def text(**changes):
     """The lines, some of them others: text(l3='x')."""
     return ''.join(changes.get(f'l{i}', line.strip()) + '\n' for i, line in enumerate(LINES))
-
-
-def read(*path):
-    with open(os.path.join(*path), encoding='ascii') as f:
-        return f.read()
-
-
-def put(root, files):
-    for path, data in files.items():
-        full = os.path.join(root, path)
-        if data is None:
-            os.unlink(full)
-            continue
-        os.makedirs(os.path.dirname(full), exist_ok=True)
-        with open(full, 'w', encoding='ascii') as f:
-            f.write(data)
 
 
 class Base(unittest.TestCase):
