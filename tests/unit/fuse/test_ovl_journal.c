@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The journal: records as bytes, what holds after a kill, torn and lying files, rewriting, and what
- * recovery is told.
+ * The journal: records as bytes, what holds after a kill, torn and lying files, a full disk, and
+ * what recovery is told. Rewriting is in test_ovl_compact.c.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -10,82 +10,15 @@
 
 #include <cmocka.h>
 
-#include <base/clock.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <pthread.h>
-#include <sched.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
-#include "overlay/ovl_journal_internal.h"
-#include "overlay/ovl_state.h"
-#include "tmpdir.h"
-
-#define SERIAL    5ull
-#define ID(local) (SERIAL << OVL_LOCAL_BITS | (local))
-
-struct fixture {
-	struct tmpdir tmp;
-	struct overlay *o; /* has the thread that rewrites */
-	struct ovl_ws ws;
-};
-
-static void start(struct fixture *f)
-{
-	assert_int_equal(ovl_refs_open(&f->ws), 0);
-	assert_int_equal(ovl_blocks_open(&f->ws), 0);
-	assert_int_equal(ovl_journal_open(&f->ws), 0);
-}
-
-/* What was asked of the thread is done. */
-static void wait_for_chores(struct fixture *f)
-{
-	while (atomic_load(&f->ws.ref.count) > 1)
-		(void)sched_yield();
-}
-
-static void stop(struct fixture *f)
-{
-	wait_for_chores(f);
-	ovl_journal_close(&f->ws);
-	ovl_blocks_close(&f->ws);
-	ovl_refs_close(&f->ws, false);
-}
-
-static int setup(void **state)
-{
-	struct fixture *f = calloc(1, sizeof(*f));
-
-	tmpdir_init(&f->tmp);
-	assert_int_equal(
-		ovl_new(&f->o, &(struct ovl_config){.tenant = "t", .clock = &clock_system}), 0);
-	f->ws.overlay = f->o;
-	ref_init(&f->ws.ref);
-	f->ws.serial = SERIAL;
-	f->ws.work_fd = open(f->tmp.path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	for (unsigned i = 0; i < OVL_TABLE_SHARDS; i++)
-		lock_init(&f->ws.shard[i].lock, LOCK_RANK_OVL_TABLE);
-	start(f);
-	*state = f;
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	struct fixture *f = *state;
-
-	stop(f);
-	f->o = ovl_free(f->o);
-	(void)close(f->ws.work_fd);
-	tmpdir_fini(&f->tmp);
-	free(f);
-	return 0;
-}
+#include "ovl_journal_world.h"
 
 /* ---- records ---- */
 
@@ -165,21 +98,6 @@ static void test_records(void **state)
 
 /* ---- a life ---- */
 
-static int count_open(void *arg, const struct ovl_intent *intent)
-{
-	unsigned *seen = arg;
-
-	assert_int_equal(intent->unique, 20);
-	assert_int_equal(intent->op, OVL_INTENT_RENAME);
-	assert_int_equal(intent->parent, ID(1));
-	assert_int_equal(intent->new_parent, ID(4));
-	assert_string_equal(intent->name, "from");
-	assert_string_equal(intent->new_name, "to");
-	assert_int_equal(intent->backing_ino, 77);
-	(*seen)++;
-	return 0;
-}
-
 static void test_intents(void **state)
 {
 	struct fixture *f = *state;
@@ -222,28 +140,6 @@ static void test_intents(void **state)
 	start(f);
 	assert_int_equal(ovl_journal_each_open(&f->ws, count_open, &seen), 0);
 	assert_int_equal(seen, 1);
-}
-
-static int try_node(
-	struct fixture *f, uint64_t local, uint64_t parent, const char *name, unsigned flags)
-{
-	struct ovl_node above = {.ws = &f->ws, .id = ID(parent)};
-	struct ovl_node n = {.ws = &f->ws,
-		.id = ID(local),
-		.type = S_IFDIR,
-		.parent = &above,
-		.name = (char *)(uintptr_t)name,
-		.name_len = strlen(name),
-		.flags = flags,
-		.upper_ino = local * 10};
-
-	return ovl_journal_node(&n);
-}
-
-static void add_node(
-	struct fixture *f, uint64_t local, uint64_t parent, const char *name, unsigned flags)
-{
-	assert_int_equal(try_node(f, local, parent, name, flags), 0);
 }
 
 static int see_node(void *arg, const struct ovl_left_node *left)
@@ -384,172 +280,6 @@ static void test_lying_blocks_are_left_out(void **state)
 	assert_false(ovl_block_of(&f->ws, base + 10, &got));
 }
 
-/* ---- rewriting ---- */
-
-static int see_kept(void *arg, const struct ovl_left_node *left)
-{
-	unsigned *seen = arg;
-
-	assert_string_equal(left->name, "stays");
-	assert_int_equal(left->id, ID(500));
-	(*seen)++;
-	return 0;
-}
-
-static void test_rewriting_keeps_what_holds(void **state)
-{
-	struct fixture *f = *state;
-	uint64_t unique, base;
-	struct ovl_block block = {.count = 3, .tree = {.len = 20}, .dir_id = ID(1)};
-	unsigned seen = 0, open = 0;
-
-	assert_int_equal(ovl_journal_restart(&f->ws), 0);
-	assert_int_equal(ovl_ids_alloc(&f->ws, 3, &base), 0);
-	block.base = base;
-	assert_int_equal(ovl_journal_block(&f->ws, &block), 0);
-	assert_int_equal(ovl_journal_intent(&f->ws, &(struct ovl_intent){.unique = 20,
-							    .op = OVL_INTENT_RENAME,
-							    .parent = ID(1),
-							    .new_parent = ID(4),
-							    .name = "from",
-							    .new_name = "to",
-							    .backing_ino = 77}),
-		0);
-	add_node(f, 500, 1, "stays", 0);
-	for (unique = 100; unique < 100 + 2 * 50000; unique += 2) {
-		assert_int_equal(ovl_journal_intent(&f->ws, &(struct ovl_intent){.unique = unique,
-								    .op = OVL_INTENT_CREATE,
-								    .parent = ID(1),
-								    .name = "x"}),
-			0);
-		ovl_journal_done(&f->ws, unique);
-	}
-	wait_for_chores(f);
-	ovl_journal_compact(&f->ws);
-	assert_true(atomic_load(&f->o->compactions) > 1); /* by itself, and the one just now */
-	/* 50,000 x 112 bytes were written, 50,000 x 24 hold */
-	assert_in_range(ovl_journal_bytes(&f->ws), 50000 * 24, 50000 * 24 + 4096);
-	assert_true(ovl_journal_was_done(&f->ws, unique - 2));
-	stop(f);
-	start(f);
-	assert_int_equal(ovl_journal_each_node(&f->ws, see_kept, &seen), 0);
-	assert_int_equal(ovl_journal_each_open(&f->ws, count_open, &open), 0);
-	assert_int_equal(seen, 1);
-	assert_int_equal(open, 1);
-	assert_true(ovl_block_of(&f->ws, base + 2, &block));
-}
-
-/* ---- rewriting beside appends ---- */
-
-#define APPENDERS    3
-#define PER_APPENDER 30000u
-#define KEPT_PER_DIR 7u
-
-struct appender {
-	struct fixture *f;
-	unsigned at;
-	int result; /* cmocka's checks are for the main thread */
-};
-
-/* Objects come and go; every KEPT_PER_DIR-th stays. */
-static void *append_all(void *arg)
-{
-	struct appender *a = arg;
-
-	for (unsigned i = 0; i < PER_APPENDER && !a->result; i++) {
-		uint64_t local = 100 + a->at * PER_APPENDER + i;
-
-		a->result = try_node(a->f, local, 1, "stays", 0);
-		if (i % KEPT_PER_DIR)
-			ovl_journal_drop(&a->f->ws, ID(local));
-	}
-	return NULL;
-}
-
-static int count_node(void *arg, const struct ovl_left_node *left)
-{
-	(void)left;
-	++*(unsigned *)arg;
-	return 0;
-}
-
-static void test_appends_beside_a_rewriting_are_kept(void **state)
-{
-	struct fixture *f = *state;
-	struct appender appender[APPENDERS];
-	pthread_t thread[APPENDERS];
-	unsigned seen = 0, kept = (PER_APPENDER + KEPT_PER_DIR - 1) / KEPT_PER_DIR;
-
-	assert_int_equal(ovl_journal_restart(&f->ws), 0);
-	for (unsigned i = 0; i < APPENDERS; i++) {
-		appender[i] = (struct appender){f, i, 0};
-		assert_int_equal(pthread_create(&thread[i], NULL, append_all, &appender[i]), 0);
-	}
-	for (unsigned i = 0; i < APPENDERS; i++) {
-		assert_int_equal(pthread_join(thread[i], NULL), 0);
-		assert_int_equal(appender[i].result, 0);
-	}
-	wait_for_chores(f);
-	assert_true(atomic_load(&f->o->compactions) > 0);
-	stop(f);
-	start(f);
-	assert_int_equal(ovl_journal_each_node(&f->ws, count_node, &seen), 0);
-	assert_int_equal(seen, APPENDERS * kept);
-}
-
-static const char *dies_at;
-
-/* Somebody else's call, at each stage of a rewriting. */
-static void append_and_die(struct ovl_ws *ws, const char *point)
-{
-	static uint64_t local = 1000;
-	struct fixture *f = (struct fixture *)((char *)ws - offsetof(struct fixture, ws));
-
-	add_node(f, local++, 1, "meanwhile", 0);
-	if (strcmp(point, dies_at) == 0)
-		(void)kill(getpid(), SIGKILL);
-}
-
-static void rewrite_and_die(struct fixture *f)
-{
-	for (uint64_t local = 100; local < 200; local++)
-		add_node(f, local, 1, "before", 0);
-	for (uint64_t local = 100; local < 190; local++)
-		ovl_journal_drop(&f->ws, ID(local));
-	f->ws.crash_hook = append_and_die;
-	ovl_journal_compact(&f->ws);
-	_exit(1);
-}
-
-static void test_a_kill_at_each_stage_of_a_rewriting_loses_nothing(void **state)
-{
-	static const char *const points[] = {"compact:copied", "compact:both", "compact:renamed"};
-	struct fixture *f = *state;
-
-	stop(f);
-	for (unsigned i = 0; i < sizeof(points) / sizeof(points[0]); i++) {
-		unsigned seen = 0;
-		int status;
-		pid_t pid;
-
-		dies_at = points[i];
-		pid = fork();
-		assert_true(pid >= 0);
-		if (pid == 0) {
-			start(f);
-			assert_int_equal(ovl_journal_restart(&f->ws), 0);
-			rewrite_and_die(f);
-		}
-		assert_int_equal(waitpid(pid, &status, 0), pid);
-		assert_true(WIFSIGNALED(status));
-		start(f);
-		assert_int_equal(ovl_journal_each_node(&f->ws, count_node, &seen), 0);
-		assert_int_equal(seen, 10 + i + 1);
-		stop(f);
-	}
-	start(f);
-}
-
 /* ---- a full disk ---- */
 
 static int intend(struct fixture *f, uint64_t unique)
@@ -662,9 +392,6 @@ int main(void)
 		T(test_a_torn_record_is_the_end),
 		T(test_not_a_journal),
 		T(test_lying_blocks_are_left_out),
-		T(test_rewriting_keeps_what_holds),
-		T(test_appends_beside_a_rewriting_are_kept),
-		T(test_a_kill_at_each_stage_of_a_rewriting_loses_nothing),
 		T(test_a_full_disk),
 		T(test_restart_on_a_full_disk),
 	};
