@@ -42,7 +42,8 @@ configure_timeout=300
 build_timeout=3600
 test_timeout=$((long ? 14400 : 3600))
 
-export ASAN_OPTIONS=detect_leaks=1:abort_on_error=0:${ASAN_OPTIONS:-}
+# allocator_may_return_null: a size out of a damaged file is an allocation that fails, as malloc does.
+export ASAN_OPTIONS=detect_leaks=1:allocator_may_return_null=1:abort_on_error=0:${ASAN_OPTIONS:-}
 export UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1:${UBSAN_OPTIONS:-}
 export TSAN_OPTIONS=halt_on_error=1:second_deadlock_stack=1:${TSAN_OPTIONS:-}
 [ "$long" = 1 ] && export COPPICE_TEST_LONG=1

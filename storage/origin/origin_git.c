@@ -17,6 +17,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/err.h"
+#include "origin/git_format.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -119,7 +120,10 @@ static int handle_open(const char *path, struct gitrepo_handle **ret_handle, int
 	if (!h)
 		return -ENOMEM;
 	list_init(&h->node);
-	*ret_code = git_repository_open_ext(&h->repo, path, GIT_REPOSITORY_OPEN_NO_SEARCH, NULL);
+	*ret_code = git_format_check(path);
+	if (*ret_code == 0)
+		*ret_code = git_repository_open_ext(
+			&h->repo, path, GIT_REPOSITORY_OPEN_NO_SEARCH, NULL);
 	if (*ret_code == 0)
 		*ret_code = git_repository_odb(&h->odb, h->repo);
 	if (*ret_code < 0) {
