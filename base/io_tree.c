@@ -22,6 +22,7 @@
 #include <unistd.h>
 
 #include "base/buf.h"
+#include "base/cancel.h"
 #include "base/cleanup.h"
 #include "base/io.h"
 
@@ -41,6 +42,7 @@ struct removal {
 	int fd; /* the directory of `top` */
 	struct level *top;
 	unsigned depth;
+	const struct cancel *cancel;
 };
 
 static int is_directory(const char *path)
@@ -177,7 +179,7 @@ static int scan(struct removal *rm)
 	buf_clear(&rm->top->names);
 	rm->top->next = 0;
 	rm->top->scans++;
-	while (r == 0) {
+	while (r == 0 && !cancel_fired(rm->cancel)) {
 		errno = 0;
 		entry = readdir(dir);
 		if (!entry) {
@@ -246,15 +248,15 @@ static int ascend(struct removal *rm)
 }
 
 /* Empty the directory `fd` (taken over). */
-static int remove_contents(int fd)
+static int remove_contents(int fd, const struct cancel *cancel)
 {
-	struct removal rm = {.fd = -1};
+	struct removal rm = {.fd = -1, .cancel = cancel};
 	int r = push(&rm, fd);
 
 	if (r < 0)
 		return r;
 	r = scan(&rm);
-	while (r == 0) {
+	while (r == 0 && (r = cancel_check(cancel, UINT64_MAX)) == 0) {
 		const char *name = current_name(rm.top);
 
 		if (name)
@@ -288,7 +290,7 @@ static int open_parent(int dirfd, const char *path, const char **ret_last)
 }
 
 /* One attempt. -ENOTEMPTY and what moved() knows may end differently at the next one. */
-static int remove_at(int parent, const char *name)
+static int remove_at(int parent, const char *name, const struct cancel *cancel)
 {
 	int fd, r;
 
@@ -299,13 +301,13 @@ static int remove_at(int parent, const char *name)
 	fd = open_beneath(parent, name); /* -EXDEV if something is mounted on it */
 	if (fd < 0)
 		return fd;
-	r = remove_contents(fd);
+	r = remove_contents(fd, cancel);
 	if (r < 0)
 		return r;
 	return unlinkat(parent, name, AT_REMOVEDIR) < 0 ? -errno : 0;
 }
 
-int io_remove_tree(int dirfd, const char *name)
+int io_remove_tree_until(int dirfd, const char *name, const struct cancel *cancel)
 {
 	const char *last;
 	_cleanup_close_ int parent = open_parent(dirfd, name, &last);
@@ -314,9 +316,14 @@ int io_remove_tree(int dirfd, const char *name)
 	if (parent < 0)
 		return parent == -ENOENT ? 0 : parent;
 	for (unsigned tries = 0; tries < RESCANS_MAX && (r == -ENOTEMPTY || moved(r)); tries++) {
-		r = remove_at(parent, last);
+		r = remove_at(parent, last, cancel);
 		if (r == 0 || r == -ENOENT)
 			return 0;
 	}
 	return r;
+}
+
+int io_remove_tree(int dirfd, const char *name)
+{
+	return io_remove_tree_until(dirfd, name, NULL);
 }

@@ -5,10 +5,11 @@
  * looks into the directory until it is empty, so the queue has no length.
  *
  * Threads: callers of trash_put; the remover, which blocks on local disk only, and stops between
- * two workspaces.
+ * two files: the next start goes on.
  */
 #include "trash.h"
 
+#include <base/cancel.h>
 #include <base/cleanup.h>
 #include <base/err.h>
 #include <base/io.h>
@@ -17,7 +18,6 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -25,7 +25,7 @@
 struct trash {
 	int workspaces_fd, trash_fd; /* const after init */
 	struct pool *pool;
-	_Atomic bool stopping;
+	struct cancel *stop; /* fired by trash_close */
 };
 
 static int open_dir(const char *path, int *ret_fd, struct err *e)
@@ -52,7 +52,9 @@ int trash_open(
 	if (!t)
 		return err_set(e, -ENOMEM, "", "no memory");
 	t->workspaces_fd = t->trash_fd = -1;
-	err = open_dir(workspaces, &t->workspaces_fd, e);
+	t->stop = cancel_new();
+	err = t->stop ? open_dir(workspaces, &t->workspaces_fd, e)
+		      : err_set(e, -ENOMEM, "", "no memory");
 	if (!err)
 		err = open_dir(trash_dir, &t->trash_fd, e);
 	if (!err) {
@@ -74,13 +76,14 @@ struct trash *trash_close(struct trash *t)
 {
 	if (!t)
 		return NULL;
-	atomic_store_explicit(
-		&t->stopping, true, memory_order_relaxed); /* only a hint to stop sooner */
+	if (t->stop)
+		cancel_fire(t->stop);
 	pool_free(t->pool);
 	if (t->workspaces_fd >= 0)
 		(void)close(t->workspaces_fd); /* a directory: nothing was written */
 	if (t->trash_fd >= 0)
 		(void)close(t->trash_fd);
+	cancel_unref(t->stop);
 	free(t);
 	return NULL;
 }
@@ -102,9 +105,9 @@ static unsigned remove_pass(struct trash *t)
 
 		if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0)
 			continue;
-		if (atomic_load_explicit(&t->stopping, memory_order_relaxed))
+		err = io_remove_tree_until(t->trash_fd, entry->d_name, t->stop);
+		if (err == -ECANCELED)
 			break;
-		err = io_remove_tree(t->trash_fd, entry->d_name);
 		if (err)
 			log_warn("trash_remove_failed", LOG_S("name", entry->d_name), LOG_E(err));
 		else
@@ -118,7 +121,7 @@ static void remove_all(void *arg)
 {
 	struct trash *t = arg;
 
-	while (!atomic_load_explicit(&t->stopping, memory_order_relaxed) && remove_pass(t) > 0)
+	while (!cancel_fired(t->stop) && remove_pass(t) > 0)
 		;
 }
 
@@ -137,7 +140,7 @@ int trash_put(struct trash *t, const char *name)
 			return -errno;
 		/* an earlier deletion of the same workspace was cut short between the rename and
 		 * the journal */
-		return io_remove_tree(t->workspaces_fd, name);
+		return io_remove_tree_until(t->workspaces_fd, name, t->stop);
 	}
 	trash_sweep(t);
 	return 0;

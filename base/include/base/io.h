@@ -7,6 +7,8 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+struct cancel;
+
 /* All of `len` bytes, or a negative errno; a short file is -ENODATA. */
 int io_read_full(int fd, void *buf, size_t len);
 int io_pread_full(int fd, void *buf, size_t len, uint64_t offset);
@@ -26,6 +28,8 @@ int io_mkdirs(const char *path, mode_t mode);
  * -EINVAL. Depth costs neither stack nor descriptors. Whoever adds entries meanwhile can make it
  * fail with -ENOTEMPTY, or -ESTALE if directories move. */
 int io_remove_tree(int dirfd, const char *name);
+/* The same, ending soon with -ECANCELED when `cancel` fires; what is left can be removed later. */
+int io_remove_tree_until(int dirfd, const char *name, const struct cancel *cancel);
 /* Copy `len` bytes (UINT64_MAX: to the end): reflink, else copy_file_range, else read and write.
  * Returns bytes through ret. */
 int io_copy_range(int in_fd, uint64_t in_off, int out_fd, uint64_t out_off, uint64_t len,

@@ -22,6 +22,7 @@
 #include <cmocka.h>
 
 #include "alloc_fault.h"
+#include "base/cancel.h"
 #include "base/io.h"
 #include "tmpdir.h"
 
@@ -282,6 +283,26 @@ static void never_enters_a_mount(void **state)
 
 #define in_place(test) cmocka_unit_test_setup_teardown(test, enter, leave)
 
+static void a_removal_that_is_cancelled_goes_on_later(void **state)
+{
+	struct cancel *cancel = cancel_new();
+	int fd;
+
+	(void)state;
+	assert_int_equal(mkdirat(top, "tree", 0700), 0);
+	fd = openat(top, "tree", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	make_wide(fd, 2);
+	(void)close(fd);
+	cancel_fire(cancel);
+	assert_int_equal(io_remove_tree_until(top, "tree", cancel), -ECANCELED);
+	assert_true(there("tree/-d0/-d1"));
+	cancel_unref(cancel);
+	cancel = cancel_new();
+	assert_int_equal(io_remove_tree_until(top, "tree", cancel), 0);
+	assert_false(there("tree"));
+	cancel_unref(cancel);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -289,6 +310,7 @@ int main(void)
 		in_place(removes_files_links_and_nothing),
 		in_place(does_not_follow_symlinks),
 		in_place(removes_a_wide_tree),
+		in_place(a_removal_that_is_cancelled_goes_on_later),
 		in_place(removes_a_deep_tree_with_few_descriptors),
 		in_place(removal_against_a_busy_writer),
 		in_place(absolute_paths),

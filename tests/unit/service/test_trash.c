@@ -103,12 +103,32 @@ static void test_sweep_of_an_earlier_run(void **state)
 	close_world(&w);
 }
 
+static void test_closing_does_not_wait_for_what_is_large(void **state)
+{
+	struct world w;
+	char name[32];
+
+	(void)state;
+	open_world(&w);
+	for (unsigned i = 0; i < 500; i++) {
+		(void)snprintf(name, sizeof(name), "large/%u", i);
+		make(w.bin, name);
+	}
+	trash_sweep(w.trash);
+	trash_close(w.trash); /* wherever the removal is */
+	assert_int_equal(trash_open(&w.trash, w.workspaces, w.bin, NULL), 0);
+	trash_sweep(w.trash);
+	expect_gone(w.bin, "large");
+	close_world(&w);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_put),
 		cmocka_unit_test(test_same_name_in_the_trash_already),
 		cmocka_unit_test(test_sweep_of_an_earlier_run),
+		cmocka_unit_test(test_closing_does_not_wait_for_what_is_large),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
