@@ -463,6 +463,8 @@ bool ovl_journal_was_done(struct ovl_ws *ws, uint64_t unique);
 /* Every node in the table with OVL_UPPER has a NODE record with its place. Call it when a node
  * becomes OVL_UPPER; move and detach do. */
 int ovl_journal_node(struct ovl_node *node);
+/* The same of a directory whose name goes or is gone, with its attributes: ovl_removed.h. */
+int ovl_journal_removed(struct ovl_node *dir, const struct stat *attr);
 void ovl_journal_drop(struct ovl_ws *ws, uint64_t id);
 int ovl_journal_block(struct ovl_ws *ws, const struct ovl_block *block);
 
@@ -476,18 +478,22 @@ struct ovl_left_node {
 	uint64_t upper_ino; /* 0: not known when it was written */
 	const char *name;
 	size_t name_len;
+	const struct stat *removed; /* what it is if its name is gone; NULL: not known */
 };
 typedef int (*ovl_left_visit)(void *arg, const struct ovl_left_node *node);
 int ovl_journal_each_node(struct ovl_ws *ws, ovl_left_visit fn, void *arg); /* named ones */
 /* The record of one id; name NULL: it has none. False: there is no record. */
 struct ovl_left_place {
 	struct ovl_left_node node;
-	char name[256]; /* node.name points here */
+	char name[256];      /* node.name points here */
+	struct stat removed; /* node.removed points here */
 };
 bool ovl_journal_left(struct ovl_ws *ws, uint64_t id, struct ovl_left_place *ret_place);
 /* A change that its process did not finish has given the object this place. No record of the id: 0.
  */
 int ovl_journal_left_move(struct ovl_ws *ws, uint64_t id, uint64_t parent, const char *name);
+/* The same, of a directory that lost its name and had no record: nothing was in the upper. */
+int ovl_journal_left_removed(struct ovl_ws *ws, uint64_t id);
 /* O_PATH descriptor of the upper directory of an id, to be closed by the caller. -ENOENT: it has
  * none. */
 int ovl_journal_open_dir(struct ovl_ws *ws, uint64_t dir_id, int *ret_fd);

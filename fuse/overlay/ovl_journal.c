@@ -19,6 +19,7 @@
 #include "overlay/ovl_chores.h"
 #include "overlay/ovl_journal_internal.h"
 #include "overlay/ovl_map.h"
+#include "overlay/ovl_removed.h"
 #include "overlay/ovl_state.h"
 #include "overlay/ovl_usage.h"
 
@@ -93,7 +94,7 @@ void ovl_journal_void(struct ovl_ws *ws, uint64_t unique)
 		ws, &(struct ovl_record){.type = OVL_REC_VOID, .unique = unique}); /* has room */
 }
 
-int ovl_journal_node(struct ovl_node *node)
+static int append_node(struct ovl_node *node, const void *removed, size_t removed_len)
 {
 	struct ovl_shard *shard = ovl_shard_of(node->ws, node->id);
 	char name[256];
@@ -101,6 +102,8 @@ int ovl_journal_node(struct ovl_node *node)
 		.type = OVL_REC_NODE, .id = local_of(node->id), .mode = node->type, .name = name};
 	int r;
 
+	rec.new_name = removed;
+	rec.new_name_len = removed_len;
 	rec.ino = atomic_load_explicit(&node->upper_ino, memory_order_relaxed);
 	rec.flags = atomic_load(&node->flags) & JOURNALED_FLAGS;
 	lock_acquire(&shard->lock);
@@ -113,6 +116,19 @@ int ovl_journal_node(struct ovl_node *node)
 	if (!r)
 		atomic_store(&node->journaled, true);
 	return r;
+}
+
+int ovl_journal_node(struct ovl_node *node)
+{
+	return append_node(node, NULL, 0);
+}
+
+int ovl_journal_removed(struct ovl_node *dir, const struct stat *attr)
+{
+	uint8_t bytes[OVL_REMOVED_BYTES];
+
+	ovl_removed_encode(attr, bytes);
+	return append_node(dir, bytes, sizeof(bytes));
 }
 
 void ovl_journal_drop(struct ovl_ws *ws, uint64_t id)

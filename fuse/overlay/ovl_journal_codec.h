@@ -9,7 +9,7 @@
  *
  *	BLOCK   base, dir, count + tree oid   ids [base, base + count) are the entries of `dir`
  *	NODE    id, parent, ino, mode, flags  an object in the upper and its place; the latest one
- *	                                      of an id holds
+ *	                                      of an id holds; new name: ovl_removed.h
  *	DROP    id                            the kernel has forgotten it
  *	INTENT  unique, id, parent,           a change is going to be made
  *	        new parent, ino

@@ -109,7 +109,7 @@ static int link_up(struct ovl_ws *ws, uint64_t local)
 	nameless = !place.node.name;
 	if (nameless) {
 		if (S_ISDIR(place.node.type) && ovl_left_is_known(ws, id))
-			r = ovl_left_add_removed(ws, id);
+			r = ovl_left_add_removed(ws, id, place.node.removed);
 		else
 			ovl_journal_drop(ws, id);
 		(void)take(ws, id);
@@ -172,7 +172,7 @@ void ovl_left_moved_locked(struct ovl_ws *ws, const struct ovl_index *now)
 static int lose(struct ovl_ws *ws, const struct ovl_left_node *left)
 {
 	if (S_ISDIR(left->type) && ovl_left_is_known(ws, left->id))
-		return ovl_left_add_removed(ws, left->id);
+		return ovl_left_add_removed(ws, left->id, left->removed);
 	ovl_journal_drop(ws, left->id);
 	return 0;
 }

@@ -37,7 +37,8 @@ void ovl_left_moved_locked(struct ovl_ws *ws, const struct ovl_index *now);
 /* What a record says is really there, under this name of `dirfd` [ovl_revive.c]. */
 int ovl_left_is_there(struct ovl_ws *ws, int dirfd, const struct ovl_left_node *left,
 	const struct stat *st, bool *ret_there);
-/* Somebody is still in a directory that was removed. [ovl_revive.c] */
-int ovl_left_add_removed(struct ovl_ws *ws, uint64_t id);
+/* Somebody is still in a directory that was removed; `attr` NULL: only the lower had it.
+ * [ovl_revive.c] */
+int ovl_left_add_removed(struct ovl_ws *ws, uint64_t id, const struct stat *attr);
 /* Does the kernel know it, as far as the counts say? [ovl_revive.c] */
 bool ovl_left_is_known(struct ovl_ws *ws, uint64_t id);

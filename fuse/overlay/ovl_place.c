@@ -114,6 +114,19 @@ void ovl_node_move_locked(
 		(void)ovl_journal_node(node);
 }
 
+static int journal_nameless(struct ovl_node *node)
+{
+	const unsigned kept = OVL_DEAD | OVL_ATTR;
+	struct stat attr;
+	bool has_attr;
+
+	lock_acquire(&node->lock);
+	has_attr = node->dir && (atomic_load(&node->flags) & kept) == kept;
+	attr = node->attr;
+	lock_release(&node->lock);
+	return has_attr ? ovl_journal_removed(node, &attr) : ovl_journal_node(node);
+}
+
 void ovl_node_detach_locked(struct ovl_node *node)
 {
 	struct ovl_child *child = own_child(node);
@@ -128,7 +141,7 @@ void ovl_node_detach_locked(struct ovl_node *node)
 	/* A directory that is gone has no upper: its record says that whatever has its name from
 	 * now on is another one, perhaps of the same inode number. */
 	if ((atomic_load(&node->flags) & OVL_UPPER) || S_ISDIR(node->type))
-		(void)ovl_journal_node(node); /* as above */
+		(void)journal_nameless(node); /* as above */
 }
 
 bool ovl_place_retry(unsigned *round)

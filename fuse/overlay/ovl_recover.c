@@ -136,6 +136,8 @@ static int follow(struct ovl_ws *ws, const struct ovl_intent *it)
 		r = ovl_journal_left_move(ws, s.id, it->parent, it->name);
 	if (r == 0 && moves(it))
 		r = ovl_journal_left_move(ws, it->id, it->new_parent, it->new_name);
+	if (it->op == OVL_INTENT_RMDIR && it->id)
+		r = ovl_journal_left_removed(ws, it->id);
 	if (it->op == OVL_INTENT_LINK && ovl_journal_left(ws, it->id, &place) && !place.node.name)
 		r = ovl_journal_left_move(ws, it->id, it->new_parent, it->new_name);
 	return r == -ENOSPC ? 0 : r; /* a node less, where nothing can be written anyway */

@@ -16,6 +16,7 @@
  * the two locks are never held together.
  */
 #include "overlay/ovl_change.h"
+#include "overlay/ovl_removed.h"
 
 #include <base/io.h>
 #include <errno.h>
@@ -303,7 +304,10 @@ static int rmdir_syscalls(
 	lock_acquire(&n->lock);
 	r = ovl_attr_load_locked(
 		n, rq); /* for those who have it open: they see it with st_nlink 0 */
+	if (r == 0)
+		r = ovl_removed_announce_locked(n);
 	lock_release(&n->lock);
+	ovl_crash_point(p->dir->ws, "rmdir:announced");
 	if (r == 0)
 		r = take_dir(p, n, tmp);
 	if (r == 0)

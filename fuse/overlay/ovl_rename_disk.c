@@ -15,6 +15,7 @@
  * target directory that is empty but full of whiteouts becomes opaque and really empty; a target
  * file that is still in use gets a second link in work/orphan.
  */
+#include "overlay/ovl_removed.h"
 #include "overlay/ovl_rename_internal.h"
 
 #include <base/cleanup.h>
@@ -81,11 +82,13 @@ static int prepare_target(struct ovl_moving *m)
 	struct ovl_node *n = m->target;
 	int r;
 
-	if (S_ISDIR(n->type))
-		return clear_target_dir(m);
 	lock_acquire(&n->lock);
-	r = ovl_attr_load_locked(n, m->rq);
+	r = ovl_attr_load_locked(n, m->rq); /* for those who have it open */
+	if (r == 0 && S_ISDIR(n->type) && ovl_has(n, OVL_UPPER))
+		r = ovl_removed_announce_locked(n);
 	lock_release(&n->lock);
+	if (S_ISDIR(n->type))
+		return r < 0 ? r : clear_target_dir(m);
 	m->target_linked = ovl_has(n, OVL_LINKED);
 	if (r < 0 || m->target_linked || !ovl_node_in_use(n))
 		return r;

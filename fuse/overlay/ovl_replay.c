@@ -14,6 +14,7 @@
 
 #include "base/cleanup.h"
 #include "overlay/ovl_journal_internal.h"
+#include "overlay/ovl_removed.h"
 #include "overlay/ovl_state.h"
 
 #define DEPTH_MAX 65536u /* more is a cycle */
@@ -130,6 +131,8 @@ void ovl_record_place(const struct ovl_ws *ws, const void *bytes, struct ovl_lef
 	ovl_record_read(bytes, &rec);
 	*node = (struct ovl_left_node){
 		.id = full_id(ws, rec.id), .type = rec.mode & S_IFMT, .upper_ino = rec.ino};
+	if (ovl_removed_decode(rec.new_name, rec.new_name_len, &ret_place->removed))
+		node->removed = &ret_place->removed;
 	if (!is_named(&rec))
 		return;
 	memcpy(ret_place->name, rec.name, rec.name_len);
@@ -171,6 +174,24 @@ int ovl_journal_left_move(struct ovl_ws *ws, uint64_t id, uint64_t parent, const
 	rec.name = name;
 	rec.name_len = strlen(name);
 	rec.flags &= ~(uint32_t)OVL_ORPHAN;
+	r = ovl_journal_append(ws, &rec);
+	if (!r)
+		ovl_index_set(&j->left->nodes, rec.id, at);
+	return r;
+}
+
+int ovl_journal_left_removed(struct ovl_ws *ws, uint64_t id)
+{
+	struct ovl_journal *j = ws->journal;
+	struct ovl_record rec = {.type = OVL_REC_NODE,
+		.id = id & OVL_LOCAL_MASK,
+		.mode = S_IFDIR,
+		.flags = OVL_ORPHAN};
+	size_t at = j->tail;
+	int r;
+
+	if (left_record(j, rec.id))
+		return 0;
 	r = ovl_journal_append(ws, &rec);
 	if (!r)
 		ovl_index_set(&j->left->nodes, rec.id, at);

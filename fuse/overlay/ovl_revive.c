@@ -148,9 +148,10 @@ int ovl_left_is_there(struct ovl_ws *ws, int dirfd, const struct ovl_left_node *
 }
 
 /* Somebody is still in a directory that was removed. */
-int ovl_left_add_removed(struct ovl_ws *ws, uint64_t id)
+int ovl_left_add_removed(struct ovl_ws *ws, uint64_t id, const struct stat *attr)
 {
-	struct ovl_node_init init = {.id = id, .type = S_IFDIR, .flags = OVL_DEAD | OVL_ORPHAN};
+	struct ovl_node_init init = {
+		.id = id, .type = S_IFDIR, .flags = OVL_DEAD | OVL_ORPHAN, .upper_stat = attr};
 	struct ovl_node *n;
 	bool made;
 	int r = ovl_node_add(ws, &init, &n, &made);
@@ -160,7 +161,8 @@ int ovl_left_add_removed(struct ovl_ws *ws, uint64_t id)
 	if (made) {
 		atomic_store(&n->dir->names_loaded, true);
 		atomic_store(&n->journaled, true);
-		r = ovl_journal_node(n); /* its record may still have the name */
+		/* its record may still have the name */
+		r = attr ? ovl_journal_removed(n, attr) : ovl_journal_node(n);
 	}
 	ovl_unpin_raw(n);
 	return r == -ENOSPC ? 0 : r; /* the next to take over looks at the disk too */

@@ -7,7 +7,7 @@
  * (OVL_SET_KILL_SUID).
  *
  * A removed directory that somebody still has open has nothing on disk: its attributes change in
- * memory.
+ * memory, and in the journal.
  */
 #include "overlay/ovl_change.h"
 
@@ -165,6 +165,21 @@ static int apply_dead_locked(struct ovl_node *n, const struct setting *s)
 	return 0;
 }
 
+/* Written down first: a process that takes over has nothing else to look at. */
+static int set_dead_locked(struct ovl_node *n, const struct setting *s)
+{
+	const struct stat was = n->attr;
+	int r = apply_dead_locked(n, s);
+
+	if (r == 0)
+		r = ovl_journal_removed(n, &n->attr);
+	if (r < 0)
+		n->attr = was;
+	else
+		ovl_flag_set(n, OVL_ATTR); /* they are here only from now on */
+	return r;
+}
+
 static int set_node(
 	struct ovl_node *n, struct ovl_req *rq, const struct setting *s, struct stat *ret_attr)
 {
@@ -173,8 +188,7 @@ static int set_node(
 	LOCK_GUARD(&n->lock);
 	r = ovl_attr_load_locked(n, rq);
 	if (r == 0 && ovl_has(n, OVL_DEAD)) {
-		ovl_flag_set(n, OVL_ATTR); /* they are here only from now on */
-		r = apply_dead_locked(n, s);
+		r = set_dead_locked(n, s);
 	} else if (r == 0 && changes_anything(s, &n->attr)) {
 		r = apply_locked(n, s);
 	}

@@ -39,7 +39,8 @@ struct kernel {
 	struct known {
 		const char *path;
 		uint64_t id;
-		mode_t type;
+		mode_t type, mode;
+		uid_t uid;
 		char content[32];
 		ssize_t len;
 	} known[KNOWN_MAX];
@@ -63,8 +64,11 @@ static void learn(struct world *w, struct kernel *kernel)
 		if (world_walk(w, paths[i], &at) < 0)
 			continue;
 		free(at.up); /* never forgotten, as what is above */
-		*k = (struct known){
-			.path = paths[i], .id = at.e.id, .type = at.e.attr.st_mode & S_IFMT};
+		*k = (struct known){.path = paths[i],
+			.id = at.e.id,
+			.type = at.e.attr.st_mode & S_IFMT,
+			.mode = at.e.attr.st_mode,
+			.uid = at.e.attr.st_uid};
 		k->len = content_of(w, k, k->content);
 		kernel->count++;
 	}
@@ -157,6 +161,9 @@ static void check_known(struct world *w, const struct kernel *kernel, const char
 
 		if (r < 0 || (st.st_mode & S_IFMT) != k->type || st.st_ino != k->id)
 			fail_msg("%s: %s is lost (%d)", what, k->path, r);
+		if (st.st_mode != k->mode || st.st_uid != k->uid)
+			fail_msg("%s: %s has mode %o and owner %u", what, k->path, st.st_mode,
+				st.st_uid);
 		if (content_of(w, k, now) != k->len || memcmp(now, k->content, (size_t)k->len) != 0)
 			fail_msg("%s: %s has another content", what, k->path);
 	}
@@ -169,6 +176,18 @@ static void forget_all(struct world *w, const struct kernel *kernel)
 			ovl_forget(w->o, kernel->known[i].id, 1000000);
 	assert_int_equal(world_count_in(w, "work/orphan"), 0);
 	assert_int_equal(world_count_in(w, "work/tmp"), 0);
+}
+
+static uint64_t victim_of(const struct kernel *kernel, const struct request *q)
+{
+	char path[64];
+
+	(void)snprintf(path, sizeof(path), "%s%s%s", q->dir, *q->dir ? "/" : "", q->name);
+	for (unsigned i = 0; i < kernel->count; i++)
+		if (strcmp(kernel->known[i].path, path) == 0)
+			return kernel->known[i].id;
+	fail_msg("%s: nobody knew it", path);
+	return 0;
 }
 
 static void check_left(struct world *w, const struct kernel *kernel, const struct request *q,
@@ -195,6 +214,13 @@ static void check_left(struct world *w, const struct kernel *kernel, const struc
 			assert_int_equal(world_stat(w, kernel->known[i].path, &st), 0);
 			assert_int_equal(st.st_ino, kernel->known[i].id);
 		}
+	}
+	if (q->what == RMDIR) {
+		struct stat st;
+
+		assert_int_equal(ovl_getattr(w->o, world_rq(w), victim_of(kernel, q), &st), 0);
+		if (st.st_nlink != 0)
+			fail_msg("%s: what was removed has %u links", what, (unsigned)st.st_nlink);
 	}
 	forget_all(w, kernel);
 	world_check_usage(w);
@@ -257,9 +283,29 @@ static void with_dir(struct world *w)
 	world_put(w, "fresh/in", "inside");
 }
 
+/* A directory that is not as the sources say. */
+static void with_private(struct world *w)
+{
+	struct world_at at;
+	struct stat st = {.st_mode = 0710, .st_uid = 4242, .st_gid = 4243};
+
+	assert_int_equal(world_walk(w, "low/sub", &at), 0);
+	assert_int_equal(ovl_setattr(w->o, world_rq(w), at.e.id, &st,
+				 OVL_SET_MODE | OVL_SET_UID | OVL_SET_GID, &st),
+		0);
+	world_forget(w, &at);
+}
+
+static void with_both_and_private(struct world *w)
+{
+	with_both(w);
+	with_private(w);
+}
+
 static void with_emptied(struct world *w)
 {
 	assert_int_equal(world_remove(w, "low/sub/deep", false), 0);
+	with_private(w);
 }
 
 static void without_top(struct world *w)
@@ -308,11 +354,18 @@ static void every_stage_of_every_request_is_taken_over(void **state)
 	(void)munmap(kernel, sizeof(*kernel));
 }
 
+static int touch(struct world *w, uint64_t id, time_t seconds)
+{
+	struct stat st = {.st_mtim = {.tv_sec = seconds}};
+
+	return ovl_setattr(w->o, world_rq(w), id, &st, OVL_SET_MTIME, &st);
+}
+
 /* Removed, but open: file, directory, and one that is removed by a rename over it. Taken over
- * twice. */
+ * twice: a removed directory keeps its attributes, also those that it got after its removal. */
 static void what_was_removed_stays_open(void **state)
 {
-	struct request nothing = {.before = with_both};
+	struct request nothing = {.before = with_both_and_private};
 	struct kernel *kernel = mmap(
 		NULL, sizeof(*kernel), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	struct world w;
@@ -336,6 +389,8 @@ static void what_was_removed_stays_open(void **state)
 						  world_rename(&w, "mine", "low/file", 0) < 0 ||
 						  world_remove(&w, "low/file", false) < 0))
 				_exit(1);
+			if (round == 1 && touch(&w, id_of(&w, kernel, "low/sub"), 12345) < 0)
+				_exit(1);
 			(void)kill(getpid(), SIGKILL);
 		}
 		assert_int_equal(waitpid(pid, &status, 0), pid);
@@ -345,6 +400,9 @@ static void what_was_removed_stays_open(void **state)
 	world_open(&w);
 	world_check_usage(&w);
 	check_known(&w, kernel, "removed");
+	assert_int_equal(ovl_getattr(w.o, world_rq(&w), id_of(&w, kernel, "low/sub"), &st), 0);
+	assert_int_equal(st.st_mtim.tv_sec, 12345);
+	assert_int_equal(st.st_gid, 4243);
 	assert_int_equal(ovl_getattr(w.o, world_rq(&w), id_of(&w, kernel, "mine"), &st), 0);
 	assert_int_equal(st.st_nlink, 0);
 	assert_int_equal(
