@@ -49,12 +49,17 @@ def silent(messages, allowed):
     return not loud and messages.get('GETATTR', 0) <= allowed
 
 
+COMPARED = {'native': ('native', 'native'), 'kernel': ('kernel', 'kernel overlayfs'), 'fuse': ('fuse-overlayfs', 'fuse-overlayfs')}
+
+
 def judge(bench, row, target):
     """(what was promised, what was measured, met?) or None if a column is missing; met is None if nobody can say."""
     us = bench.results.summary(row.name, 'coppice')
-    other = bench.results.summary(row.name, 'native' if target.kind == 'native' else 'fuse-overlayfs')
     if not us:
         return None
+    if target.kind == 'rate':
+        figure = row.operations(bench) / us['wall']
+        return f'≥ {target.limit:,.0f}/s', f'{figure:,.0f}/s', figure >= target.limit
     if target.kind == 'each':
         figure = us['cpu'] / row.operations(bench) * 1e6
         return f'≤ {target.limit:g} µs each', f'{figure:.1f} µs', figure <= target.limit
@@ -65,10 +70,12 @@ def judge(bench, row, target):
             return 'silent', "others dropped the kernel's caches", None
         met = silent(us['messages'], allowed)
         return 'silent', 'silent' if met else 'messages', met
+    column, title = COMPARED[target.kind]
+    other = bench.results.summary(row.name, column)
     if not other or not other['cpu']:
         return None
     figure = us['cpu'] / other['cpu']
-    return f'≤ {target.limit:g} × {"native" if target.kind == "native" else "fuse-overlayfs"}', f'{figure:.2f}', figure <= target.limit
+    return f'≤ {target.limit:g} × {title}', f'{figure:.2f}', figure <= target.limit
 
 
 def cell(bench, row, column):
