@@ -53,6 +53,7 @@ int ovl_new(struct overlay **ret_overlay, const struct ovl_config *config)
 	list_init(&o->workspaces);
 	lock_init(&o->fds.lock, LOCK_RANK_OVL_FDS);
 	list_init(&o->fds.lru);
+	ovl_shrink_init(&o->shrink, config->nodes_max ? config->nodes_max : OVL_NODES_MAX_DEFAULT);
 	o->fds.max = max < FDS_MAX_LEAST ? FDS_MAX_LEAST : max;
 	ovl_metrics_add(o);
 	*ret_overlay = o;

@@ -296,6 +296,7 @@ int ovl_dir_get(struct overlay *o, struct ovl_req *rq, uint64_t id, struct ovl_n
 	if (!ws)
 		return -ESTALE;
 	ovl_evict_pending(ws);
+	ovl_shrink_a_little(o);
 	dir = ovl_table_pin(ws, id);
 	if (dir) {
 		ref_get(&ws->ref);

@@ -57,10 +57,11 @@ static void free_node(struct ovl_node *n)
 {
 	atomic_fetch_add_explicit(
 		&n->ws->overlay->nodes_freed, 1, memory_order_relaxed); /* a statistic */
+	ovl_shrink_gone(&n->ws->overlay->shrink);
 	ovl_node_free(n);
 }
 
-static void clear_child(struct ovl_node *parent, struct ovl_node *n)
+void ovl_child_forget_node(struct ovl_node *parent, const struct ovl_node *n)
 {
 	struct ovl_child *child =
 		n->name ? ovl_names_find(&parent->dir->names, n->name, n->name_len) : NULL;
@@ -69,7 +70,7 @@ static void clear_child(struct ovl_node *parent, struct ovl_node *n)
 		child->node = NULL;
 }
 
-static void destroy(struct ovl_node *n)
+void ovl_node_end(struct ovl_node *n)
 {
 	struct ovl_ws *ws = n->ws;
 
@@ -95,10 +96,10 @@ static void evict_claimed(struct ovl_node *n)
 		persist(n);
 	gone = leave_table(n);
 	if (gone && parent)
-		clear_child(parent, n);
+		ovl_child_forget_node(parent, n);
 	ovl_parent_unlock(parent);
 	if (gone)
-		destroy(n);
+		ovl_node_end(n);
 }
 
 /* The kernel's count of this id has become 0. */

@@ -19,6 +19,7 @@
  */
 #pragma once
 #include "fuse/overlay.h"
+#include "overlay/ovl_shrink.h"
 
 #include <base/hashmap.h>
 #include <base/list.h>
@@ -128,6 +129,7 @@ struct ovl_node {
 	uint32_t lower_mode;
 
 	_Atomic bool journaled;      /* has a NODE record */
+	_Atomic bool used;           /* a hint: since ovl_shrink.c last came by */
 	struct ovl_node *evict_next; /* in ws->evict, while it waits there */
 
 	int fd;             /* cached descriptor or -1; guarded by ws->overlay->fds lock */
@@ -266,6 +268,7 @@ struct overlay {
 	struct hashmap by_serial;
 	struct list workspaces;
 	struct ovl_fds fds;
+	struct ovl_shrink shrink;
 	struct ovl_digester *digester;
 	struct pool *chores; /* ovl_chores.c */
 	struct timespec root_time;

@@ -65,6 +65,21 @@ static uint64_t orphans(void *arg)
 	return s.orphans;
 }
 
+static uint64_t given_up(void *arg)
+{
+	struct overlay *o = arg;
+
+	return atomic_load_explicit(&o->shrink.given_up, memory_order_relaxed); /* a statistic */
+}
+
+static uint64_t bytes(void *arg)
+{
+	struct ovl_ws_stats s;
+
+	sum(arg, &s);
+	return s.nodes * sizeof(struct ovl_node) + s.directories * sizeof(struct ovl_dir);
+}
+
 static uint64_t corrected(void *arg)
 {
 	struct overlay *o = arg;
@@ -96,6 +111,12 @@ void ovl_metrics_add(struct overlay *o)
 	} rows[] = {
 		{"coppice_overlay_nodes", "Nodes in memory: what the kernel knows and has state.",
 			nodes},
+		{"coppice_overlay_node_bytes",
+			"Memory of nodes, without their names and what the allocator adds.", bytes},
+		{"coppice_overlay_nodes_given_up_total",
+			"Nodes of the sources' directories that were given up because there were "
+			"more than the budget.",
+			given_up},
 		{"coppice_overlay_directories", "Those of them that are directories.", directories},
 		{"coppice_overlay_journal_bytes", "Journals of nodes, all workspaces.",
 			journal_bytes},

@@ -34,8 +34,10 @@ struct ovl_node *ovl_table_pin(struct ovl_ws *ws, uint64_t id)
 
 	LOCK_GUARD(&shard->lock);
 	n = hashmap_find(&shard->map, id);
-	if (n)
+	if (n) {
 		ovl_pin_raw(n);
+		atomic_store_explicit(&n->used, true, memory_order_relaxed); /* a hint */
+	}
 	return n;
 }
 
@@ -200,6 +202,7 @@ int ovl_node_add(struct ovl_ws *ws, const struct ovl_node_init *init, struct ovl
 	if (r && r != -EEXIST)
 		return r;
 	if (*ret_made) {
+		ovl_shrink_added(&ws->overlay->shrink);
 		atomic_fetch_add_explicit(
 			&ws->node_count, 1, memory_order_relaxed); /* a statistic */
 		if (n->dir)

@@ -74,6 +74,12 @@ void ovl_evict_pending(struct ovl_ws *ws);
  * freed. Nobody uses the workspace any more. */
 void ovl_evict_all(struct ovl_ws *ws, bool clean);
 
+/* The name of a node that has left the table leads to it no more. Caller holds the parent's lock.
+ */
+void ovl_child_forget_node(struct ovl_node *parent, const struct ovl_node *n);
+/* Out of the table, and nobody has it: it ends. */
+void ovl_node_end(struct ovl_node *n);
+
 /* The parent of a node, pinned (raw) and its directory lock held; NULL: it has none. */
 struct ovl_node *ovl_parent_lock(struct ovl_node *node);
 void ovl_parent_unlock(struct ovl_node *parent);

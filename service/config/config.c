@@ -96,6 +96,7 @@ static struct cfg *cfg_new(const char *source)
 	cfg->fetch_threads = 4;
 	cfg->cache_disk = UINT64_C(20) << 30;
 	cfg->cache_index = UINT64_C(16) << 30;
+	cfg->cache_nodes = 100000;
 	cfg->log_level = LOG_INFO;
 	cfg->log_format = LOG_LOGFMT;
 	if (!cfg->data_dir || !cfg->run_dir || !cfg->http_listen || !cfg->source)

@@ -13,6 +13,7 @@
 #define WORKERS_MAX       64
 #define CACHE_MIN_BYTES   (UINT64_C(1) << 20)
 #define INDEX_MIN_BYTES   (UINT64_C(4) << 20)
+#define NODES_MIN         100
 
 /* Absolute, without double slashes, "." and "..": what is compared and shown later is what was
  * meant. */
@@ -149,6 +150,8 @@ void cfg_check(struct cfg *cfg, struct cfg_report *r)
 		cfg_mistake(r, "cache.disk", "must be at least 1MiB");
 	if (cfg->cache_index < INDEX_MIN_BYTES)
 		cfg_mistake(r, "cache.index", "must be at least 4MiB");
+	if (cfg->cache_nodes < NODES_MIN)
+		cfg_mistake(r, "cache.nodes", "must be at least %d", NODES_MIN);
 	check_later_features(cfg, r);
 	cfg_check_redis(cfg, r);
 	cfg_check_origins(cfg, r);

@@ -493,6 +493,7 @@ static const struct cfg_field cache_fields[] = {
 	SCALAR("memory", type_size, struct cfg, cache_memory),
 	SCALAR("disk", type_size, struct cfg, cache_disk),
 	SCALAR("index", type_size, struct cfg, cache_index),
+	SCALAR("nodes", type_count, struct cfg, cache_nodes),
 	MAP("redis", redis_fields),
 	{0},
 };

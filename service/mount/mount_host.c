@@ -32,6 +32,7 @@ static int open_session(struct mounts *m, struct mount_host *host, struct err *e
 	const struct tenant *tn = tenants_find(m->config.tenants, host->tenant);
 	struct ovl_config overlay = {.tenant = host->tenant,
 		.is_private = tn && tenant_private(tn),
+		.nodes_max = m->config.cfg->cache_nodes,
 		.clock = m->config.clock,
 		.metrics = m->config.metrics};
 	_cleanup_free_ char *mountpoint = NULL;

@@ -7,6 +7,7 @@ import shutil
 import socket
 import subprocess
 import tempfile
+import threading
 import time
 import unittest
 import urllib.request
@@ -35,11 +36,11 @@ def drop_caches():
 class MeasuredNode(Node):
     """Serves its metrics too."""
 
-    def __init__(self, *args, **options):
+    def __init__(self, *args, nodes=100_000, **options):
         with socket.socket() as s:
             s.bind(('127.0.0.1', 0))
             self.port = s.getsockname()[1]
-        super().__init__(*args, extra=f'cache: {{memory: {CACHE_MIB}MiB}}', **options)
+        super().__init__(*args, extra=f'cache: {{memory: {CACHE_MIB}MiB, nodes: {nodes}}}', **options)
 
     def command(self, *args):
         return super().command('--set', f'http.listen=127.0.0.1:{self.port}', *args)
@@ -55,6 +56,27 @@ class MeasuredNode(Node):
     def anonymous_kib(self):
         """Memory of its own: RSS without the pages of mapped files, which are the kernel's cache."""
         return self.status('RssAnon')
+
+
+class Peak(threading.Thread):
+    """The largest value of a metric while the block runs."""
+
+    def __init__(self, node, name):
+        super().__init__(daemon=True)
+        self.node, self.name, self.most, self.done = node, name, 0, threading.Event()
+
+    def run(self):
+        while not self.done.wait(0.05):
+            self.most = max(self.most, self.node.metric(self.name))
+
+    def __enter__(self):
+        self.start()
+        return self
+
+    def __exit__(self, *_):
+        self.done.set()
+        self.join()
+        self.most = max(self.most, self.node.metric(self.name))
 
 
 def make_repository(path):
@@ -119,6 +141,37 @@ class Scale(unittest.TestCase):
                 # 4 bytes for each id, which is each entry that was listed
                 self.assertLess(os.stat(work + '/refs').st_blocks * 512, (1 << 20) + 8 * (FILES + directories))
             node.delete('crawl')
+
+    def test_a_crawl_stays_within_the_budget_for_nodes(self):
+        """The kernel knows all directories, we a quarter of them; and none of it can be told."""
+        want = (FILES, sum(len(b'%d\n' % i) for i in range(FILES)))
+        budget = max(100, self.directories // 4)
+        most = budget + budget // 8 + 128  # what a crawl is ahead of who gives up
+        with MeasuredNode({'demo': self.repository}, nodes=budget, limit=2400 if LONG else 280) as node:
+            root, before = node.mount('budget').root, node.anonymous_kib()
+            first = os.open(root + '/a0/b0/d0', os.O_RDONLY | os.O_DIRECTORY)
+            try:
+                known, names = os.fstat(first), sorted(os.listdir(first))
+                peak = Peak(node, 'coppice_overlay_nodes')
+                with peak:
+                    self.assertEqual(self.crawl(root), want)
+                after = node.anonymous_kib()
+                self.assertLessEqual(peak.most, most)
+                self.assertGreater(node.metric('coppice_overlay_nodes_given_up_total'), self.directories - most)
+                self.assertEqual(os.fstat(first), known)
+                self.assertEqual(sorted(os.listdir(first)), names)
+                self.assertEqual(os.stat(root + '/a0/b0/d0').st_ino, known.st_ino)
+                os.close(os.open('made', os.O_CREAT | os.O_WRONLY, dir_fd=first))
+                self.assertEqual(os.listdir(root + '/a0/b0/d0').count('made'), 1)
+            finally:
+                os.close(first)
+            self.assertEqual(self.crawl(root), (want[0] + 1, want[1]))
+            self.assertLessEqual(node.metric('coppice_overlay_nodes'), most)
+            drop_caches()
+            wait_until(lambda: node.metric('coppice_overlay_nodes') < max(64, budget // 4), 60, 'nodes follow FORGET')
+            print(f'\n{FILES} files in {self.directories} directories, {budget} nodes allowed: {peak.most} at most; '
+                  f'RssAnon {before >> 10} -> {after >> 10} MiB, {node.anonymous_kib() >> 10} MiB when the kernel has forgotten all')
+            node.delete('budget')
 
     def test_files_of_the_workspace_cost_little_and_are_given_back(self):
         """A file that was made here has a node while the kernel knows it; then the memory goes back to the system, not only to the allocator."""

@@ -68,6 +68,8 @@ struct ovl_config {
 	const char *tenant;
 	bool is_private;  /* its directory is 0711, and that of a new workspace 0700 */
 	unsigned fds_max; /* open descriptors kept in all; 0 = 2048 */
+	/* Nodes kept in all, as far as they are of the lower alone; 0 = 100,000. */
+	uint64_t nodes_max;
 	const struct clock *clock;
 	struct metrics *metrics; /* may be NULL */
 };

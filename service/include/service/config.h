@@ -65,6 +65,7 @@ struct cfg {
 	char *tls_cert, *tls_key, *tls_client_ca; /* NULL: no TLS */
 	char *http_listen;                        /* "" = off */
 	uint64_t cache_memory, cache_disk, cache_index;
+	uint64_t cache_nodes;   /* of one tenant */
 	unsigned fetch_threads; /* of one tenant at one origin */
 	char *redis_url;        /* NULL: no shared cache */
 	uint64_t redis_ttl_ns;  /* this and all below: see struct blob_redis_config; 0 = default */

@@ -38,8 +38,9 @@ struct world {
 	struct overlay *o;
 	struct ovl_ws *ws;
 	struct ovl_req rq;
-	bool adopt; /* the next open takes over what a killed process left */
-	bool alone; /* nothing of that comes back by itself */
+	bool adopt;         /* the next open takes over what a killed process left */
+	bool alone;         /* nothing of that comes back by itself */
+	uint64_t nodes_max; /* budget of the overlays that are opened; 0: the usual one */
 };
 
 WORLD_UNUSED static void world_init(struct world *w)
@@ -53,7 +54,8 @@ WORLD_UNUSED static void world_init(struct world *w)
 
 WORLD_UNUSED static void world_open(struct world *w)
 {
-	struct ovl_config config = {.tenant = "t", .clock = &clock_system};
+	struct ovl_config config = {
+		.tenant = "t", .nodes_max = w->nodes_max, .clock = &clock_system};
 	struct ovl_ws_config ws = {
 		.name = "ws", .serial = WORLD_SERIAL, .lower_time_s = WORLD_TIME_S};
 	struct err e = {0};

@@ -91,6 +91,7 @@ static void test_defaults_need_no_file_content(void **state)
 	assert_int_equal(cfg->cache_memory, UINT64_C(256) << 20);
 	assert_int_equal(cfg->fetch_threads, 4);
 	assert_int_equal(cfg->cache_disk, UINT64_C(20) << 30);
+	assert_int_equal(cfg->cache_nodes, 100000);
 	assert_int_equal(cfg->origin_count, 0);
 	assert_int_equal(cfg->tenant_count, 0);
 	assert_int_equal(cfg->workers, 0);
@@ -304,6 +305,7 @@ static const struct bad bad_meaning[] = {
 		"cache.redis.password_file: the URL has a password already"},
 	{"cache: {redis: {ttl: soon}}\n", 1, "cache.redis.ttl: \"soon\" is not a duration"},
 	{"cache: {memory: 1}\n", 1, "cache.memory: must be at least 1MiB"},
+	{"cache: {nodes: 99}\n", 1, "cache.nodes: must be at least 100"},
 	{"workers: 65\n", 1, "workers: 65 is more than 64"},
 	{"origins: [{name: x, type: svn, url: /x}]\n", 1,
 		"origins[0].type: unknown type \"svn\"; known: git, mega"},
