@@ -8,6 +8,7 @@
 #include "workflow/commits.h"
 #include "workflow/diff_stat.h"
 #include "workflow/diff_text.h"
+#include "workflow/heading.h"
 #include "workflow/paths.h"
 #include "workflow/rename.h"
 #include "workflow/walk.h"
@@ -34,6 +35,7 @@ struct diff {
 	bool to_files;
 	struct buf out;
 	struct wf_stat stat;
+	struct wf_headings *headings;
 };
 
 /* ---- the two sides of a path ---- */
@@ -197,6 +199,9 @@ static int write_patch(struct diff *d, struct wf_item *item, struct wf_patch *p,
 		  : attrs[WF_ATTR_DIFF].state == WF_ATTR_SET ? WF_IS_TEXT
 							     : WF_LOOK;
 	p->context = d->rq->context;
+	p->headings = d->headings;
+	if (attrs[WF_ATTR_DIFF].state == WF_ATTR_VALUE)
+		p->driver = attrs[WF_ATTR_DIFF].value;
 	r = append(d, p);
 	return r == -EMSGSIZE ? err_set(d->w.e, -EFBIG, "DIFF_TOO_LARGE",
 					"the difference of %.256s is too large", item->path)
@@ -319,9 +324,11 @@ int wf_diff(const struct wf_call *call, const struct wf_diff_request *rq, wf_dif
 		r = wf_open(&d->w, call, false, e);
 	if (r == 0) {
 		wf_head_of(&d->w, ret_head);
-		r = run(d);
+		d->headings = wf_headings_new(d->w.use->cancel, d->w.use->deadline_ns);
+		r = d->headings ? run(d) : -ENOMEM;
 		if (r < 0)
 			(void)wf_failed(&d->w, r, "compare");
+		d->headings = wf_headings_free(d->headings);
 		wf_renames_fini(&d->renames);
 		wf_close(&d->w);
 	}

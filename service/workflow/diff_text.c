@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * See diff_text.h. Headers are written here, after git 2.39's diff.c; hunks come from libgit2's
- * copy of xdiff with the indent heuristic, which is what Git uses by default.
+ * copy of xdiff with the indent heuristic, which is what Git uses by default. Their headings are
+ * looked for here too (heading.h): libgit2 knows other languages than Git.
  */
 #include "workflow/diff_text.h"
 
 #include "workflow/diff_stat.h"
+#include "workflow/heading.h"
 
 #include <base/buf.h>
 #include <errno.h>
@@ -144,14 +146,34 @@ static int make_hunks(const struct wf_patch *p, git_patch **ret_patch)
 		       : 0;
 }
 
-static int put_hunk(git_patch *patch, size_t at, struct buf *out)
+/* "@@ -1,2 +3,4 @@", without what libgit2 takes for the heading. */
+static int put_hunk_line(
+	const git_diff_hunk *hunk, struct wf_heading_search *headings, struct buf *out)
+{
+	const char *end = memmem(hunk->header, hunk->header_len, " @@", 3);
+	/* of an empty range Git names the line before it */
+	int first = hunk->old_lines ? hunk->old_start - 1 : hunk->old_start;
+	int r;
+
+	if (!end || first < 0)
+		return -EIO;
+	(void)buf_append(out, hunk->header, (size_t)(end + 3 - hunk->header));
+	r = wf_heading_append(headings, (size_t)first, out);
+	return r < 0 ? r : buf_putc(out, '\n');
+}
+
+static int put_hunk(
+	git_patch *patch, size_t at, struct wf_heading_search *headings, struct buf *out)
 {
 	const git_diff_hunk *hunk;
 	size_t lines;
+	int r;
 
 	if (git_patch_get_hunk(&hunk, &lines, patch, at) < 0)
 		return -EIO;
-	(void)buf_append(out, hunk->header, hunk->header_len);
+	r = put_hunk_line(hunk, headings, out);
+	if (r < 0)
+		return r;
 	for (size_t i = 0; i < lines; i++) {
 		const git_diff_line *line;
 
@@ -168,9 +190,12 @@ static int put_hunk(git_patch *patch, size_t at, struct buf *out)
 
 static int put_hunks(const struct wf_patch *p, struct buf *out)
 {
+	struct wf_heading_search headings;
 	git_patch *patch;
-	int r = make_hunks(p, &patch);
+	int r = wf_heading_search_init(&headings, p->headings, p->driver, p->old_data, p->old_len);
 
+	if (r == 0)
+		r = make_hunks(p, &patch);
 	if (r < 0)
 		return r;
 	if (git_patch_num_hunks(patch)) {
@@ -178,7 +203,7 @@ static int put_hunks(const struct wf_patch *p, struct buf *out)
 		put_file_line(out, "+++", "b/", p->new_path, p->new_node.mode);
 	}
 	for (size_t i = 0; r == 0 && i < git_patch_num_hunks(patch); i++)
-		r = put_hunk(patch, i, out);
+		r = put_hunk(patch, i, &headings, out);
 	git_patch_free(patch);
 	return r;
 }

@@ -7,6 +7,7 @@
 #include "workflow/git_tree.h"
 
 struct buf;
+struct wf_headings;
 struct wf_stat;
 
 /* One path, before and after. */
@@ -20,6 +21,9 @@ struct wf_patch {
 	bool large;
 	enum { WF_LOOK, WF_IS_TEXT, WF_IS_BINARY } kind; /* by its attributes */
 	unsigned context;                                /* lines */
+	/* Of hunks; only wf_patch_text needs them. */
+	struct wf_headings *headings;
+	const char *driver; /* Git's name of the language; NULL: none is named */
 };
 /* Appends header and hunks. A change of type is a deletion and an addition. */
 int wf_patch_text(const struct wf_patch *p, struct buf *out);
