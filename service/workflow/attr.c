@@ -35,6 +35,7 @@ struct wf_attr_file {
 
 static const char *const names[WF_ATTRS] = {
 	[WF_ATTR_DIFF] = "diff",
+	[WF_ATTR_MERGE] = "merge",
 	[WF_ATTR_TEXT] = "text",
 	[WF_ATTR_CRLF] = "crlf",
 	[WF_ATTR_EOL] = "eol",
@@ -222,6 +223,7 @@ static void expand(const struct wf_attr_file *root, const char *name,
 	struct wf_attr attrs[WF_ATTRS], unsigned depth)
 {
 	static const struct assignment binary[] = {{(char *)"diff", {.state = WF_ATTR_UNSET}},
+		{(char *)"merge", {.state = WF_ATTR_UNSET}},
 		{(char *)"text", {.state = WF_ATTR_UNSET}}};
 
 	for (size_t i = root ? root->count : 0; i-- > 0;)
@@ -257,58 +259,93 @@ void wf_attr_apply(const struct wf_attr_file *f, const struct wf_attr_file *root
 
 /* ---- in a walk ---- */
 
+static const char rules_name[] = ".gitattributes";
+
+static int read_staged(struct wf *w, const struct wf_dirent *d, char **ret_text, size_t *ret_len)
+{
+	if (!d || (d->node.mode != WF_MODE_FILE && d->node.mode != WF_MODE_EXEC))
+		return -ENOENT;
+	return wf_blob_read(w, &d->node.oid, FILE_MAX, ret_text, ret_len);
+}
+
 /* As Git: what is staged if there is no such file. */
 static int read_rules(struct wf *w, struct wf_level *level, char **ret_text, size_t *ret_len)
 {
-	static const char name[] = ".gitattributes";
-	const struct wf_dirent *staged;
-	int r = wf_level_read(w, level, name, ret_text, ret_len);
+	int r = wf_level_read(w, level, rules_name, ret_text, ret_len);
 
-	staged = r == -ENOENT ? wf_dir_find(&level->index, name, strlen(name)) : NULL;
-	if (staged && (staged->node.mode == WF_MODE_FILE || staged->node.mode == WF_MODE_EXEC))
-		r = wf_blob_read(w, &staged->node.oid, FILE_MAX, ret_text, ret_len);
-	return r;
+	return r == -ENOENT
+		       ? read_staged(w, wf_dir_find(&level->index, rules_name, strlen(rules_name)),
+				 ret_text, ret_len)
+		       : r;
 }
 
-static int load(struct wf *w, struct wf_level *level)
+/* What is not tracked stays when something else is checked out. */
+static int read_head_rules(struct wf *w, struct wf_level *level, char **ret_text, size_t *ret_len)
 {
+	const struct wf_dirent *d = wf_dir_find(&level->head, rules_name, strlen(rules_name));
+
+	if (!d && !wf_dir_find(&level->index, rules_name, strlen(rules_name)))
+		return wf_level_read(w, level, rules_name, ret_text, ret_len);
+	return read_staged(w, d, ret_text, ret_len);
+}
+
+static int load(struct wf *w, struct wf_level *level, bool of_head)
+{
+	struct wf_level_attrs *attrs = of_head ? &level->head_attrs : &level->attrs;
 	char *text;
 	size_t len;
 	int r;
 
-	if (level->attrs_loaded)
+	if (attrs->loaded)
 		return 0;
-	r = read_rules(w, level, &text, &len);
+	r = of_head ? read_head_rules(w, level, &text, &len) : read_rules(w, level, &text, &len);
 	if (r == -ENOENT || r == -EFBIG) {
-		level->attrs_loaded = true;
+		attrs->loaded = true;
 		return 0;
 	}
 	if (r < 0)
 		return wf_failed_at(w, r, "read a .gitattributes of", w->use->mount_id);
-	level->attrs = wf_attr_parse(text, len, !level->up);
+	attrs->file = wf_attr_parse(text, len, !level->up);
 	free(text);
-	level->attrs_loaded = level->attrs != NULL;
-	return level->attrs ? 0 : -ENOMEM;
+	attrs->loaded = attrs->file != NULL;
+	return attrs->loaded ? 0 : -ENOMEM;
 }
 
-int wf_attrs_of(struct wf *w, struct wf_level *level, const char *path, size_t name_at,
-	struct wf_attr ret_attrs[WF_ATTRS])
+static const struct wf_attr_file *file_of(const struct wf_level *level, bool of_head)
+{
+	return of_head ? level->head_attrs.file : level->attrs.file;
+}
+
+static int find_attrs(struct wf *w, struct wf_level *level, bool of_head, const char *path,
+	size_t name_at, struct wf_attr ret_attrs[WF_ATTRS])
 {
 	struct wf_level *root = level;
 
 	memset(ret_attrs, 0, WF_ATTRS * sizeof(*ret_attrs));
 	for (struct wf_level *l = level; l; l = l->up) {
-		int r = load(w, l);
+		int r = load(w, l, of_head);
 
 		if (r < 0)
 			return r;
 		root = l;
 	}
 	for (struct wf_level *l = level; l; l = l->up)
-		wf_attr_apply(l->attrs, root->attrs, path + l->path_len, name_at - l->path_len,
-			ret_attrs);
+		wf_attr_apply(file_of(l, of_head), file_of(root, of_head), path + l->path_len,
+			name_at - l->path_len, ret_attrs);
 	for (unsigned k = 0; k < WF_ATTRS; k++)
 		if (ret_attrs[k].state == WF_ATTR_UNKNOWN)
 			ret_attrs[k].state = WF_ATTR_UNSPECIFIED;
 	return 0;
+}
+
+int wf_attrs_of(struct wf *w, struct wf_level *level, const char *path, size_t name_at,
+	struct wf_attr ret_attrs[WF_ATTRS])
+{
+	return find_attrs(w, level, false, path, name_at, ret_attrs);
+}
+
+int wf_attrs_of_head(struct wf *w, struct wf_level *level, const char *path, size_t name_at,
+	struct wf_attr ret_attrs[WF_ATTRS])
+{
+	return find_attrs(w, level, true, path, name_at, ret_attrs);
 }

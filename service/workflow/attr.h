@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * .gitattributes: what a path's content is, and what happens to it on its way into an object. Only
- * the attributes that say something here are kept: diff, text, crlf, eol and filter, and the macros
- * that set them. Rules come from the files that the job sees, as Git reads them.
+ * the attributes that say something here are kept: diff, merge, text, crlf, eol and filter, and the
+ * macros that set them. Rules come from the files that the job sees, as Git reads them.
  */
 #pragma once
 #include <stdbool.h>
@@ -13,6 +13,7 @@ struct wf_level;
 
 enum wf_attr_name {
 	WF_ATTR_DIFF,
+	WF_ATTR_MERGE,
 	WF_ATTR_TEXT,
 	WF_ATTR_CRLF,
 	WF_ATTR_EOL,
@@ -49,4 +50,7 @@ void wf_attr_apply(const struct wf_attr_file *f, const struct wf_attr_file *root
 
 /* Of the path at `level`; what nobody says is WF_ATTR_UNSPECIFIED. Loads what is needed. */
 int wf_attrs_of(struct wf *w, struct wf_level *level, const char *path, size_t name_at,
+	struct wf_attr ret_attrs[WF_ATTRS]);
+/* The same by the rules that are there once the walk's head is checked out. */
+int wf_attrs_of_head(struct wf *w, struct wf_level *level, const char *path, size_t name_at,
 	struct wf_attr ret_attrs[WF_ATTRS]);

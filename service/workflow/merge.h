@@ -40,3 +40,10 @@ int wf_merge_walk(struct wf *w, const struct wf_merge *m, const struct wf_merge_
 int wf_merge_git(struct wf *w, const struct wf_merge *m, struct oid *ret_tree);
 /* "changed on both sides" and the like, of three sides of a path; 0: it is not there. */
 const char *wf_merge_reason(uint32_t base, uint32_t ours, uint32_t theirs);
+
+/* ---- merge_rules.c ---- */
+
+/* Below `root`, the .gitattributes of a directory ("a/b/", "" for the root), if it has any: the
+ * level is of wf_merge_walk. */
+int wf_merge_put_rules(
+	struct wf *w, const char *root, const struct wf_level *level, const char *dir);

@@ -2,8 +2,8 @@
 /*
  * A merge by `git merge-tree --write-tree`, in a repository that is made for it and removed again:
  * three commits, the directories in which their trees differ, and the contents that both sides
- * changed or that may have been renamed. What comes out becomes the workspace's own, and is
- * charged.
+ * changed or that may have been renamed, and .gitattributes. What comes out becomes the workspace's
+ * own, and is charged.
  *
  * Git's answer: the tree, then a line per side of each conflicting path ("mode id side<TAB>path"),
  * then messages of which "CONFLICT (kind)" counts.
@@ -15,6 +15,8 @@
 #include "workflow/walk.h"
 
 #include <base/cleanup.h>
+#include <base/io.h>
+#include <base/path.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -37,6 +39,7 @@ struct git_merge {
 	struct wf *w;
 	const struct wf_merge *m;
 	struct wf_thin thin;
+	char *rules; /* Git's working tree: merge_rules.c */
 	int result;
 	/* contents that may be renamed ones */
 	size_t candidates;
@@ -108,7 +111,9 @@ static bool enter(void *arg, const char *path, size_t len, struct wf_level *leve
 {
 	struct git_merge *g = arg;
 
-	(void)path, (void)len;
+	(void)len;
+	if (g->result == 0)
+		g->result = wf_merge_put_rules(g->w, g->rules, level, path);
 	if (g->result == 0)
 		g->result = put_dir(g, &level->lower_tree, &level->lower);
 	if (g->result == 0)
@@ -254,25 +259,27 @@ static int hear(void *arg, bool from_error, char *line)
 static int run(struct git_merge *g, const char *ours, const char *theirs)
 {
 	const char *path = getenv("PATH");
-	_cleanup_free_ char *env_path = NULL, *env_dir = NULL, *env_home = NULL;
+	_cleanup_free_ char *env_path = NULL, *env_dir = NULL, *env_home = NULL, *env_work = NULL;
 	const char *const argv[] = {"git", "-c", "core.quotePath=false", "-c",
 		g->no_renames ? "merge.renames=false" : "merge.renames=true", "-c",
 		"merge.directoryRenames=conflict", "merge-tree", "--write-tree", "--messages", ours,
 		theirs, NULL};
 	char *env[] = {"LC_ALL=C", "GIT_CONFIG_NOSYSTEM=1", "GIT_CONFIG_GLOBAL=/dev/null", NULL,
-		NULL, NULL, NULL};
+		NULL, NULL, NULL, NULL};
 	int r;
 
 	if (asprintf(&env_path, "PATH=%s", path ? path : "/usr/bin:/bin") < 0 ||
 		asprintf(&env_dir, "GIT_DIR=%s", g->thin.dir) < 0 ||
+		asprintf(&env_work, "GIT_WORK_TREE=%s", g->rules) < 0 ||
 		asprintf(&env_home, "HOME=%s", g->thin.dir) < 0)
 		return -ENOMEM;
 	env[3] = env_path;
 	env[4] = env_dir;
 	env[5] = env_home;
+	env[6] = env_work;
 	r = wf_run(&(struct wf_run){.argv = argv,
 		.env = env,
-		.dir = g->thin.dir,
+		.dir = g->rules,
 		.cancel = g->w->use->cancel,
 		.deadline_ns = g->w->use->deadline_ns,
 		.line = hear,
@@ -458,8 +465,12 @@ static int merge(struct git_merge *g, struct oid *ret_tree)
 	bool one_side =
 		g->m->choice == WF_CONFLICT_KEEP_MINE || g->m->choice == WF_CONFLICT_TAKE_THEIRS;
 	struct oid merged;
-	int r = fill(g);
+	int r;
 
+	g->rules = path_join(g->thin.dir, "rules");
+	r = g->rules ? io_mkdirs(g->rules, 0700) : -ENOMEM;
+	if (r == 0)
+		r = fill(g);
 	if (r == 0)
 		r = put_commit(g, &g->m->base, "", base);
 	if (r == 0)
@@ -493,6 +504,7 @@ int wf_merge_git(struct wf *w, const struct wf_merge *m, struct oid *ret_tree)
 	if (r == 0)
 		r = merge(g, ret_tree);
 	wf_thin_fini(&g->thin);
+	free(g->rules);
 	for (size_t i = 0; i < g->count; i++)
 		free(g->unmerged[i].path);
 	free(g->unmerged);

@@ -219,7 +219,8 @@ static void level_free(struct wf_walk *walk, struct wf_level *l)
 		return;
 	if (walk->leave)
 		walk->leave(walk->arg, l);
-	(void)wf_attr_free(l->attrs);
+	(void)wf_attr_free(l->attrs.file);
+	(void)wf_attr_free(l->head_attrs.file);
 	ovl_upper_close(&l->upper);
 	/* sides that are the same tree share it */
 	if (l->aside.memory != l->head.memory && l->aside.memory != l->lower.memory)

@@ -18,6 +18,12 @@
 struct wf_attr_file;
 struct wf_ignore;
 
+/* The rules of one .gitattributes, loaded when needed. */
+struct wf_level_attrs {
+	struct wf_attr_file *file;
+	bool loaded;
+};
+
 /* A directory on the way. Kept while what is below it is visited. */
 struct wf_level {
 	struct wf_level *up;
@@ -28,8 +34,7 @@ struct wf_level {
 	bool tracked;             /* something of it is staged */
 	struct wf_ignore *ignore; /* the visitor's: its rules, loaded when needed */
 	bool ignore_loaded;
-	struct wf_attr_file *attrs; /* of attr.c: loaded when needed */
-	bool attrs_loaded;
+	struct wf_level_attrs attrs, head_attrs; /* of attr.c */
 	int excluded; /* the visitor's: -1 not known, 0, 1: the directory is ignored */
 };
 

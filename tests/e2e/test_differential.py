@@ -168,6 +168,9 @@ class Differ(Twin):
             to, call = git(self.clone, 'rev-parse', f'origin/{name}').decode().strip(), self.node.client.SetChangeList
             fields, self.list = {'change_list': {'ref': name}}, name
         gits = self.git_ends('rebase', '-q', '--reapply-cherry-picks', '--onto', to, self.base)
+        if gits.returncode and 'untracked' in gits.stderr:  # Git does not even begin
+            self.list = before
+            return
         try:
             call(job_id=self.job, timeout=60 * SLOW, **fields)
             failed = None
@@ -238,6 +241,8 @@ class Differential(unittest.TestCase):
         repo.add(b'README', b'read me\n')
         repo.add(b'link', b'README', b'120000')
         repo.add(b'empty', b'')
+        repo.add(b'.gitattributes', b'src/*.c diff=cpp\ndoc/file1.c -merge\n')
+        repo.add(b'lib-x/.gitattributes', b'*.c merge=union\n')
         repo.finish()
         return path
 

@@ -134,6 +134,62 @@ class RebaseCommits(Base):
         self.assertEqual([r.commit for r in answer.rebased], git(clone, 'rev-list', '--reverse', f'{new}..HEAD').decode().split())
         self.assertEqual(list(self.node.client.GetMount(job_id='ids').rebased), [])
 
+    def test_lines_of_both_sides_are_kept_where_gitattributes_say_union(self):
+        root, clone = self.mount('union')
+        new = self.upstream('union', {'f': text(l3='theirs'), 'dir/a': 'a\n' + text(l3='theirs'), '.gitattributes': 'f merge=union\n',
+                                      'dir/.gitattributes': 'a merge=union\n'})
+        self.both(root, clone, {'f': text(l3='mine'), 'dir/a': 'a\n' + text(l3='mine')})
+        self.commit('union', clone, 'one')
+        self.as_git('union', root, clone, new)
+        self.assertEqual(read(root, 'f'), text(l3='theirs\nmine'))
+
+    def test_uncommitted_lines_of_both_sides_are_kept_where_gitattributes_say_union(self):
+        root, clone = self.mount('union-files')
+        new = self.upstream('union-files', {'f': text(l3='theirs'), 'dir/a': 'a\n' + text(l3='theirs'), 'dir/.gitattributes': 'a merge=union\n'})
+        self.both(root, clone, {'f': text(l3='mine'), 'dir/a': 'a\n' + text(l3='mine'), '.gitattributes': 'f merge=union\n'})
+        self.rebase('union-files', new, on_conflict='MERGE_LINES')
+        git(clone, 'config', 'rebase.autoStash', 'true')
+        self.git_rebase(clone, new)
+        self.assertEqual(self.files(root), self.files(clone))
+        self.assertEqual(read(root, 'dir/a'), 'a\n' + text(l3='theirs\nmine'))
+
+    def test_rules_of_merges_count_that_are_not_tracked(self):
+        root, clone = self.mount('untracked')
+        new = self.upstream('untracked', {'f': text(l3='theirs')})
+        self.both(root, clone, {'f': text(l3='mine')})
+        self.commit('untracked', clone, 'one')
+        self.both(root, clone, {'.gitattributes': 'f merge=union\n'})
+        self.as_git('untracked', root, clone, new)
+
+    def test_texts_that_gitattributes_do_not_let_be_merged_are_a_conflict(self):
+        rules = {'-merge': 'g -merge\n', 'binary': 'g binary\n', 'macro': '[attr]mine merge=binary\n* mine\n'}
+        for name, lines in rules.items():
+            with self.subTest(name=name):
+                root, clone = self.mount(f'no{name}')
+                new = self.upstream(f'no{name}', {'g': text(l3='theirs'), '.gitattributes': lines})
+                self.both(root, clone, {'g': text(l20='mine')})
+                self.conflict(f'no{name}', new, 'g', on_conflict='MERGE_LINES')  # not committed
+                self.commit(f'no{name}', clone, 'one')
+                self.conflict(f'no{name}', new, 'g')
+                with self.assertRaises(subprocess.CalledProcessError):
+                    self.git_rebase(clone, new)
+
+    def test_rules_of_merges_are_those_of_the_side_that_is_merged_into(self):
+        root, clone = self.mount('side')
+        new = self.upstream('side', {'g': text(l3='theirs')})
+        self.both(root, clone, {'.gitattributes': 'g -merge\n', 'g': text(l20='mine')})
+        self.commit('side', clone, 'rules and a change')
+        self.as_git('side', root, clone, new)
+        newer = self.upstream('side', {'g': text(l3='theirs'), 'keep': '2\n'}, {'g': text(l3='again')})
+        root, clone = self.mount('side2')
+        self.both(root, clone, {'.gitattributes': 'g -merge\n'})
+        self.commit('side2', clone, 'rules first')
+        self.both(root, clone, {'g': text(l20='mine')})
+        self.commit('side2', clone, 'then a change')
+        self.conflict('side2', newer, 'g')
+        with self.assertRaises(subprocess.CalledProcessError):
+            self.git_rebase(clone, newer)
+
     def test_the_same_file_in_different_places(self):
         root, clone = self.mount('places')
         new = self.upstream('places', {'f': text(l3='theirs')})

@@ -167,12 +167,21 @@ class Twin:
         old = self.read(path) if os.path.isfile(os.path.join(self.clone, path)) else ''
         self.write(path, old + rule + '\n')
 
+    def op_attributes(self, *_):
+        """Of all files what a heading is (Git asks for the old name of a renamed one too), of some how they are merged."""
+        rule = self.random.choice(['* diff=cpp', '* diff=python', '* !diff', '*.c merge=union', '*1* -merge', 'file2.c merge=binary', 'n* merge=text',
+                                   'src/** merge=union', '* !merge', '[attr]mine merge=union', 'lib*/** mine'])
+        path = '.gitattributes'
+        full = os.path.join(self.clone, path)
+        if not os.path.isdir(full):
+            self.write(path, (self.read(path) if os.path.isfile(full) and not os.path.islink(full) else '') + rule + '\n')
+
     def op_fifo(self, _, folders):
         path = self.fresh(folders)
         self.both(lambda root: os.mkfifo(os.path.join(root, path)))
 
     OPS = (('edit', 6), ('same', 1), ('new', 5), ('mkdir', 1), ('remove', 2), ('remove_folder', 1), ('mode', 1), ('link', 1),
-           ('rename', 3), ('rename_folder', 1), ('file_to_folder', 1), ('ignore', 1))
+           ('rename', 3), ('rename_folder', 1), ('file_to_folder', 1), ('ignore', 1), ('attributes', 1))
 
     def step(self):
         files, folders = self.walk()

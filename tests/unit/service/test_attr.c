@@ -18,7 +18,8 @@
 /* "text=+ eol=lf": all that is known, in the order of enum wf_attr_name. */
 static const char *known(const char *rules, const char *path)
 {
-	static const char *const names[WF_ATTRS] = {"diff", "text", "crlf", "eol", "filter"};
+	static const char *const names[WF_ATTRS] = {
+		"diff", "merge", "text", "crlf", "eol", "filter"};
 	struct wf_attr_file *f = wf_attr_parse(rules, strlen(rules), true);
 	struct wf_attr attrs[WF_ATTRS] = {0};
 	const char *slash = strrchr(path, '/');
@@ -61,9 +62,9 @@ static void test_rules(void **state)
 static void test_macros(void **state)
 {
 	(void)state;
-	assert_string_equal(known("*.x binary\n", "a.x"), "diff=- text=-");
-	assert_string_equal(known("*.x binary diff\n", "a.x"), "diff=+ text=-");
-	assert_string_equal(known("*.x diff binary\n", "a.x"), "diff=- text=-");
+	assert_string_equal(known("*.x binary\n", "a.x"), "diff=- merge=- text=-");
+	assert_string_equal(known("*.x binary diff\n", "a.x"), "diff=+ merge=- text=-");
+	assert_string_equal(known("*.x diff binary\n", "a.x"), "diff=- merge=- text=-");
 	assert_string_equal(known("*.x -binary\n", "a.x"), "");
 	assert_string_equal(
 		known("[attr]mine filter=lfs -text\n*.x mine\n", "a.x"), "text=- filter=lfs");
