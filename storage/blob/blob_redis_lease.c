@@ -18,13 +18,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define RENEW_NS       (NS_PER_S)
+#define RENEW_NS       (L3_LEASE_MS / 4 * NS_PER_MS) /* a writer that is late by a half is in time */
 #define LOOK_FIRST_NS  (2 * NS_PER_MS)
 #define LOOK_MAX_NS    (25 * NS_PER_MS)
 #define WAIT_MAX_NS    (10 * NS_PER_S) /* for a holder that lives and renews */
 #define CALL_NS        NS_PER_S        /* the client's own deadlines are shorter */
 #define REPLY_BYTES    1024u
-#define TENDED_AT_ONCE 64u
+#define TENDED_AT_ONCE 256u
 #define LOOKED_AT_ONCE 64u
 
 static const char script_delete[] =
@@ -224,12 +224,10 @@ int l3_lease_claim(struct l3_leases *l, const struct oid *oid, const struct canc
 		*ret_claim = claim;
 		return 0;
 	}
-	if (ours) {
-		hold(l, claim);
+	if (ours)
 		l3_lease_release(l, claim);
-	} else {
+	else
 		claim_drop(l, claim);
-	}
 	return r < 0 ? r : seen == LOOK_STORED ? 1 : 0;
 }
 
@@ -241,11 +239,13 @@ static bool settle(struct l3_leases *l, struct l3_claim *claim, enum look seen, 
 		claim_drop(l, claim);
 		return seen == LOOK_FAILED;
 	}
-	hold(l, claim);
+	/* one that is let go again is never among those held: who found it there would ask the
+	 * source for what is stored */
 	if (seen == LOOK_STORED) {
 		l3_lease_release(l, claim);
 		return false;
 	}
+	hold(l, claim);
 	*ret_claim = claim;
 	return true;
 }
@@ -291,9 +291,10 @@ void l3_lease_release(struct l3_leases *l, struct l3_claim *claim)
 
 /* ---- the writer's part ---- */
 
-/* What is due to be renewed stays listed: its owner may release it at any time, so its name is
- * copied out. */
-static unsigned copy_due(struct l3_leases *l, struct l3_claim *ret_due, uint64_t *ret_next_ns)
+/* What was due to be renewed when the round began stays listed: its owner may release it at any
+ * time, so its name is copied out. */
+static unsigned copy_due(
+	struct l3_leases *l, uint64_t begun_ns, struct l3_claim *ret_due, uint64_t *ret_next_ns)
 {
 	uint64_t now_ns = clock_mono_ns(&clock_system);
 	unsigned n = 0;
@@ -303,15 +304,13 @@ static unsigned copy_due(struct l3_leases *l, struct l3_claim *ret_due, uint64_t
 	while (n < TENDED_AT_ONCE && !list_empty(&l->held)) {
 		struct l3_claim *claim = list_entry(list_first(&l->held), struct l3_claim, node);
 
-		if (now_ns - claim->renewed_ns < RENEW_NS)
+		if (claim->renewed_ns + RENEW_NS > begun_ns)
 			break;
 		claim->renewed_ns = now_ns;
 		list_remove(&claim->node);
 		list_push_back(&l->held, &claim->node);
 		ret_due[n++] = *claim;
 	}
-	if (n == TENDED_AT_ONCE)
-		*ret_next_ns = now_ns; /* a batch has more of them */
 	return n;
 }
 
@@ -380,7 +379,8 @@ static void run_script(
 		argv[i][5] = (struct l3_arg){ms, (size_t)ms_len};
 		calls[i] = (struct l3_call){.argv = argv[i], .argc = 6, .slot = keys[i].slot};
 	}
-	l3_run(l->client, calls, count, REPLY_BYTES, clock_after(&clock_system, CALL_NS));
+	l3_run(l->client, calls, count, count * (size_t)REPLY_BYTES,
+		clock_after(&clock_system, CALL_NS));
 	for (unsigned i = 0; i < count; i++)
 		note_scripts(l, &calls[i]);
 	l3_calls_fini(calls, count);
@@ -408,10 +408,16 @@ static unsigned take_done(struct l3_leases *l, struct l3_claim *ret_done)
 void l3_leases_tend(struct l3_leases *l, uint64_t *ret_due_ns)
 {
 	struct l3_claim claims[TENDED_AT_ONCE];
-	unsigned n = copy_due(l, claims, ret_due_ns);
+	uint64_t begun_ns = clock_mono_ns(&clock_system);
+	unsigned n;
 
-	if (n && scripts_work(l))
-		run_script(l, script_renew, claims, n);
+	/* all that are due, before more values are written: a node may hold thousands, and those at
+	 * the end of the list are as old as the first; each once */
+	do {
+		n = copy_due(l, begun_ns, claims, ret_due_ns);
+		if (n && scripts_work(l))
+			run_script(l, script_renew, claims, n);
+	} while (n == TENDED_AT_ONCE);
 	while ((n = take_done(l, claims))) {
 		bool scripts = scripts_work(l);
 

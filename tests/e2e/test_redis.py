@@ -13,6 +13,7 @@ import types
 import unittest
 
 import repo_maker
+from delay_proxy import DelayProxy
 from git_server import HttpServer
 from mega_server import MegaServer
 from node import SLOW, Node, wait_until
@@ -301,6 +302,37 @@ class SharedCache(unittest.TestCase):
 
     def test_what_is_fetched_for_its_size_with_a_secret(self):
         self.assert_downloaded_once(object_info=False, key_file=self.secret)
+
+    def test_leases_of_many_files_that_take_long_to_come_do_not_end(self):
+        """However far Redis is: they are renewed many at a time, or other nodes download the same."""
+        claimed = 512  # by one request
+        folder = tempfile.mkdtemp(dir=self.folder)
+        repo = repo_maker.Repo(folder + '/repo.git')
+        repo.begin()
+        for i in range(claimed + 100):
+            repo.add(b'f%d' % i, b'%d' % i)
+        repo.finish()
+        with RedisServer() as redis, DelayProxy(('127.0.0.1', redis.port)) as far, \
+                HttpServer(folder, {'repo.git': folder + '/repo.git'}, object_info=True) as server, \
+                DelayProxy(('127.0.0.1', server.port)) as hangs, concurrent.futures.ThreadPoolExecutor() as pool:
+            origin = {'url': server.url('repo.git').replace(str(server.port), str(hangs.port)), 'timeout': '60s'}
+            with Node({'demo': origin}, extra=settings(f'redis://127.0.0.1:{far.port}', timeout='5s')) as node:
+                os.listdir(node.mount('job').root)
+                hangs.set(hang=True)
+                far.set(rtt=0.3)
+
+                def leases():
+                    return sum(key.endswith(b':l') for key in redis.keys())
+                fetch = pool.submit(lambda: list(node.client.Prefetch(job_id='job'))[-1])
+                wait_until(lambda: leases() == claimed, 20, 'all are claimed')
+                end, fewest = time.monotonic() + 3, claimed  # longer than a lease
+                while time.monotonic() < end:
+                    fewest = min(fewest, leases())
+                    time.sleep(0.05)
+                self.assertGreater(fewest, claimed * 0.9)  # some may be late on a busy machine
+                far.set(rtt=0)
+                hangs.set(hang=False)
+                self.assertEqual(fetch.result(60 * SLOW).failed, 0)
 
     def test_a_node_that_died_while_it_fetched_sizes_delays_nobody_beyond_the_lease(self):
         oids = subprocess.run(['git', '-C', self.repository, 'ls-tree', '-r', '--format=%(objectname)', 'main'], check=True,
