@@ -30,7 +30,8 @@ daemon_pid() {
 mega_pid() {
 	local pid
 	pid=$(cat "$dir/mega.pid" 2>/dev/null) || return 1
-	tr '\0' ' ' <"/proc/$pid/cmdline" 2>/dev/null | grep -q "mega_server.py" || return 1
+	[ -d "/proc/$pid" ] || return 1
+	tr '\0' ' ' <"/proc/$pid/cmdline" | grep -q "mega_server.py" || return 1
 	echo "$pid"
 }
 
@@ -55,11 +56,12 @@ stop() {
 	echo "stopped; nothing of it is left in $dir"
 }
 
+# Those of packages.sh, and PACKAGE...
 install_packages() {
 	local missing=() package
 	# shellcheck source=deploy/packages.sh
 	. "$top/deploy/packages.sh"
-	for package in $COPPICE_BUILD_PACKAGES $COPPICE_RUN_PACKAGES; do
+	for package in $COPPICE_BUILD_PACKAGES $COPPICE_RUN_PACKAGES "$@"; do
 		dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null | grep -qx installed || missing+=("$package")
 	done
 	[ ${#missing[@]} -gt 0 ] || return 0
@@ -119,7 +121,7 @@ show() {
 	say "ls"
 	ls -l "$root"
 	say "a read"
-	file=$(find "$root" -maxdepth 1 -type f -size +0 | sort | head -n 1)
+	file=$(find "$root" -maxdepth 1 -type f -size +0 -not -name '.*' | sort | head -n 1)
 	if [ -n "$file" ]; then
 		echo "${file##*/}:"
 		head -n 5 "$file"
@@ -150,7 +152,9 @@ stop)
 *)
 	repository=$(realpath -e "${1:-$top}") || die "no such repository: $1"
 	[ -e /dev/fuse ] || die "/dev/fuse is missing: load the fuse module, or give the container the device"
-	install_packages
+	packages=()
+	[ "$type" = git ] || packages=(python3) # the stand-in Mega server's
+	install_packages "${packages[@]}"
 	git -c safe.directory='*' -C "$repository" rev-parse --git-dir >/dev/null 2>&1 || die "$repository is not a Git repository"
 	build
 	if daemon_pid >/dev/null; then
