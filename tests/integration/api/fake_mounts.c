@@ -98,6 +98,7 @@ static int wait_for_origin(
 	if (nap)
 		until_ns =
 			clock_after(&clock_system, strtoul(rq->origin + 4, NULL, 10) * NS_PER_MS);
+	log_info("fake_origin_asked", LOG_S("job_id", rq->job_id));
 	r = cancel_sleep_until((struct cancel *)cancel, until_ns);
 	log_info("fake_origin", LOG_S("job_id", rq->job_id), LOG_E(r));
 	return nap && r == -ETIMEDOUT ? 0 : r;

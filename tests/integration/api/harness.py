@@ -2,10 +2,12 @@
 """The test server as a process, and a client made from the descriptors alone (no generated Python)."""
 import hashlib
 import os
+import re
 import shutil
 import signal
 import subprocess
 import tempfile
+import time
 import unittest
 
 # Programs are run by fork and exec: grpc's own handlers of fork have nothing to keep, and may wait for their threads without end.
@@ -143,6 +145,17 @@ class Server:
     def log_text(self):
         with open(os.path.join(self.directory, 'log'), errors='replace') as f:
             return f.read()
+
+    def wait_log(self, pattern, seconds=60):
+        """Until a line of the log matches; without quotes, methods without their service."""
+        end = time.monotonic() + seconds
+        while not re.search(pattern, self.log_text().replace('"', '').replace('coppice.v1.MountService/', '')):
+            assert time.monotonic() < end, f'{pattern} was never logged:\n{self.log_text()[-3000:]}'
+            time.sleep(0.02)
+
+    def wait_handler(self, job_id):
+        """Until the handler of a creation asks its origin ("stuck", "nap-...")."""
+        self.wait_log(f'event=fake_origin_asked .*job_id={job_id}')
 
     def rss_kib(self):
         with open(f'/proc/{self.process.pid}/status') as f:

@@ -98,7 +98,7 @@ class Lifecycle(unittest.TestCase):
         client = Client(server.unix)
         stub = client.method('coppice.v1.MountService', 'CreateMount')
         call = stub.future(msg('CreateMountRequest', job_id='x', origin='nap-800'), timeout=30)
-        time.sleep(0.2)
+        server.wait_handler('x')
         self.assertEqual(server.stop(), 0)
         self.assertEqual(call.result().job_id, 'x')
         client.close()
@@ -108,7 +108,7 @@ class Lifecycle(unittest.TestCase):
         client = Client(server.unix)
         call = client.method('coppice.v1.MountService', 'CreateMount').future(
             msg('CreateMountRequest', job_id='x', origin='stuck'), timeout=30)
-        time.sleep(0.2)
+        server.wait_handler('x')
         start = time.monotonic()
         self.assertEqual(server.stop(), 0)
         self.assertLess(time.monotonic() - start, 5)

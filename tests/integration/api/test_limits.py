@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
 """Requests that want too much: size, compression, nesting, time, numbers."""
-import re
 import time
 import unittest
 
@@ -57,39 +56,31 @@ class Limits(Case):
         self.refused(C.INVALID_ARGUMENT, 'MALFORMED_REQUEST', lambda: call(iter([]), timeout=10))
 
     def test_deadline_reaches_the_handler(self):
-        start = time.monotonic()
         with self.assertRaises(grpc.RpcError) as caught:
-            self.client.CreateMount(msg('CreateMountRequest', job_id='late', origin='stuck'), timeout=0.3,
+            self.client.CreateMount(msg('CreateMountRequest', job_id='late', origin='stuck'), timeout=1,
                                     metadata=[('x-request-id', 'late')])
         self.assertEqual(caught.exception.code(), C.DEADLINE_EXCEEDED)
-        self.assertLess(time.monotonic() - start, 2)
-        self.wait_log('job_id=late')
+        self.server.wait_log('event=fake_origin .*job_id=late')
         # The server counts from when the call arrives: on a slow machine the client's clock ends first, and its reset is a cancellation.
-        self.wait_log('request_id=late method=CreateMount code=(DEADLINE_EXCEEDED|CANCELLED)')
+        self.server.wait_log('request_id=late method=CreateMount code=(DEADLINE_EXCEEDED|CANCELLED)')
 
     def test_cancellation_reaches_the_handler(self):
         stub = self.client.method('coppice.v1.MountService', 'CreateMount')
         call = stub.future(msg('CreateMountRequest', job_id='unwanted', origin='stuck'), timeout=30,
                            metadata=[('x-request-id', 'unwanted')])
-        time.sleep(0.2)
+        self.server.wait_handler('unwanted')
         call.cancel()
-        self.wait_log('job_id=unwanted')
-        self.wait_log('request_id=unwanted method=CreateMount code=CANCELLED')
+        self.server.wait_log('event=fake_origin .*job_id=unwanted')
+        self.server.wait_log('request_id=unwanted method=CreateMount code=CANCELLED')
 
     def test_a_dead_client_cancels(self):
         client = Client(self.server.unix)
         call = client.method('coppice.v1.MountService', 'CreateMount').future(
             msg('CreateMountRequest', job_id='orphan', origin='stuck'), timeout=60)
-        time.sleep(0.2)
+        self.server.wait_handler('orphan')
         client.close()
-        self.wait_log('job_id=orphan')
+        self.server.wait_log('event=fake_origin .*job_id=orphan')
         self.assertTrue(call.done())
-
-    def wait_log(self, pattern):
-        deadline = time.monotonic() + 10
-        while not re.search(pattern, self.server.log_text().replace('"', '').replace('coppice.v1.MountService/', '')):
-            self.assertLess(time.monotonic(), deadline, f'{pattern} was never logged:\n{self.server.log_text()[-3000:]}')
-            time.sleep(0.02)
 
     def test_reads_do_not_wait_behind_origins(self):
         stub = self.client.method('coppice.v1.MountService', 'CreateMount')
@@ -119,9 +110,9 @@ class Limits(Case):
         """More than a tenant may queue: refused at once, nothing hangs, another tenant has room, and it recovers."""
         second, other_tenant = Client(self.server.tcp), Client(self.server.tcp, token='sesame')
         stubs = [c.method('coppice.v1.MountService', 'CreateMount') for c in (self.client, second)]
-        calls = [s.future(msg('CreateMountRequest', job_id=f'o{i}', origin='stuck'), timeout=6)
+        calls = [s.future(msg('CreateMountRequest', job_id=f'o{i}', origin='stuck'), timeout=120)
                  for i in range(900) for s in stubs]
-        deadline = time.monotonic() + 5
+        deadline = time.monotonic() + 60
         while sum(c.done() for c in calls) < 1800 - 1536:
             self.assertLess(time.monotonic(), deadline)
             time.sleep(0.02)
@@ -129,9 +120,11 @@ class Limits(Case):
         # its other calls, and another tenant's, are not refused
         self.client.ListMounts(msg('ListMountsRequest'))
         theirs = other_tenant.method('coppice.v1.MountService', 'CreateMount').future(
-            msg('CreateMountRequest', job_id='theirs', path='src'), metadata=other_tenant.metadata, timeout=30)
+            msg('CreateMountRequest', job_id='theirs', path='src'), metadata=other_tenant.metadata, timeout=120)
+        for c in calls:
+            c.cancel()
         codes = [c.code() for c in calls]
-        self.assertEqual((codes.count(C.RESOURCE_EXHAUSTED), codes.count(C.DEADLINE_EXCEEDED)), (1800 - 1536, 1536))
+        self.assertEqual((codes.count(C.RESOURCE_EXHAUSTED), codes.count(C.CANCELLED)), (1800 - 1536, 1536))
         self.assertEqual(theirs.result().tenant, 'team-t')
         for c in (second, other_tenant):
             c.close()
