@@ -5,6 +5,7 @@ finds what happened; a watch goes on after the last event that it saw; nothing i
   --long: a hundred kills; --seed N: the same moments again
 """
 import argparse
+import http.client
 import socket
 import sys
 import threading
@@ -112,7 +113,7 @@ class Control(Calls):
             with urllib.request.urlopen(f'http://{self.http}/readyz', timeout=30 * SLOW) as answer:
                 if answer.read() != b'ok\n':
                     raise AssertionError('not ready')
-        except ConnectionResetError:
+        except (ConnectionResetError, http.client.IncompleteRead):
             pass  # it was being answered
         except urllib.error.URLError as e:
             if isinstance(e.reason, ConnectionRefusedError):

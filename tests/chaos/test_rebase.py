@@ -16,7 +16,7 @@ from coppice_client import CallError
 from fire import renew
 from folder import files_of, put, read
 from killer import answers, daemon_of
-from node import wait_until
+from node import SLOW, wait_until
 from test_steps import DyingNode
 from twin import git
 
@@ -81,7 +81,7 @@ class Rebase(unittest.TestCase):
     def die(self, node, job):
         """A rebase that the daemon does not survive."""
         pid = daemon_of(node.process.pid)
-        call = node.client.future('Rebase', job_id=job, revision='theirs', timeout=60)
+        call = node.client.future('Rebase', job_id=job, revision='theirs', timeout=60 * SLOW)
         wait_until(lambda: daemon_of(node.process.pid) != pid, 30, 'the daemon dies of the rebase')
         wait_until(lambda: daemon_of(node.process.pid) and answers(node), 30, 'the next daemon answers')
         call.cancel()

@@ -14,15 +14,15 @@ import time
 import unittest
 
 import repo_maker
-from node import Node
+from node import SLOW, Node
 
 KILLS = 6
-BACK_S = 20
+BACK_S = 20 * SLOW
 
 
 def answer(node):
     try:
-        node.client.GetNode(timeout=1)
+        node.client.GetNode(timeout=1 * SLOW)
         return True
     except Exception:  # not there yet, in any way
         return False
@@ -41,8 +41,8 @@ class Load:
     def churn(self, n):
         while not self.over.is_set():
             try:
-                self.node.client.CreateMount(job_id=f'j{n}', origin='demo', timeout=2)
-                self.node.client.DeleteMount(job_id=f'j{n}', timeout=2)
+                self.node.client.CreateMount(job_id=f'j{n}', origin='demo', timeout=2 * SLOW)
+                self.node.client.DeleteMount(job_id=f'j{n}', timeout=2 * SLOW)
             except Exception:  # the daemon was killed
                 return
 

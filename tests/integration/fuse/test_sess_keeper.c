@@ -25,7 +25,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define PATIENCE "3" /* seconds */
+/* Seconds: one that no test sees the end of, and one that ends. */
+#define LONG_PATIENCE  "120"
+#define SHORT_PATIENCE "2"
 
 /* ---- the daemon ---- */
 
@@ -98,11 +100,11 @@ static pid_t start_keeper(char **argv)
 	return pid;
 }
 
-static int setup(void **state)
+static int start_kept(void **state, const char *patience)
 {
 	struct kept *k = calloc(1, sizeof(*k));
 	char self[] = "/proc/self/exe", mode[] = "--daemon", program[512];
-	char *argv[] = {(char *)"coppice-keeper", (char *)"--patience", (char *)PATIENCE, program,
+	char *argv[] = {(char *)"coppice-keeper", (char *)"--patience", (char *)patience, program,
 		mode, NULL, NULL};
 	ssize_t n;
 
@@ -115,6 +117,16 @@ static int setup(void **state)
 	k->keeper = start_keeper(argv);
 	*state = k;
 	return 0;
+}
+
+static int setup(void **state)
+{
+	return start_kept(state, LONG_PATIENCE);
+}
+
+static int setup_impatient(void **state)
+{
+	return start_kept(state, SHORT_PATIENCE);
 }
 
 /* Wait for the keeper's end; its exit code. */
@@ -279,8 +291,8 @@ int main(int argc, char **argv)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_stop_ends_in_order, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_killed_daemon_is_replaced, setup, teardown),
-		cmocka_unit_test_setup_teardown(
-			test_without_a_successor_everything_is_unmounted, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_without_a_successor_everything_is_unmounted,
+			setup_impatient, teardown),
 		cmocka_unit_test_setup_teardown(
 			test_it_goes_on_trying_while_mounts_are_held, setup, teardown),
 		cmocka_unit_test_setup_teardown(
