@@ -22,6 +22,7 @@ from tree_compare import Comparison, git_archive
 
 FILES = 120
 MIB = 1 << 20
+PATIENT = {'timeout': '5s'}  # where nothing may be lost: on a busy machine Redis may answer later than a node waits
 SMALL_USER = 'user coppice on >pw ~coppice:* +get +mget +set +exists +del +pexpire +eval'
 
 
@@ -77,7 +78,7 @@ class SharedCache(unittest.TestCase):
 
     def fill(self, redis, **more):
         """A first node leaves everything in Redis."""
-        with self.node(redis, **more) as node:
+        with self.node(redis, **PATIENT, **more) as node:
             self.read_all(node)
             self.assertGreater(self.fetches(node), FILES)
             self.wait_written(node, redis)
@@ -93,7 +94,7 @@ class SharedCache(unittest.TestCase):
 
     def assert_shared(self, redis, **more):
         self.fill(redis, **more)
-        with self.node(redis, **more) as second:
+        with self.node(redis, **PATIENT, **more) as second:
             self.read_all(second)
             stats, tier = second.client.GetCacheStats(), self.tier(second)
             self.assertEqual(stats.fetches, 0)
@@ -122,7 +123,7 @@ class SharedCache(unittest.TestCase):
         with RedisServer() as redis:
             self.fill(redis, key_file=self.secret)
             for key_file, hits in ((self.secret, 0), (other, FILES // 2)):
-                with self.node(redis, key_file=key_file) as node:
+                with self.node(redis, key_file=key_file, **PATIENT) as node:
                     root = node.mount('job').root
                     subprocess.run(['find', root, '-printf', '%s'], stdout=subprocess.DEVNULL, check=True, timeout=60 * SLOW)
                     self.assertEqual(self.tier(node).hits > 0, hits > 0, key_file)
@@ -168,7 +169,7 @@ class SharedCache(unittest.TestCase):
 
     def mega_node(self, server, redis, **more):
         """A node whose origin is far enough away that nodes agree on who asks it."""
-        return Node({'demo': {'type': 'mega', 'url': server.url}}, extra=settings(redis.url, **more))
+        return Node({'demo': {'type': 'mega', 'url': server.url}}, extra=settings(redis.url, **PATIENT, **more))
 
     def downloads(self, server):
         """Contents that were sent, by name."""
@@ -223,7 +224,7 @@ class SharedCache(unittest.TestCase):
             with open(root + '/run', 'rb') as f:
                 self.assertEqual(f.read(), b'#!/bin/sh\n')
             waited = time.monotonic() - start
-            self.assertLess(waited, 2.5 * SLOW)
+            self.assertLess(waited, 2 + 2 * SLOW)
             self.assertGreater(waited, 1)
             self.assertEqual(self.fetches(node), 1)
 
@@ -238,7 +239,7 @@ class SharedCache(unittest.TestCase):
         """One request brings many files: each file comes to one of the nodes only."""
         with RedisServer() as redis, HttpServer(self.folder, {'repo.git': self.repository}, object_info=True) as server:
             origins = {'demo': server.url('repo.git')}
-            with Node(origins, extra=settings(redis.url)) as a, Node(origins, extra=settings(redis.url)) as b:
+            with Node(origins, extra=settings(redis.url, **PATIENT)) as a, Node(origins, extra=settings(redis.url, **PATIENT)) as b:
                 roots = [n.mount('job').root for n in (a, b)]
                 for root in roots:  # directories, so that both come to the contents at once
                     subprocess.run(['find', root], stdout=subprocess.DEVNULL, check=True, timeout=60 * SLOW)
@@ -280,7 +281,7 @@ class SharedCache(unittest.TestCase):
             repo.add(b'd%02d/s%d/f%04d' % (i % 20, i % 5, i), repo_maker.text(rng, rng.randrange(10, 6000)))
         repo.finish()
         want = git_archive(folder + '/repo.git', 'main', folder + '/want')
-        more = {'timeout': '5s', **more}  # a machine that is busy with three nodes may be late
+        more = {**PATIENT, **more}
         with RedisServer() as redis, HttpServer(folder, {'repo.git': folder + '/repo.git'}, object_info=object_info) as server, \
                 contextlib.ExitStack() as stack:
             origins = {'demo': server.url('repo.git')}
@@ -316,7 +317,7 @@ class SharedCache(unittest.TestCase):
                 HttpServer(folder, {'repo.git': folder + '/repo.git'}, object_info=True) as server, \
                 DelayProxy(('127.0.0.1', server.port)) as hangs, concurrent.futures.ThreadPoolExecutor() as pool:
             origin = {'url': server.url('repo.git').replace(str(server.port), str(hangs.port)), 'timeout': '60s'}
-            with Node({'demo': origin}, extra=settings(f'redis://127.0.0.1:{far.port}', timeout='5s')) as node:
+            with Node({'demo': origin}, extra=settings(f'redis://127.0.0.1:{far.port}', **PATIENT)) as node:
                 os.listdir(node.mount('job').root)
                 hangs.set(hang=True)
                 far.set(rtt=0.3)
@@ -359,7 +360,7 @@ class SharedCache(unittest.TestCase):
     def test_slots_that_move_while_they_are_read(self):
         with RedisCluster() as cluster:
             self.fill(cluster)
-            with self.node(cluster) as node:
+            with self.node(cluster, **PATIENT) as node:
                 with open(node.mount('first').root + '/run', 'rb') as f:
                     f.read()
                 self.move_slots(cluster, 0, 1)
@@ -396,7 +397,7 @@ class SharedCache(unittest.TestCase):
             with self.node(cluster) as node:  # its first host is the dead one
                 self.read_all(node)
                 self.assertLessEqual(self.fetches(node), FILES // 2)
-            with self.node('redis+cluster://127.0.0.1:%d' % cluster.masters[1].port) as node:
+            with self.node('redis+cluster://127.0.0.1:%d' % cluster.masters[1].port, **PATIENT) as node:
                 self.read_all(node)
                 self.assertEqual(self.fetches(node), 0)
 
@@ -480,7 +481,7 @@ class SharedCache(unittest.TestCase):
             self.fill(redis)
             for hurt, heal in ((('maxmemory', '1'), ('maxmemory', '0')), (('min-replicas-to-write', '1'), ('min-replicas-to-write', '0'))):
                 redis('CONFIG', 'SET', *hurt)
-                with self.node(redis) as node:
+                with self.node(redis, **PATIENT) as node:
                     self.read_all(node)
                     self.assertEqual(self.fetches(node), 0)
                     with open(node.mount('new', revision=self.commit()).root + '/new', 'rb') as f:
@@ -494,7 +495,7 @@ class SharedCache(unittest.TestCase):
             self.fill(master)
             replica('REPLICAOF', '127.0.0.1', master.port)
             wait_until(lambda: b'master_link_status:up' in replica('INFO', 'replication'), 10, 'the replica follows')
-            with self.node(replica) as node:
+            with self.node(replica, **PATIENT) as node:
                 self.read_all(node)
                 self.assertEqual(self.fetches(node), 0)
 
@@ -537,13 +538,13 @@ class SharedCache(unittest.TestCase):
                 spoil(i, key)
             for i, key in enumerate(k for k in good if k.split(b':')[-1][:1] == b'c'):
                 spoil(i, key)
-            with self.node(redis) as node:
+            with self.node(redis, **PATIENT) as node:
                 self.read_all(node)
                 tier = self.tier(node)
                 self.assertEqual(tier.state, 'up')
                 self.assertGreater(self.fetches(node), FILES - 5)
                 self.wait_written(node, redis)
-            with self.node(redis) as node:  # what was wrong has been replaced
+            with self.node(redis, **PATIENT) as node:  # what was wrong has been replaced
                 self.read_all(node)
                 self.assertEqual(self.fetches(node), 0)
 

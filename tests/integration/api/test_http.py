@@ -25,7 +25,7 @@ class Http(Case):
         wanted = {'coppice_rpc_requests_total{method="coppice.v1.MountService/ListMounts",code="OK"} 1',
                   'coppice_rpc_latency_seconds_count{method="coppice.v1.MountService/ListMounts"} 1',
                   'coppice_rpc_in_flight 0'}
-        deadline = time.monotonic() + 5  # a call is counted when its status has left: a moment after the client has it
+        deadline = time.monotonic() + 30  # a call is counted when its status has left: a moment after the client has it
         while wanted - set(text.splitlines()):
             self.assertLess(time.monotonic(), deadline, wanted - set(text.splitlines()))
             text = self.ask('/metrics')[1]
@@ -49,7 +49,7 @@ class Http(Case):
         many = [socket.create_connection(('127.0.0.1', self.server.http), timeout=5) for _ in range(100)]
         for s in many:
             s.close()
-        deadline = time.monotonic() + 5
+        deadline = time.monotonic() + 30
         while True:
             try:
                 self.assertEqual(self.ask('/healthz')[:2], (200, 'ok\n'))
@@ -61,7 +61,7 @@ class Http(Case):
     def test_zz_readiness(self):
         self.assertEqual(self.ask('/readyz')[:2], (200, 'ok\n'))
         self.server.process.send_signal(signal.SIGUSR1)
-        deadline = time.monotonic() + 5
+        deadline = time.monotonic() + 30
         while self.ask('/readyz')[0] != 503:
             self.assertLess(time.monotonic(), deadline)
             time.sleep(0.02)

@@ -86,10 +86,10 @@ class Limits(Case):
         stub = self.client.method('coppice.v1.MountService', 'CreateMount')
         stuck = [stub.future(msg('CreateMountRequest', job_id=f's{i}', origin='stuck'), timeout=30) for i in range(40)]
         start = time.monotonic()
-        self.client.ListMounts(msg('ListMountsRequest'), timeout=5)
+        self.client.ListMounts(msg('ListMountsRequest'), timeout=20)
         self.refused(C.NOT_FOUND, 'MOUNT_NOT_FOUND', lambda: self.client.DeleteMount(
-            msg('DeleteMountRequest', job_id='none'), timeout=5))
-        self.assertLess(time.monotonic() - start, 3)
+            msg('DeleteMountRequest', job_id='none'), timeout=20))
+        self.assertLess(time.monotonic() - start, 15)  # they are stuck for 30
         for call in stuck:
             call.cancel()
 
