@@ -374,9 +374,8 @@ static int visit_dir(struct wf_walk *walk, struct wf_level *l, const struct slot
 }
 
 static int visit_slot(struct wf_walk *walk, struct wf_level *l, const struct slot *s,
-	unsigned depth, struct buf *tree)
+	unsigned depth, struct wf_node *ret)
 {
-	struct wf_node result = {0};
 	int r;
 
 	if (l->path_len + s->len + 1 > WF_PATH_MAX || depth >= WF_DEPTH_MAX)
@@ -385,26 +384,77 @@ static int visit_slot(struct wf_walk *walk, struct wf_level *l, const struct slo
 			WF_PATH_MAX - 1, WF_DEPTH_MAX, walk->path);
 	memcpy(walk->path + l->path_len, s->name, s->len);
 	walk->path[l->path_len + s->len] = '\0';
-	r = s->dirs ? visit_dir(walk, l, s, depth, &result) : visit_file(walk, l, s, &result);
+	r = s->dirs ? visit_dir(walk, l, s, depth, ret) : visit_file(walk, l, s, ret);
 	walk->path[l->path_len] = '\0';
-	if (r == 0 && tree && result.mode)
-		r = wf_tree_append(tree, s->name, s->len, &result);
+	return r;
+}
+
+/* The directory of the same name; what lies between them in Git's order begins with it too. */
+static size_t dir_of_name(const struct slots *slots, size_t at)
+{
+	const struct slot *s = &slots->at[at];
+
+	for (size_t i = at + 1; i < slots->count; i++) {
+		const struct slot *other = &slots->at[i];
+
+		if (other->len < s->len || memcmp(other->name, s->name, s->len) != 0)
+			break;
+		if (other->len == s->len)
+			return i;
+	}
+	return slots->count;
+}
+
+/* A file and what lies in a directory of its name cannot both be there: the one that is new takes
+ * the other's place, also if only it was meant. */
+static void settle(const struct slots *slots, struct wf_node *results)
+{
+	for (size_t i = 0; i < slots->count; i++) {
+		const struct wf_node was = file_of(slots->at[i].index);
+		size_t dir;
+
+		if (slots->at[i].dirs || !results[i].mode)
+			continue;
+		dir = dir_of_name(slots, i);
+		if (dir < slots->count && results[dir].mode)
+			results[wf_same(&results[i], &was) ? i : dir].mode = 0;
+	}
+}
+
+static int append_all(const struct slots *slots, struct wf_node *results, struct buf *tree)
+{
+	int r = 0;
+
+	settle(slots, results);
+	for (size_t i = 0; r == 0 && i < slots->count; i++)
+		if (results[i].mode)
+			r = wf_tree_append(tree, slots->at[i].name, slots->at[i].len, &results[i]);
 	return r;
 }
 
 static int walk_slots(struct wf_walk *walk, struct wf_level *l, unsigned depth, struct buf *tree)
 {
 	struct slots slots = {0};
+	struct wf_node *results = NULL;
 	int r = wf_check(walk->w);
 
 	if (r == 0)
 		r = merge(walk, l, tree != NULL, &slots);
+	if (r == 0 && tree && slots.count) {
+		results = calloc(slots.count, sizeof(*results));
+		r = results ? 0 : -ENOMEM;
+	}
 	for (size_t i = 0; r == 0 && i < slots.count; i++) {
-		r = visit_slot(walk, l, &slots.at[i], depth, tree);
+		struct wf_node alone = {0};
+
+		r = visit_slot(walk, l, &slots.at[i], depth, results ? &results[i] : &alone);
 		if (walk->skip_len && l->path_len >= walk->skip_len)
 			break;
 		walk->skip_len = 0;
 	}
+	if (r == 0 && results)
+		r = append_all(&slots, results, tree);
+	free(results);
 	free(slots.at);
 	return r;
 }

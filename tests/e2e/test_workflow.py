@@ -213,6 +213,29 @@ class Workflow(unittest.TestCase):
     def commit(self, job, message, *args):
         return self.node.cli('commit', job, '-m', message, '--author', 'A U Thor <author@example.org>', *args).stdout.strip()
 
+    def test_a_directory_in_the_place_of_a_file_is_staged_in_part(self):
+        """The staged tree had both then, and nobody could read it any more."""
+        twin = self.twin('in-place')
+
+        def change(root):
+            os.unlink(os.path.join(root, 'src/file1.c'))
+            os.mkdir(os.path.join(root, 'src/file1.c'))
+            shutil.rmtree(os.path.join(root, 'src/deep'))
+        twin.both(change)
+        for name in ('src/file1.c/one', 'src/file1.c/two', 'src/deep', 'src/file1.c-'):
+            twin.write(name, name + '\n')
+        for paths in (['src/file1.c/one'], [':(glob)src/*']):
+            twin.git_add('--', *paths)
+            twin.check_status()
+            twin.check_diff(every=True)
+        for path in ('src/deep/er/file0.c', 'src/file1.c'):  # and back, as HEAD has it
+            twin.reset('--', path)
+            twin.check_status()
+        twin.git_add('-A')
+        twin.op_commit()
+        twin.check_status()
+        self.assertEqual(twin.own_git('fsck', '--strict', '--no-dangling', self.head(twin.job)), b'')
+
     def test_log(self):
         root = self.node.mount('log').root
         made = []
