@@ -291,6 +291,7 @@ int ovl_dir_get(struct overlay *o, struct ovl_req *rq, uint64_t id, struct ovl_n
 {
 	_cleanup_node_ struct ovl_node *dir = NULL;
 	struct ovl_ws *ws = ovl_ws_of(o, id);
+	struct ovl_block block;
 	int r = 0;
 
 	if (!ws)
@@ -303,6 +304,9 @@ int ovl_dir_get(struct overlay *o, struct ovl_req *rq, uint64_t id, struct ovl_n
 	} else {
 		r = ovl_dir_enter(ws, rq, id, &dir);
 	}
+	/* A switch took it away when it had no node: as one that had. */
+	if (r == -ESTALE && ws->generation && ovl_block_of(ws, id & OVL_LOCAL_MASK, &block))
+		r = -ENOENT;
 	if (!r && !dir->dir)
 		r = -ENOTDIR;
 	if (!r && (atomic_load(&dir->flags) & OVL_DEAD))

@@ -13,7 +13,7 @@
 #define WORKERS_MAX       64
 #define CACHE_MIN_BYTES   (UINT64_C(1) << 20)
 #define INDEX_MIN_BYTES   (UINT64_C(4) << 20)
-#define NODES_MIN         100
+#define NODES_MIN         10
 
 /* Absolute, without double slashes, "." and "..": what is compared and shown later is what was
  * meant. */

@@ -14,7 +14,7 @@ import tempfile
 import time
 
 from node import SLOW, Node
-from tree import IN_LAYERS, LocalTree, make_repository
+from tree import FEW_NODES, IN_LAYERS, LocalTree, make_repository
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 LONG = os.environ.get('COPPICE_TEST_LONG') == '1'
@@ -126,7 +126,7 @@ def main():
     os.chmod(folder, 0o755)
     try:
         make_repository(os.path.join(folder, 'repo.git'))
-        with Node({'demo': os.path.join(folder, 'repo.git')}, limit=100_000 if LONG or args.seed else 280) as node:
+        with Node({'demo': os.path.join(folder, 'repo.git')}, extra=FEW_NODES, limit=100_000 if LONG or args.seed else 280) as node:
             runs = Runs(node, folder)
             runs.know_all_trees()
             return one(runs, args) if args.seed is not None else many(runs)

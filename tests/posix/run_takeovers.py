@@ -15,7 +15,7 @@ import threading
 from killer import answers, daemon_of
 from node import SLOW, Node, wait_until
 from run import LONG, Runs, report
-from tree import IN_LAYERS, LocalTree, make_repository
+from tree import FEW_NODES, IN_LAYERS, LocalTree, make_repository
 
 SEEDS, STEPS = (20, 20_000) if LONG else (3, 4000)
 
@@ -36,7 +36,7 @@ class Killer(threading.Thread):
 
 
 def run_one(folder, repository, seed):
-    with Node({'demo': repository}, keeper=True, limit=3600 if LONG else 280) as node:
+    with Node({'demo': repository}, keeper=True, extra=FEW_NODES if seed % 2 else '', limit=3600 if LONG else 280) as node:
         runs = Runs(node, folder)
         runs.know_all_trees()
         mount = node.mount('job', **IN_LAYERS)

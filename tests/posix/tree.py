@@ -19,6 +19,8 @@ MNT_DETACH = 2
 # How a workspace is made so that it shows `main`: a third of the files is in the revision, a third is changed and a third added by the layer
 # between it and the job's writes, which also removes some.
 IN_LAYERS = {'revision': 'under', 'change_list': {'range': 'before..after'}}
+# Configuration with which directories of the sources are given up as soon as nobody uses them (fuse/overlay/ovl_shrink.c).
+FEW_NODES = 'cache: {nodes: 10}'
 
 
 def fill(files, rng, here, depth):

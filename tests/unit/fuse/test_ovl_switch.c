@@ -33,7 +33,7 @@ static void add(struct sw_world *s, const char *path, const char *content)
 	fake_lower_add(s->w.fake, path, S_IFREG | 0644, content, strlen(content));
 }
 
-static int setup(void **state)
+static int setup_with(void **state, uint64_t nodes_max)
 {
 	static const char *const same[] = {"same", "dir/same", "dir/deep/same", "kept/x"};
 	struct sw_world *s = calloc(1, sizeof(*s));
@@ -41,6 +41,7 @@ static int setup(void **state)
 
 	assert_non_null(s);
 	world_init(&s->w);
+	s->w.nodes_max = nodes_max;
 	for (unsigned i = 0; i < sizeof(same) / sizeof(*same); i++) {
 		(void)snprintf(path, sizeof(path), "a/%s", same[i]);
 		add(s, path, "same");
@@ -66,6 +67,17 @@ static int setup(void **state)
 	world_open(&s->w);
 	*state = s;
 	return 0;
+}
+
+static int setup(void **state)
+{
+	return setup_with(state, 0);
+}
+
+/* Directories of the lower alone are given up as soon as nobody uses them. */
+static int setup_few(void **state)
+{
+	return setup_with(state, 1);
 }
 
 static int teardown(void **state)
@@ -287,6 +299,7 @@ static void test_a_removed_directory_is_dead_for_who_stands_in_it(void **state)
 
 	assert_int_equal(world_walk(&s->w, "lost/sub", &sub), 0);
 	assert_int_not_equal(world_id(&s->w, "lost/sub/y"), 0);
+	walk_all(s); /* looks long enough for the directory to be given up, where few are kept */
 	switch_to(s, 1);
 	assert_int_equal(ovl_lookup(s->w.o, world_rq(&s->w), sub.e.id, "y", &e), -ENOENT);
 	assert_int_equal(
@@ -595,27 +608,29 @@ static void test_a_thousand_switches_do_not_fill_the_journal(void **state)
 	assert_content(s, "dir/edit", "old");
 }
 
+#define ALL(T)                                                             \
+	T(test_the_new_tree_is_shown)                                      \
+	T(test_inode_numbers_stay_for_paths_that_stay)                     \
+	T(test_what_changed_is_newer_and_what_stayed_is_not)               \
+	T(test_an_open_file_keeps_what_it_was)                             \
+	T(test_a_write_to_an_open_file_that_was_switched_away_hits_nobody) \
+	T(test_the_kernel_is_told_what_differs_and_no_more)                \
+	T(test_a_removed_directory_is_dead_for_who_stands_in_it)           \
+	T(test_a_listing_that_was_begun_goes_on_as_it_was)                 \
+	T(test_what_the_upper_has_stays_on_top)                            \
+	T(test_directories_keep_their_numbers_when_a_lower_comes_and_goes) \
+	T(test_what_is_dropped_gives_its_quota_back)                       \
+	T(test_missing_trees_are_named_and_nothing_has_changed)            \
+	T(test_a_call_that_does_not_end_stops_a_switch_and_nothing_else)   \
+	T(test_a_kill_leaves_the_old_or_the_new_view)                      \
+	T(test_what_was_not_told_before_a_kill_is_told_after)              \
+	T(test_a_thousand_switches_do_not_fill_the_journal)
+#define USUAL(f) cmocka_unit_test_setup_teardown(f, setup, teardown),
+#define FEW(f)   cmocka_unit_test_setup_teardown(f, setup_few, teardown),
+
 int main(void)
 {
-#define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
-	const struct CMUnitTest tests[] = {
-		T(test_the_new_tree_is_shown),
-		T(test_inode_numbers_stay_for_paths_that_stay),
-		T(test_what_changed_is_newer_and_what_stayed_is_not),
-		T(test_an_open_file_keeps_what_it_was),
-		T(test_a_write_to_an_open_file_that_was_switched_away_hits_nobody),
-		T(test_the_kernel_is_told_what_differs_and_no_more),
-		T(test_a_removed_directory_is_dead_for_who_stands_in_it),
-		T(test_a_listing_that_was_begun_goes_on_as_it_was),
-		T(test_what_the_upper_has_stays_on_top),
-		T(test_directories_keep_their_numbers_when_a_lower_comes_and_goes),
-		T(test_what_is_dropped_gives_its_quota_back),
-		T(test_missing_trees_are_named_and_nothing_has_changed),
-		T(test_a_call_that_does_not_end_stops_a_switch_and_nothing_else),
-		T(test_a_kill_leaves_the_old_or_the_new_view),
-		T(test_what_was_not_told_before_a_kill_is_told_after),
-		T(test_a_thousand_switches_do_not_fill_the_journal),
-	};
-#undef T
+	const struct CMUnitTest tests[] = {ALL(USUAL) ALL(FEW)};
+
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

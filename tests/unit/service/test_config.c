@@ -305,7 +305,7 @@ static const struct bad bad_meaning[] = {
 		"cache.redis.password_file: the URL has a password already"},
 	{"cache: {redis: {ttl: soon}}\n", 1, "cache.redis.ttl: \"soon\" is not a duration"},
 	{"cache: {memory: 1}\n", 1, "cache.memory: must be at least 1MiB"},
-	{"cache: {nodes: 99}\n", 1, "cache.nodes: must be at least 100"},
+	{"cache: {nodes: 9}\n", 1, "cache.nodes: must be at least 10"},
 	{"workers: 65\n", 1, "workers: 65 is more than 64"},
 	{"origins: [{name: x, type: svn, url: /x}]\n", 1,
 		"origins[0].type: unknown type \"svn\"; known: git, mega"},
