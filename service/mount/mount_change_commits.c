@@ -2,7 +2,8 @@
 /*
  * Change lists that are commits of the origin: a range; a ref, whose changes are those since the
  * merge base; a link to one of a Mega server. Both ends are pinned in the record, and what is
- * between them is laid over the revision. If the revision is what the first end has, nothing has to
+ * between them is laid over the revision. On a Mega server a ref may name a change list
+ * (mount_change_link.c). If the revision is what the first end has, nothing has to
  * be merged: the last end is shown as it is.
  */
 #include "mount_change_internal.h"
@@ -129,8 +130,14 @@ static int check_ref(const struct mount_change_source *s, struct err *e)
 static int pin_ref(struct change_work *w)
 {
 	struct origin_revision rev;
-	int err = resolve(w, w->next->change_text, &rev);
+	int err = 0;
 
+	if (origin_caps(w->call->origin) & ORIGIN_CAP_CHANGE_LISTS) {
+		err = change_pin_as_link(w);
+		if (err || w->next->change_kind != MOUNT_CHANGE_REF)
+			return err;
+	}
+	err = resolve(w, w->next->change_text, &rev);
 	if (!err)
 		err = origin_merge_base(w->call->origin,
 			(struct oid[2]){w->next->commit, rev.commit}, w->call->deadline_ns,

@@ -4,6 +4,7 @@
 #include "mount_change_list.h"
 #include "mount_codec.h"
 
+#include <base/buf.h>
 #include <base/err.h>
 #include <storage/layer.h>
 #include <storage/storage.h>
@@ -19,6 +20,9 @@ struct change_work {
 	/* what does not fit */
 	size_t conflicts;
 	struct err told; /* its lines, and the first ones for the message */
+	/* of a link: what the server told of it, unless that is kept already */
+	struct buf list;
+	bool no_delta; /* it does not give the trees that would have to be compared */
 };
 
 struct change_ops {
@@ -30,6 +34,15 @@ struct change_ops {
 	int (*lay)(struct change_work *w);
 };
 extern const struct change_ops change_range, change_ref, change_link, change_patch, change_tar;
+
+/* mount_change_link.c: the ref of a request that is a change list of the server ("refs/cl/<link>",
+ * or the commit of one) becomes that link. Unchanged: it is not. */
+int change_pin_as_link(struct change_work *w);
+/* mount_change_told.c: the link, which belongs at `path`, is what the server tells of its files. If
+ * `commit` is given, the server must say that it still has that one. */
+#define CHANGE_LIST_BYTES_MAX (64u << 20)
+int change_pin_told(struct change_work *w, const char *path, const struct oid *commit);
+int change_lay_told(struct change_work *w);
 
 /* One that does not fit. */
 void change_conflict(struct change_work *w, const char *path, const char *reason);

@@ -3,6 +3,8 @@
  * A change list of a Mega server, by its link. It belongs to a directory of the monorepo, and its
  * commits are of that directory alone. Where it belongs is told by the caller, or it is looked for
  * at the mount's directory and those above it. The directory may be above the mount's, or below.
+ * Where the server gives no commits of it, or not what they have, there is the list of its files
+ * (mount_change_told.c).
  */
 #include "mount_change_internal.h"
 
@@ -14,15 +16,21 @@
 #include <sys/stat.h>
 
 #define LINK_MAX_LEN 64
+#define REF_PREFIX   "refs/cl/"
 
-static int check_link(const struct mount_change_source *s, struct err *e)
+static bool is_link(const char *text)
 {
 	static const char good[] =
 		"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+
+	return text && text[0] && strlen(text) <= LINK_MAX_LEN && !text[strspn(text, good)];
+}
+
+static int check_link(const struct mount_change_source *s, struct err *e)
+{
 	char clean[MOUNT_TEXT_MAX + 1];
 
-	if (!s->text || !s->text[0] || strlen(s->text) > LINK_MAX_LEN ||
-		s->text[strspn(s->text, good)])
+	if (!is_link(s->text))
 		return err_field(e, change_link.field,
 			"must be a link such as ABCD1234: letters, digits, - and _");
 	if (s->path && path_normalize(s->path, clean, sizeof(clean)) < 0)
@@ -39,7 +47,7 @@ static int not_found(struct change_work *w, const char *where)
 				      : " or above; if it belongs to another directory, name that");
 }
 
-/* -ENOENT without a message: not there. */
+/* -ENOENT, -ENODATA without a message: not there, or not told. */
 static int look(struct change_work *w, const char *path)
 {
 	struct origin_change change;
@@ -49,8 +57,10 @@ static int look(struct change_work *w, const char *path)
 	if (err == -EOPNOTSUPP)
 		return err_set(w->e, err, "ORIGIN_UNSUPPORTED",
 			"origin %s is not a Mega server, and has no change lists", w->next->origin);
-	if (err == -ENOENT)
+	if (err == -ENOENT || err == -ENODATA)
 		return err;
+	if (!err && oid_is_none(&change.base))
+		return change_pin_told(w, path, &change.commit);
 	if (err)
 		return err_set(w->e, err, err == -ETIMEDOUT ? "" : "ORIGIN_UNAVAILABLE",
 			"origin %s does not tell what change list %s is: %s", w->next->origin,
@@ -61,6 +71,7 @@ static int look(struct change_work *w, const char *path)
 	return err ? err_set(w->e, err, "", "no memory") : 0;
 }
 
+/* At the mount's directory or above, or where the caller says. */
 static int pin_link(struct change_work *w)
 {
 	const char *asked = w->call->source->path;
@@ -74,10 +85,75 @@ static int pin_link(struct change_work *w)
 		char *slash = strrchr(path, '/');
 
 		err = look(w, path);
-		if (err != -ENOENT || asked || !*path)
-			return err == -ENOENT ? not_found(w, start) : err;
+		if (err == -ENODATA && asked) /* where it belongs is not proved, but said */
+			return change_pin_told(w, path, NULL);
+		if (err != -ENOENT && err != -ENODATA)
+			return err;
+		if (asked || !*path)
+			return not_found(w, start);
 		*(slash ? slash : path) = '\0';
 	}
+}
+
+/* ---- refs that are change lists ---- */
+
+struct owner {
+	struct oid commit;
+	char link[LINK_MAX_LEN + 1]; /* "": none has it */
+};
+
+static int note_owner(void *arg, const struct origin_ref *ref)
+{
+	struct owner *o = arg;
+	const char *link = ref->name + strlen(REF_PREFIX);
+
+	if (!o->link[0] && oid_equal(&ref->oid, &o->commit) &&
+		strncmp(ref->name, REF_PREFIX, strlen(REF_PREFIX)) == 0 && is_link(link))
+		(void)snprintf(o->link, sizeof(o->link), "%s", link);
+	return 0;
+}
+
+/* The link that has the commit, at the mount's directory or above; "": none. */
+static int find_owner(struct change_work *w, struct owner *o)
+{
+	_cleanup_free_ char *path = strdup(w->next->path ? w->next->path : "");
+
+	if (!path)
+		return err_set(w->e, -ENOMEM, "", "no memory");
+	for (;;) {
+		char *slash = strrchr(path, '/');
+		int err = origin_refs(w->call->origin, path, w->call->deadline_ns, note_owner, o);
+
+		if (err && err != -ENOENT && err != -EACCES) /* nothing of the kind is told */
+			return err_set(w->e, err, err == -ETIMEDOUT ? "" : "ORIGIN_UNAVAILABLE",
+				"origin %s does not tell the change lists of \"/%.200s\": %s",
+				w->next->origin, path, strerror(-err));
+		if (o->link[0] || !*path)
+			return 0;
+		*(slash ? slash : path) = '\0';
+	}
+}
+
+int change_pin_as_link(struct change_work *w)
+{
+	const char *text = w->next->change_text;
+	struct owner o = {.link = ""};
+	int err = 0;
+
+	if (strncmp(text, REF_PREFIX, strlen(REF_PREFIX)) == 0) {
+		if (!is_link(text + strlen(REF_PREFIX)))
+			return err_field(w->e, change_ref.field, "is no change list of the server");
+		(void)snprintf(o.link, sizeof(o.link), "%s", text + strlen(REF_PREFIX));
+	} else if (oid_parse(text, &o.commit) == 0) {
+		err = find_owner(w, &o);
+	}
+	if (err || !o.link[0])
+		return err;
+	err = mount_record_set_text(&w->next->change_text, o.link);
+	if (err)
+		return err_set(w->e, err, "", "no memory");
+	w->next->change_kind = MOUNT_CHANGE_LINK;
+	return pin_link(w);
 }
 
 /* ---- laying ---- */
@@ -104,6 +180,7 @@ static int tree_at(
 	if (!oid_is_none(root))
 		err = storage_find_entry(
 			w->st, w->call->origin, root, path, w->call->deadline_ns, &entry);
+	w->no_delta = err == -EIO || err == -ESTALE;
 	*ret_tree = S_ISDIR(entry.mode) ? entry.oid : (struct oid){0};
 	return err ? err_wrap(w->e, err, "look for \"%s\"", path) : 0;
 }
@@ -118,6 +195,7 @@ static int lay_over(struct change_work *w, const struct oid *base, const struct 
 
 	if (err == -E2BIG)
 		return change_too_large(w);
+	w->no_delta = err == -EIO || err == -ESTALE;
 	if (err)
 		return err_wrap(w->e, err, "compare the commits of the change list");
 	w->next->change_paths = layer_count(l);
@@ -147,7 +225,8 @@ static int put_below(struct change_work *w, const char *inside, const struct oid
 	return err;
 }
 
-static int lay_link(struct change_work *w)
+/* Its trees are compared. */
+static int lay_trees(struct change_work *w)
 {
 	const char *mount = w->next->path ? w->next->path : "";
 	const char *at = w->next->change_path ? w->next->change_path : "";
@@ -176,6 +255,22 @@ static int lay_link(struct change_work *w)
 	for (unsigned i = 0; i < 2 && !err; i++)
 		err = tree_at(w, &ends[i], mount, &ends[i]);
 	return err ? err : lay_over(w, &w->base, ends, &w->next->root);
+}
+
+static int lay_link(struct change_work *w)
+{
+	struct oid commit = w->next->change_to;
+	int err;
+
+	if (mount_change_list_is_told(w->next))
+		return change_lay_told(w);
+	err = lay_trees(w);
+	if (!err || !w->no_delta || !w->call->source)
+		return err;
+	if (w->e)
+		*w->e = (struct err){0};
+	err = change_pin_told(w, w->next->change_path ? w->next->change_path : "", &commit);
+	return err ? err : change_lay_told(w);
 }
 
 const struct change_ops change_link = {

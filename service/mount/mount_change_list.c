@@ -81,6 +81,12 @@ bool mount_change_list_given(const struct mount_record *rec)
 	return rec->change_kind != MOUNT_CHANGE_NONE;
 }
 
+bool mount_change_list_is_told(const struct mount_record *rec)
+{
+	return rec->change_kind == MOUNT_CHANGE_LINK && !oid_is_none(&rec->change_from) &&
+	       rec->change_from.len != rec->commit.len;
+}
+
 const struct oid *mount_change_list_base(const struct mount_record *rec)
 {
 	return rec->change_exact ? &rec->change_to : &rec->commit;
@@ -174,7 +180,6 @@ const char *change_inside(const struct change_work *w, const char *path)
 int mount_change_list_lay(struct mount *mt, const struct mount_change_call *call,
 	struct mount_record *next, struct err *e)
 {
-	const struct change_ops *ops = kinds[next->change_kind];
 	struct change_work *w = calloc(1, sizeof(*w));
 	int err = 0;
 
@@ -185,12 +190,14 @@ int mount_change_list_lay(struct mount *mt, const struct mount_change_call *call
 	w->next = next;
 	w->st = mt->registry->config.storage;
 	w->e = e;
-	if (call->source && ops->pin)
-		err = ops->pin(w);
+	buf_init(&w->list, CHANGE_LIST_BYTES_MAX);
+	if (call->source && kinds[next->change_kind]->pin)
+		err = kinds[next->change_kind]->pin(w);
 	if (!err)
 		err = change_subtree(w, &next->root, &w->base);
-	if (!err)
-		err = ops->lay(w);
+	if (!err) /* a ref may turn out to be a link */
+		err = kinds[next->change_kind]->lay(w);
+	buf_fini(&w->list);
 	free(w);
 	return err;
 }

@@ -37,6 +37,8 @@ int mount_change_list_check(const struct mount_change_source *source, struct err
 int mount_change_list_choose(struct mount_record *next, const struct mount_change_source *source);
 /* It has one, laid or not. */
 bool mount_change_list_given(const struct mount_record *rec);
+/* A link whose files the server told, because it gave no commits of it. */
+bool mount_change_list_is_told(const struct mount_record *rec);
 /* The commit that the workspace's commits go on from: the revision's, or the last one of a change
  * list that is shown as it is. */
 const struct oid *mount_change_list_base(const struct mount_record *rec);

@@ -25,7 +25,9 @@ struct mount_record {
 	char *path, *mountpoint, *reason;   /* malloc'ed, or NULL for "" */
 	enum mount_change_kind change_kind; /* of the change list; see mount_change_list.h */
 	char *change_text, *change_path;    /* likewise */
-	struct oid change_from, change_to;  /* its commits, pinned; none for files */
+	struct oid change_from, change_to;  /* its commits, pinned; none for files. Of what a server
+					       told as a list of files: the list's SHA-256, and the
+					       commit if that was told */
 	uint64_t change_paths;
 	bool change_exact; /* the root is that of change_to: nothing had to be merged */
 	enum mount_state state;

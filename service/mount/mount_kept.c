@@ -2,6 +2,7 @@
 /* See mount_kept.h. By the claimer of the mount. */
 #include "mount_kept.h"
 
+#include "mount_change_list.h"
 #include "mounts_internal.h"
 
 #include <base/cleanup.h>
@@ -34,12 +35,25 @@ static uint64_t in_blocks(uint64_t bytes)
 	return (bytes / BLOCK + 1) * BLOCK;
 }
 
+/* "": the record's change list keeps nothing. */
+static void name_of(const struct mount_record *rec, char ret_name[NAME_LEN + 1])
+{
+	char hex[OID_HEX_MAX] = "";
+	const char *from = hex;
+
+	if (rec->change_kind == MOUNT_CHANGE_PATCH || rec->change_kind == MOUNT_CHANGE_TAR)
+		from = rec->change_text ? rec->change_text : "";
+	else if (mount_change_list_is_told(rec))
+		(void)oid_hex(&rec->change_from, hex);
+	(void)snprintf(ret_name, NAME_LEN + 1, "%s", from);
+}
+
 static char *dir_of(const struct mount *mt, const char *name)
 {
 	char *dir;
 
-	return asprintf(&dir, "%s/%s/cl%s%.*s", mt->registry->workspaces_dir, mt->rec.mount_id,
-		       *name ? "/" : "", NAME_LEN, name) < 0
+	return asprintf(&dir, "%s/%s/cl%s%s", mt->registry->workspaces_dir, mt->rec.mount_id,
+		       *name ? "/" : "", name) < 0
 		       ? NULL
 		       : dir;
 }
@@ -58,6 +72,7 @@ static uint64_t room_of(const struct mount *mt, const struct mount_record *rec)
 int mount_kept_begin(struct mount *mt, const struct mount_record *rec, struct mount_kept **ret_kept)
 {
 	struct mount_kept *k = calloc(1, sizeof(*k));
+	char name[NAME_LEN + 1];
 	struct stat st;
 	int r;
 
@@ -66,7 +81,8 @@ int mount_kept_begin(struct mount *mt, const struct mount_record *rec, struct mo
 	k->mt = mt;
 	k->fd = -1;
 	k->room = room_of(mt, rec);
-	k->dir = dir_of(mt, rec->change_text);
+	name_of(rec, name);
+	k->dir = dir_of(mt, name);
 	if (!k->dir) {
 		mount_kept_free(k);
 		return -ENOMEM;
@@ -160,14 +176,8 @@ void mount_kept_free(struct mount_kept *k)
 
 /* ---- a mount that is opened ---- */
 
-static bool is_named(const struct mount_record *rec, const char *name)
-{
-	return rec->change_text && strlen(name) == NAME_LEN &&
-	       strncmp(rec->change_text, name, NAME_LEN) == 0;
-}
-
 /* Change lists that were switched off. */
-static void sweep(const struct mount *mt, const char *dir)
+static void sweep(const struct mount *mt, const char *dir, const char *keep)
 {
 	DIR *d = opendir(dir);
 
@@ -176,7 +186,7 @@ static void sweep(const struct mount *mt, const char *dir)
 	for (const struct dirent *entry; (entry = readdir(d));) {
 		int r;
 
-		if (entry->d_name[0] == '.' || is_named(&mt->rec, entry->d_name))
+		if (entry->d_name[0] == '.' || strcmp(entry->d_name, keep) == 0)
 			continue;
 		r = io_remove_tree(dirfd(d), entry->d_name);
 		if (r < 0)
@@ -190,20 +200,26 @@ int mount_kept_open(struct mount *mt)
 {
 	_cleanup_free_ char *all = dir_of(mt, "");
 	_cleanup_free_ char *dir = NULL;
+	char name[NAME_LEN + 1];
 	uint64_t bytes;
 	int r;
 
 	if (!all)
 		return -ENOMEM;
-	sweep(mt, all);
-	if (mt->rec.change_kind != MOUNT_CHANGE_PATCH && mt->rec.change_kind != MOUNT_CHANGE_TAR)
+	name_of(&mt->rec, name);
+	sweep(mt, all, name);
+	if (!*name)
 		return 0;
-	dir = dir_of(mt, mt->rec.change_text);
+	dir = dir_of(mt, name);
 	if (!dir)
 		return -ENOMEM;
 	while (mt->kept_count) /* what lay before the mount had an account */
 		storage_kept_close(mt->kept[--mt->kept_count]);
 	r = serve(mt, dir, &bytes);
+	/* a release that does not know of lists has cleared it away; its contents are the origin's
+	 */
+	if (r == -ENOENT && mount_change_list_is_told(&mt->rec))
+		return 0;
 	if (r == 0)
 		quota_charge_force(&mt->quota, QUOTA_BYTES, bytes);
 	return r;

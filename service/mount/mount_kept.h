@@ -8,8 +8,10 @@
  *	                     /<oid>              a blob each, for the storage (storage/kept.h)
  *
  * <name> is the start of the source's SHA-256, so the same change list is kept once, and nothing
- * here is ever changed. It counts against the mount's quota, and goes with the workspace; what the
- * record does not name any more goes when the mount is opened the next time.
+ * here is ever changed. Of a change list of a server the source is the list of files that it told
+ * (mount_change_told.c), and only then there is one. It counts against the mount's quota, and goes
+ *with the workspace; what the record does not name any more goes when the mount is opened the next
+ *time.
  */
 #pragma once
 #include <stddef.h>

@@ -78,6 +78,8 @@ static int is_below(struct replay *x, const struct oid *commit, bool *ret_below)
 		return 0;
 	if (!x->w->origin)
 		return -EHOSTUNREACH;
+	if (origin_caps(x->w->origin) & ORIGIN_CAP_CHANGE_LISTS)
+		return 0; /* there it came back as another commit */
 	r = origin_merge_base(x->w->origin, both, x->w->use->deadline_ns, &found, &why);
 	if (r == 0)
 		*ret_below = oid_equal(&found, commit);

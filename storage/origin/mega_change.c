@@ -3,6 +3,7 @@
  * A change list of a Mega server. The server tells nobody without a login which commits it has, but
  * the Git side of each directory advertises them: refs/cl/<link>. What the change list was made
  * over is the parent of its commit, or, where the server does not tell that, the directory's main.
+ * Where the server gives none of that, there is still its list of the files that change.
  *
  * Threads: any that may block.
  */
@@ -16,7 +17,8 @@
 
 struct wanted {
 	char name[256];
-	struct oid found, main;
+	struct oid found, main, parent;
+	bool asked;
 };
 
 static int note(void *arg, const struct origin_ref *ref)
@@ -30,37 +32,28 @@ static int note(void *arg, const struct origin_ref *ref)
 	return 0;
 }
 
-/* -ENOENT and others: it does not tell. */
-static int fetch_parent(struct mega *m, const struct oid *commit, const struct mega_wait *wait,
-	struct oid *ret_parent)
+/* The commit that was asked for is the first; its first parent, none if it has none. */
+static int note_parent(void *arg, const struct oid *commit, const struct oid *parents, size_t count)
 {
-	static const char *const headers[] = {"Content-Type: application/json", NULL};
-	struct http_request request = {.method = HTTP_POST,
-		.headers = headers,
-		.max_bytes = MEGA_JSON_MAX_BYTES,
-		.deadline_ns = wait->deadline_ns};
-	struct http_answer answer = {0};
-	char body[256], hex[OID_HEX_MAX];
-	struct buf url;
-	int r;
+	struct wanted *w = arg;
 
-	(void)snprintf(body, sizeof(body),
-		"{\"pagination\":{\"page\":1,\"per_page\":1},"
-		"\"additional\":{\"path\":\"/\",\"refs\":\"%s\"}}",
-		oid_hex(commit, hex));
-	request.body = body;
-	request.body_len = strlen(body);
-	buf_init(&url, 65536);
-	http_url_begin(&url, m->url, "/api/v1/commits/history");
-	r = buf_error(&url);
-	request.url = buf_cstr(&url);
-	if (r == 0)
-		r = http_perform(m->http, &request, wait->cancel, &answer);
-	buf_fini(&url);
-	if (r == 0)
-		r = mega_json_parent(answer.body.data, answer.body.len, commit, ret_parent);
-	http_answer_fini(&answer);
-	return r;
+	if (w->asked)
+		return 0;
+	w->asked = true;
+	w->parent = count ? parents[0] : (struct oid){0};
+	return oid_equal(commit, &w->found) ? 0 : -EIO;
+}
+
+/* -ENOENT and others: it does not tell. */
+static int fetch_parent(struct mega *m, struct wanted *w, const struct mega_wait *wait)
+{
+	int r = mega_fetch_history(m, &(struct mega_history_call){.commit = &w->found,
+					      .count = 1,
+					      .wait = *wait,
+					      .fn = note_parent,
+					      .arg = w});
+
+	return r == 0 && !w->asked ? -EIO : r;
 }
 
 /* Both ends are remembered with where they belong: that finds directories that did not change, and
@@ -93,6 +86,18 @@ static int learn_root(struct mega *m, const char *path, const struct oid *commit
 	return r == 0 ? mega_memory_put_root(m->memory, commit, &root) : r;
 }
 
+/* What the change list was made over. -EIO, -ENOENT: the server does not tell. */
+static int find_base(
+	struct mega *m, struct wanted *w, const struct mega_wait *wait, struct oid *ret_base)
+{
+	int r = fetch_parent(m, w, wait);
+
+	if (r == -ECANCELED || r == -ETIMEDOUT || r == -EHOSTUNREACH || r == -ENOMEM)
+		return r;
+	*ret_base = r < 0 || oid_is_none(&w->parent) ? w->main : w->parent;
+	return oid_is_none(ret_base) ? -ENOENT : 0;
+}
+
 int mega_find_change(void *impl, const char *link, const char *path, uint64_t deadline_ns,
 	struct origin_change *ret_change)
 {
@@ -108,6 +113,8 @@ int mega_find_change(void *impl, const char *link, const char *path, uint64_t de
 				       .wait = wait,
 				       .fn = note,
 				       .arg = &w});
+	if (link && (r == -ENOENT || r == -EACCES))
+		return -ENODATA;
 	if (r < 0)
 		return r;
 	if (oid_is_none(&w.found))
@@ -115,15 +122,37 @@ int mega_find_change(void *impl, const char *link, const char *path, uint64_t de
 	ret_change->commit = ret_change->base = w.found;
 	if (!link)
 		return learn_root(m, path, &w.found, NULL, &wait);
-	r = fetch_parent(m, &w.found, &wait, &ret_change->base);
-	if (r == -ECANCELED || r == -ETIMEDOUT || r == -EHOSTUNREACH)
-		return r;
-	if ((r < 0 || oid_is_none(&ret_change->base)) && !oid_is_none(&w.main))
-		ret_change->base = w.main;
-	else if (r < 0)
-		return r;
-	r = learn_root(m, path, &ret_change->commit, &ret_change->base, &wait);
+	r = find_base(m, &w, &wait, &ret_change->base);
+	if (r == 0)
+		r = learn_root(m, path, &ret_change->commit, &ret_change->base, &wait);
 	if (r == 0)
 		r = learn_root(m, path, &ret_change->base, NULL, &wait);
-	return r == -ENOENT ? -EIO : r;
+	if (r != -EIO && r != -ENOENT)
+		return r;
+	ret_change->base = (struct oid){0}; /* it answers, but does not give them */
+	return 0;
+}
+
+int mega_change_files(
+	void *impl, const char *link, uint64_t deadline_ns, origin_change_file_fn fn, void *arg)
+{
+	const struct mega_wait wait = {NULL, deadline_ns};
+	struct http_answer answer = {0};
+	struct mega *m = impl;
+	char path[128];
+	struct buf url;
+	int r;
+
+	if (snprintf(path, sizeof(path), "/api/v1/cl/%s/files-list", link) >= (int)sizeof(path))
+		return -EINVAL;
+	buf_init(&url, 65536);
+	http_url_begin(&url, m->url, path);
+	r = buf_error(&url);
+	if (r == 0)
+		r = mega_get(m, buf_cstr(&url), &wait, &answer);
+	buf_fini(&url);
+	if (r == 0)
+		r = mega_json_files(answer.body.data, answer.body.len, fn, arg);
+	http_answer_fini(&answer);
+	return r;
 }

@@ -76,6 +76,20 @@ int mega_push_report(const struct buf *answer, char *ret_why, size_t cap);
 /* mega_change.c */
 int mega_find_change(void *impl, const char *link, const char *path, uint64_t deadline_ns,
 	struct origin_change *ret_change);
+int mega_change_files(
+	void *impl, const char *link, uint64_t deadline_ns, origin_change_file_fn fn, void *arg);
+/* mega_history.c: `count` commits, or fewer, from `commit` on, which comes first. -ENOENT: the
+ * server does not know it, or tells no histories. */
+struct mega_history_call {
+	const struct oid *commit;
+	unsigned count;
+	struct mega_wait wait;
+	mega_history_fn fn;
+	void *arg;
+};
+int mega_fetch_history(struct mega *m, const struct mega_history_call *call);
+int mega_merge_base(void *impl, const struct oid commits[2], uint64_t deadline_ns,
+	struct oid *ret_base, struct err *e);
 /* mega_places.c */
 struct mega_child {
 	const char *name;

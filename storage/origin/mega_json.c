@@ -11,6 +11,7 @@
 #include <time.h>
 
 #define ENTRIES_MAX 1000000u
+#define PARENTS_MAX 64
 
 static void cleanup_json(json_t **json)
 {
@@ -173,24 +174,101 @@ int mega_json_commit(const char *text, size_t len, struct mega_commit *ret_commi
 	return 0;
 }
 
-int mega_json_parent(const char *text, size_t len, const struct oid *commit, struct oid *ret_parent)
+/* All parents of one commit of a history; how many, or -EIO. */
+static int take_parents(const json_t *item, struct oid ret_parents[PARENTS_MAX])
 {
-	__attribute__((cleanup(cleanup_json))) json_t *json = NULL;
-	const json_t *item, *parents, *parent;
-	struct oid sha;
+	const json_t *parents = json_object_get(item, "parents");
+	size_t count = json_array_size(parents);
+
+	if (!json_is_array(parents) || count > PARENTS_MAX)
+		return -EIO;
+	for (size_t i = 0; i < count; i++) {
+		const json_t *parent = json_array_get(parents, i);
+		const char *text = json_string_value(parent);
+
+		if (!text || strlen(text) != json_string_length(parent) ||
+			oid_parse(text, &ret_parents[i]) < 0)
+			return -EIO;
+	}
+	return (int)count;
+}
+
+int mega_json_history(const char *text, size_t len, mega_history_fn fn, void *arg)
+{
+	CLEANUP(cleanup_json) json_t *json = NULL;
+	struct oid commit, parents[PARENTS_MAX];
+	const json_t *items;
 	int r = parse(text, len, &json);
 
 	if (r < 0)
 		return r;
-	item = json_array_get(json_object_get(json_object_get(json, "data"), "items"), 0);
-	if (oid_of(item, "sha", &sha) < 0 || !oid_equal(&sha, commit))
+	items = json_object_get(json_object_get(json, "data"), "items");
+	if (!json_is_true(json_object_get(json, "req_result")) || !json_is_array(items))
 		return -EIO;
-	parents = json_object_get(item, "parents");
-	if (!json_is_array(parents))
+	for (size_t i = 0; r >= 0 && i < json_array_size(items); i++) {
+		const json_t *item = json_array_get(items, i);
+
+		r = oid_of(item, "sha", &commit);
+		if (r == 0)
+			r = take_parents(item, parents);
+		if (r >= 0)
+			r = fn(arg, &commit, parents, (size_t)r);
+	}
+	return r < 0 ? r : 0;
+}
+
+/* A text without NUL in it, or NULL. */
+static const char *plain_text_of(const json_t *object, const char *key)
+{
+	size_t len;
+	const char *text = text_of(object, key, &len);
+
+	return text && strlen(text) == len ? text : NULL;
+}
+
+static int take_file(const json_t *item, struct origin_change_file *file)
+{
+	static const char *const actions[ORIGIN_FILE_ACTIONS] = {
+		[ORIGIN_FILE_NEW] = "new",
+		[ORIGIN_FILE_MODIFIED] = "modified",
+		[ORIGIN_FILE_DELETED] = "deleted",
+		[ORIGIN_FILE_RENAMED] = "renamed",
+	};
+	const char *action = plain_text_of(item, "action");
+	unsigned i = 0;
+
+	while (action && i < ORIGIN_FILE_ACTIONS && strcmp(action, actions[i]) != 0)
+		i++;
+	if (!action || i == ORIGIN_FILE_ACTIONS)
 		return -EIO;
-	*ret_parent = (struct oid){0};
-	parent = json_array_get(parents, 0);
-	if (!parent)
-		return 0;
-	return json_is_string(parent) ? oid_parse(json_string_value(parent), ret_parent) : -EIO;
+	*file = (struct origin_change_file){
+		.action = (enum origin_file_action)i, .path = plain_text_of(item, "path")};
+	if (file->action == ORIGIN_FILE_RENAMED)
+		file->old_path = plain_text_of(item, "old_path");
+	if (!file->path || !path_relative_ok(file->path) || !file->path[0])
+		return -EIO;
+	if (file->action == ORIGIN_FILE_RENAMED &&
+		(!file->old_path || !path_relative_ok(file->old_path) || !file->old_path[0]))
+		return -EIO;
+	return oid_of(item, "sha", &file->oid);
+}
+
+int mega_json_files(const char *text, size_t len, origin_change_file_fn fn, void *arg)
+{
+	CLEANUP(cleanup_json) json_t *json = NULL;
+	struct origin_change_file file;
+	const json_t *list;
+	int r = parse(text, len, &json);
+
+	if (r < 0)
+		return r;
+	list = json_object_get(json, "data");
+	if (!json_is_true(json_object_get(json, "req_result")) || !json_is_array(list))
+		return -EIO;
+	for (size_t i = 0; r == 0 && i < json_array_size(list); i++) {
+		r = take_file(json_array_get(list, i), &file);
+		if (r == 0)
+			r = fn(arg, &file);
+	}
+	return r;
 }

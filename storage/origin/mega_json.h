@@ -5,6 +5,7 @@
  */
 #pragma once
 #include "storage/digest.h"
+#include "storage/origin.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -37,7 +38,12 @@ struct mega_commit {
 /* Answer of /latest-commit. */
 int mega_json_commit(const char *text, size_t len, struct mega_commit *ret_commit);
 
-/* Answer of /commits/history for one commit: its first parent, none if it has none. -EIO: it is not
- * about `commit`. */
-int mega_json_parent(
-	const char *text, size_t len, const struct oid *commit, struct oid *ret_parent);
+/* Answer of /commits/history: each commit with its parents, in the order of the server. A negative
+ * result of `fn` ends it. -EIO: that is no history. */
+typedef int (*mega_history_fn)(
+	void *arg, const struct oid *commit, const struct oid *parents, size_t count);
+int mega_json_history(const char *text, size_t len, mega_history_fn fn, void *arg);
+
+/* Answer of /cl/<link>/files-list, in the order of the server. A negative result of `fn` ends it.
+ * -EIO: that is no list. */
+int mega_json_files(const char *text, size_t len, origin_change_file_fn fn, void *arg);

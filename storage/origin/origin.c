@@ -296,6 +296,19 @@ int origin_find_change(struct origin *o, const char *link, const char *path, uin
 	return finish(o, OP_RESOLVE, start_ns, r);
 }
 
+int origin_change_files(struct origin *o, const char *link, uint64_t deadline_ns,
+	origin_change_file_fn fn, void *arg)
+{
+	uint64_t start_ns = clock_mono_ns(&clock_system);
+	int r = cancel_check(NULL, deadline_ns);
+
+	if (!o->ops->change_files)
+		return -EOPNOTSUPP;
+	if (r == 0)
+		r = o->ops->change_files(o->impl, link, deadline_ns, fn, arg);
+	return finish(o, OP_RESOLVE, start_ns, r);
+}
+
 int origin_read_tree(struct origin *o, const struct oid *tree, struct tree_builder *builder,
 	const struct cancel *cancel, uint64_t deadline_ns)
 {

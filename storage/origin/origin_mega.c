@@ -199,11 +199,14 @@ static int mega_open(void **ret_impl, const struct origin_config *config, struct
 
 const struct origin_ops origin_mega_ops = {
 	.type = "mega",
-	.caps = ORIGIN_CAP_PINNED | ORIGIN_CAP_SIZES | ORIGIN_CAP_MODES | ORIGIN_CAP_PUSH,
+	.caps = ORIGIN_CAP_PINNED | ORIGIN_CAP_SIZES | ORIGIN_CAP_MODES | ORIGIN_CAP_PUSH |
+		ORIGIN_CAP_CHANGE_LISTS,
 	.open = mega_open,
 	.close = mega_close,
 	.resolve = mega_resolve,
+	.merge_base = mega_merge_base,
 	.find_change = mega_find_change,
+	.change_files = mega_change_files,
 	.refs = mega_refs,
 	.push = mega_push,
 	.read_tree = mega_read_tree,

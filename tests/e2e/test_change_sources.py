@@ -11,7 +11,6 @@ import tempfile
 import unittest
 
 from coppice_client import CallError
-from mega_server import MegaServer
 from node import Node
 from tree_compare import Comparison, git_archive
 
@@ -364,96 +363,6 @@ class Sources(unittest.TestCase):
         done = self.node.cli('mount', '--job-id', 'gone', '--revision', 'main', '--tar', self.folder + '/tar', '--deleted', 'd1', '--deleted', 'tool')
         self.assertFalse(os.path.exists(done.stdout.strip() + '/d1'))
         self.assertNotEqual(self.node.cli('mount', '--job-id', 'two', '--patch', patch, '--cl', 'ABCD1234', check=False).returncode, 0)
-
-
-class MegaLink(unittest.TestCase):
-    """A change list of a Mega server by its link, at, above and below the directory that it belongs to."""
-
-    @classmethod
-    def setUpClass(cls):
-        cls.folder = tempfile.mkdtemp(prefix='cop-cls-', dir=FOLDER)
-        cls.addClassCleanup(shutil.rmtree, cls.folder, ignore_errors=True)
-        cls.clone = Clone(cls.folder + '/clone')
-        cls.clone.write('project/app/src/a.c', b'int a;\n')
-        cls.clone.write('project/app/src/run', b'#!\n')
-        cls.clone.write('project/app/gone/x', b'x\n')
-        cls.clone.write('project/app/was/file', b'moves\n')
-        cls.clone.write('project/lib/b.c', b'int b;\n')
-        cls.clone.write('tools/c.c', b'int c;\n')
-        cls.main = cls.clone.commit('base')
-        cls.server = MegaServer(cls.clone.path('.git'))
-        cls.addClassCleanup(cls.server.close)
-        cls.clone.git('checkout', '-q', '-b', 'changed')
-        cls.clone.write('project/app/src/a.c', b'int a = 1;\n')
-        cls.clone.write('project/app/src/run', b'#!\n', 0o755)
-        cls.clone.git('mv', 'project/app/was/file', 'project/app/now')
-        cls.clone.git('rm', '-rq', 'project/app/gone')
-        os.symlink('src', cls.clone.path('project/app/link'))
-        cls.clone.commit()
-        cls.clone.git('update-ref', 'refs/heads/main', cls.main)
-        cls.cl = cls.server.add_change('project/app', cls.clone.id('changed:project/app'), 'ABCD1234')
-        cls.node = Node({'mega': {'type': 'mega', 'url': cls.server.url}})
-        cls.node.start()
-        cls.addClassCleanup(cls.node.close)
-
-    def shows(self, mount, tree):
-        commit = self.clone.git('commit-tree', '-m', 'x', self.clone.id(tree)).decode().strip()
-        want = git_archive(self.clone.folder, commit, tempfile.mkdtemp(dir=self.folder) + '/tree')
-        self.assertEqual(Comparison(want, mount.root).differences, [])
-        self.assertEqual(mount.root_tree, self.clone.id(tree))
-
-    def mount(self, job, **more):
-        return self.node.mount(job, origin='mega', change_list={'link': 'ABCD1234', **more.pop('change', {})}, **more)
-
-    def test_at_its_directory(self):
-        mount = self.mount('at', path='project/app')
-        self.shows(mount, 'changed:project/app')
-        self.assertEqual((mount.change_list.link, mount.change_list.path, mount.change_list_commit), ('ABCD1234', 'project/app', self.cl))
-        self.assertEqual(mount.change_list_paths, 6)
-
-    def test_below_its_directory(self):
-        self.shows(self.mount('below', path='project/app/src'), 'changed:project/app/src')
-
-    def test_above_its_directory(self):
-        self.shows(self.mount('above', change={'path': '/project/app'}), 'changed^{tree}')
-        self.shows(self.mount('between', path='project', change={'path': 'project/app'}), 'changed:project')
-
-    def test_beside_its_directory(self):
-        mount = self.mount('beside', path='tools', change={'path': 'project/app'})
-        self.assertEqual(mount.change_list_paths, 0)
-        self.shows(mount, 'main:tools')
-
-    def test_not_there(self):
-        for more in ({}, {'change': {'path': 'project/lib'}}, {'path': 'tools'}):
-            with self.assertRaises(CallError) as caught:
-                self.mount('absent', **more)
-            self.assertEqual((caught.exception.code, caught.exception.reason), ('NOT_FOUND', 'CHANGE_LIST_NOT_FOUND'))
-
-    def test_a_server_that_does_not_answer_is_not_absence(self):
-        self.server.fault('info/refs', 'status', status=500)
-        try:
-            with self.assertRaises(CallError) as caught:
-                self.mount('broken', path='project/app')
-        finally:
-            self.server.heal()
-        self.assertEqual((caught.exception.code, caught.exception.reason), ('UNAVAILABLE', 'ORIGIN_UNAVAILABLE'))
-
-    def test_a_server_that_does_not_tell_parents(self):
-        """Then the change list was made over the directory's main."""
-        self.server.fault('commits/history', 'status', status=404)
-        try:
-            self.shows(self.mount('no-history', path='project/app'), 'changed:project/app')
-        finally:
-            self.server.heal()
-
-    def test_restart_without_caches(self):
-        with Node({'mega': {'type': 'mega', 'url': self.server.url}}) as node:
-            root = node.mount('job', origin='mega', path='project/app', change_list={'link': 'ABCD1234'}).root
-            node.kill()
-            shutil.rmtree(node.data + '/index')
-            node.start()
-            with open(root + '/src/a.c', 'rb') as f:
-                self.assertEqual(f.read(), b'int a = 1;\n')
 
 
 if __name__ == '__main__':

@@ -86,6 +86,28 @@ class GitSide:
             self.run('update-ref', self.full(path, 'refs/cl/' + link), commit)
             return commit
 
+    def files_of(self, link):
+        """What a change list changes, by the ids alone: a file that only became executable is not in it."""
+        with self.lock:
+            names = self.run('for-each-ref', '--format=%(refname)', 'refs/namespaces').decode().split('\n')
+            commit = next((name for name in names if name.endswith('/refs/cl/' + link)), None)
+            if not commit:
+                return None
+            raw = self.run('diff-tree', '-r', '-z', '-M50%', '-l1000', commit + '^', commit).split(b'\0')
+        out, at = [], 0
+        while at < len(raw) - 1:
+            _, _, old, new, status = raw[at].decode().split(' ')
+            item = {'path': raw[at + 1].decode(), 'sha': new, 'action': {'A': 'new', 'D': 'deleted', 'R': 'renamed'}.get(status[0], 'modified')}
+            at += 2
+            if status[0] == 'R':
+                item.update(old_path=item['path'], path=raw[at].decode(), similarity=int(status[1:]))
+                at += 1
+            if status[0] == 'D':
+                item['sha'] = old
+            if old != new or status[0] == 'R':
+                out.append(item)
+        return out
+
     def receive(self, path, body):
         commands, pack = packets(body)
         old, new, ref = commands[0].split(b'\0')[0].decode().strip().split(' ')

@@ -10,7 +10,8 @@
 
 What it does as Mega does: latest-commit pins a revision; tree/content-hash lists one directory of a commit without sizes and modes, sorted by
 (content_type, name), and says an empty list for what is not there; file/tree gives the tree object of the head only, empty on a mismatch;
-file/blob gives a blob, HEAD too; an unknown `refs` and a malformed id are 500; errors come in an envelope, 5xx without their reason; names
+file/blob gives a blob, HEAD too; commits/history gives a commit and those below it; cl/<link>/files-list
+tells the files of a change list, without modes and commits; an unknown `refs` and a malformed id are 500; errors come in an envelope, 5xx without their reason; names
 that are not UTF-8 are broken in JSON; directories of imported repositories ignore `refs`, and are found by plain prefix. Git's side is in mega_git.py.
 """
 import argparse
@@ -73,6 +74,11 @@ class Git:
 
     def commit(self, spec):
         return self.rev_parse(spec + '^{commit}')
+
+    def log(self, commit):
+        """[[id, parents...]], newest first."""
+        done = subprocess.run([*self.command(), 'rev-list', '--parents', commit], capture_output=True, text=True, check=True)
+        return [line.split() for line in done.stdout.splitlines()]
 
     def root(self, commit):
         found = self.get(commit)
@@ -344,6 +350,8 @@ class Mega:
             return 200, self.envelope(where in self.imports if inside else True), 'application/json'
         if method == 'POST' and path == '/api/v1/commits/history':
             return 200, self.envelope(self.history(json.loads(body))), 'application/json'
+        if re.fullmatch('/api/v1/cl/[^/]+/files-list', path):
+            return 200, self.envelope(self.files_list(path.split('/')[4])), 'application/json'
         if path == '/api/v1/file/tree':
             return 200, self.file_tree(where, query.get('oid', '')), 'application/octet-stream'
         if path.startswith('/api/v1/file/blob/'):
@@ -407,10 +415,17 @@ class Mega:
         commit = self.git.commit(asked['refs'])
         if not commit or self.git.walk(self.git.root(commit), asked['path'].encode()) is None:
             raise NotFound('no such commit')
-        text = self.git.get(commit)[2].split(b'\n\n', 1)[0].decode('utf-8', 'replace')
-        item = {'sha': commit, 'short_message': '', 'date': '', 'gpg_status': 'NoSignature',
-                'parents': re.findall('^parent ([0-9a-f]{40})$', text, re.M)}
-        return {'total': 1, 'items': [item]}
+        count = int(request['pagination'].get('per_page', 20))
+        skip = count * (int(request['pagination']['page']) - 1)
+        items = [{'sha': sha, 'short_message': '', 'date': '', 'gpg_status': 'NoSignature', 'parents': parents}
+                 for sha, *parents in self.git.log(commit)[skip:skip + count]]
+        return {'total': len(self.git.log(commit)), 'items': items}
+
+    def files_list(self, link):
+        files = self.git_side.files_of(link)
+        if files is None:
+            raise NotFound('no such change list')
+        return files
 
     def add_change(self, path, tree, link):
         return self.git_side.add_change(path.encode(), tree, link)

@@ -30,6 +30,8 @@ enum origin_cap {
 	ORIGIN_CAP_PUSH = 1 << 4,
 	ORIGIN_CAP_LFS = 1 << 6,   /* shows contents where the repository has LFS pointers */
 	ORIGIN_CAP_BATCH = 1 << 5, /* many blobs cost one request: see origin_prepare_blobs */
+	/* see origin_find_change; what is pushed there becomes commits of the server's own */
+	ORIGIN_CAP_CHANGE_LISTS = 1 << 7,
 };
 
 /* How a server is reached, for every kind of origin that is not local. NULL or 0: the default.
@@ -134,13 +136,32 @@ int origin_push(struct origin *o, const struct origin_push *push, char *ret_why,
 /* A change list of the server, by its link (NULL: none, but the directory's main for both commits)
  * and the directory that it belongs to ("" = all). Both
  * commits are of that directory alone: their root trees are what it has. -ENOENT: none of that name
- * belongs there; -EOPNOTSUPP: this kind of origin has no change lists. */
+ * belongs there; -ENODATA: the server does not tell commits of directories; -EOPNOTSUPP: this kind
+ * of origin has no change lists. */
 struct origin_change {
 	struct oid commit; /* what it wants */
-	struct oid base;   /* what it was made over */
+	struct oid base;   /* what it was made over; none: the server does not give their trees */
 };
 int origin_find_change(struct origin *o, const char *link, const char *path, uint64_t deadline_ns,
 	struct origin_change *ret_change);
+/* The files of such a change list as it is now, where nothing else is to be had: their paths are
+ * below its directory, and neither modes nor the commit are told. A negative result of `fn` ends
+ * it. -ENOENT: there is no such change list; -EIO, -EOPNOTSUPP. */
+enum origin_file_action {
+	ORIGIN_FILE_NEW,
+	ORIGIN_FILE_MODIFIED,
+	ORIGIN_FILE_DELETED, /* the id is that of what goes */
+	ORIGIN_FILE_RENAMED,
+	ORIGIN_FILE_ACTIONS,
+};
+struct origin_change_file {
+	enum origin_file_action action;
+	const char *path, *old_path; /* of a renamed one; else NULL */
+	struct oid oid;
+};
+typedef int (*origin_change_file_fn)(void *arg, const struct origin_change_file *file);
+int origin_change_files(struct origin *o, const char *link, uint64_t deadline_ns,
+	origin_change_file_fn fn, void *arg);
 /* All entries of one tree into the builder, sizes included if ORIGIN_CAP_SIZES. On failure the
  * builder holds a part: drop it. -ESTALE: the origin does not know where this tree is; see
  * origin_learn_tree. */

@@ -18,7 +18,8 @@ struct origin_ops {
 	void (*refresh)(void *impl);
 	/* See origin_probe; NULL: resolving the default branch costs little. */
 	int (*probe)(void *impl, const struct cancel *cancel, uint64_t deadline_ns);
-	/* See origin_merge_base, origin_refs, origin_push, origin_find_change; NULL: cannot. */
+	/* See origin_merge_base, origin_refs, origin_push, origin_find_change, origin_change_files;
+	 * NULL: cannot. */
 	int (*merge_base)(void *impl, const struct oid commits[2], uint64_t deadline_ns,
 		struct oid *ret_base, struct err *e);
 	int (*refs)(
@@ -26,6 +27,8 @@ struct origin_ops {
 	int (*push)(void *impl, const struct origin_push *push, char *ret_why, size_t cap);
 	int (*find_change)(void *impl, const char *link, const char *path, uint64_t deadline_ns,
 		struct origin_change *ret_change);
+	int (*change_files)(void *impl, const char *link, uint64_t deadline_ns,
+		origin_change_file_fn fn, void *arg);
 	int (*read_tree)(void *impl, const struct oid *tree, struct tree_builder *builder,
 		const struct cancel *cancel, uint64_t deadline_ns);
 	/* See origin_read_raw; NULL: cannot. */

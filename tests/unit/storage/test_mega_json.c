@@ -119,6 +119,128 @@ static void test_commits_that_are_none(void **state)
 		assert_int_equal(mega_json_commit(rows[i], strlen(rows[i]), &c), -EIO);
 }
 
+#define HISTORY(items) "{\"req_result\":true,\"data\":{\"total\":9,\"items\":[" items "]}}"
+#define B              "bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb"
+
+struct seen {
+	unsigned commits, parents, files;
+	struct origin_change_file last;
+	char path[64], old_path[64];
+};
+
+static int note_commit(void *arg, const struct oid *commit, const struct oid *parents, size_t count)
+{
+	struct seen *s = arg;
+
+	assert_int_equal(commit->bytes[0], 0xaa);
+	for (size_t i = 0; i < count; i++)
+		assert_int_equal(parents[i].bytes[0], 0xbb);
+	s->commits++;
+	s->parents += (unsigned)count;
+	return s->commits == 3 ? -ECANCELED : 0;
+}
+
+static int history(const char *text, struct seen *s)
+{
+	*s = (struct seen){0};
+	return mega_json_history(text, strlen(text), note_commit, s);
+}
+
+static void test_history(void **state)
+{
+#define ITEM(parents) "{\"sha\":\"" A "\",\"date\":\"\",\"parents\":[" parents "]}"
+	static const char *const rows[] = {"", "[]", "{\"data\":{\"items\":[]}}",
+		"{\"req_result\":true,\"data\":[]}", HISTORY("1"), HISTORY("{\"sha\":\"" A "\"}"),
+		HISTORY("{\"sha\":\"main\",\"parents\":[]}"), HISTORY(ITEM("1")),
+		HISTORY(ITEM("\"main\"")), HISTORY(ITEM("\"" B "\\u0000\""))};
+	struct seen s;
+
+	(void)state;
+	assert_int_equal(history(HISTORY(ITEM("\"" B "\"") "," ITEM("")), &s), 0);
+	assert_int_equal(s.commits, 2);
+	assert_int_equal(s.parents, 1);
+	assert_int_equal(history(HISTORY(ITEM("\"" B "\",\"" B "\"")), &s), 0);
+	assert_int_equal(s.parents, 2);
+	assert_int_equal(history(HISTORY(""), &s), 0);
+	assert_int_equal(
+		history(HISTORY(ITEM("") "," ITEM("") "," ITEM("") "," ITEM("")), &s), -ECANCELED);
+	assert_int_equal(s.commits, 3);
+	for (unsigned i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
+		assert_int_equal(history(rows[i], &s), -EIO);
+#undef ITEM
+}
+
+static void test_more_parents_than_a_commit_can_have(void **state)
+{
+	static char text[65 * 50], whole[sizeof(text) + 200];
+	size_t len = 0;
+	struct seen s;
+
+	(void)state;
+	for (unsigned i = 0; i < 65; i++)
+		len += (size_t)snprintf(
+			text + len, sizeof(text) - len, "%s\"" B "\"", i ? "," : "");
+	(void)snprintf(whole, sizeof(whole), HISTORY("{\"sha\":\"" A "\",\"parents\":[%s]}"), text);
+	assert_int_equal(history(whole, &s), -EIO);
+	assert_int_equal(s.commits, 0);
+}
+
+static int note_file(void *arg, const struct origin_change_file *file)
+{
+	struct seen *s = arg;
+
+	s->files++;
+	s->last = *file;
+	(void)snprintf(s->path, sizeof(s->path), "%s", file->path);
+	(void)snprintf(
+		s->old_path, sizeof(s->old_path), "%s", file->old_path ? file->old_path : "");
+	return 0;
+}
+
+static int files(const char *text, struct seen *s)
+{
+	*s = (struct seen){0};
+	return mega_json_files(text, strlen(text), note_file, s);
+}
+
+static void test_files(void **state)
+{
+#define LIST(items)           "{\"req_result\":true,\"data\":[" items "],\"err_message\":\"\"}"
+#define FILE_OF(path, action) "{\"path\":" path ",\"sha\":\"" A "\",\"action\":" action "}"
+	static const char *const rows[] = {"", "{}", LIST("1"),
+		"{\"req_result\":true,\"data\":null}", "{\"req_result\":false,\"data\":[]}",
+		LIST(FILE_OF("\"a\"", "\"added\"")), LIST(FILE_OF("\"a\"", "null")),
+		LIST(FILE_OF("\"\"", "\"new\"")), LIST(FILE_OF("\"../a\"", "\"new\"")),
+		LIST(FILE_OF("\"/a\"", "\"new\"")), LIST(FILE_OF("\"a\\u0000b\"", "\"new\"")),
+		LIST(FILE_OF("1", "\"deleted\"")), LIST(FILE_OF("\"a\"", "\"renamed\"")),
+		LIST("{\"path\":\"a\",\"sha\":\"main\",\"action\":\"new\"}"),
+		LIST("{\"path\":\"a\",\"sha\":\"" A
+		     "\",\"action\":\"renamed\",\"old_path\":\"b/../c\"}")};
+	struct seen s;
+
+	(void)state;
+	assert_int_equal(files(LIST(""), &s), 0);
+	assert_int_equal(
+		files(LIST(FILE_OF("\"a/b\"", "\"new\"") "," FILE_OF("\"c\"", "\"deleted\"")), &s),
+		0);
+	assert_int_equal(s.files, 2);
+	assert_int_equal(s.last.action, ORIGIN_FILE_DELETED);
+	assert_string_equal(s.path, "c");
+	assert_int_equal(files(LIST("{\"path\":\"a\",\"sha\":\"" A
+				    "\",\"action\":\"renamed\",\"old_path\":\"d/e\","
+				    "\"similarity\":70}"),
+				 &s),
+		0);
+	assert_int_equal(s.last.action, ORIGIN_FILE_RENAMED);
+	assert_string_equal(s.old_path, "d/e");
+	for (unsigned i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		assert_int_equal(files(rows[i], &s), -EIO);
+		assert_int_equal(s.files, 0);
+	}
+#undef LIST
+#undef FILE_OF
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -127,6 +249,9 @@ int main(void)
 		cmocka_unit_test(test_deep_json_is_refused),
 		cmocka_unit_test(test_commit),
 		cmocka_unit_test(test_commits_that_are_none),
+		cmocka_unit_test(test_history),
+		cmocka_unit_test(test_more_parents_than_a_commit_can_have),
+		cmocka_unit_test(test_files),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
