@@ -199,15 +199,40 @@ static int charge(struct creation *c)
 	return 0;
 }
 
+/* Files of this mount are there, or may come back. */
+static bool uses_serial(const struct mount *mt)
+{
+	return mt->rec.serial && mt->rec.state != MOUNT_DELETED &&
+	       (mt->rec.state != MOUNT_FAILED || mt->rec.files_kept);
+}
+
+static uint32_t nearest_serial_locked(void *arg, uint32_t after)
+{
+	struct creation *c = arg;
+	uint32_t nearest = 0;
+
+	list_for_each (it, &c->m->all) {
+		const struct mount *mt = list_entry(it, struct mount, link);
+		uint32_t steps;
+
+		if (mt->tenant != c->tenant || !uses_serial(mt))
+			continue;
+		steps = serial_distance(after, mt->rec.serial);
+		if (!nearest || steps < nearest)
+			nearest = steps;
+	}
+	return nearest;
+}
+
 static int give_serial(struct creation *c, struct mount_record *next)
 {
 	struct mount_serial *serial = mount_serial_of(c->m, c->tenant);
 
 	LOCK_GUARD(&c->m->mu);
-	if (serial->last >= SERIAL_MAX)
+	next->serial = serial_give(&serial->counter, nearest_serial_locked, c);
+	if (!next->serial)
 		return err_set(&c->e, -EOVERFLOW, "SERIALS_EXHAUSTED",
-			"tenant %s has used up all workspace numbers", c->want.tenant);
-	next->serial = ++serial->last;
+			"tenant %s has a workspace of each number", c->want.tenant);
 	return 0;
 }
 

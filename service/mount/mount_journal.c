@@ -3,6 +3,8 @@
  * cannot disagree after a crash. */
 #include "mount_journal.h"
 
+#include "mount_serial.h"
+
 #include <base/buf.h>
 #include <base/cleanup.h>
 #include <base/err.h>
@@ -167,10 +169,10 @@ int mount_journal_remove(struct mount_journal *j, const struct mount_record *r, 
 {
 	char job[MOUNT_JOB_KEY_MAX];
 	uint8_t serial[8];
-	uint32_t highest;
+	uint32_t latest;
 	struct kv_op ops[3];
 	unsigned count = 0;
-	int err = mount_journal_serial(j, r->tenant, &highest);
+	int err = mount_journal_serial(j, r->tenant, &latest);
 
 	if (err)
 		return err;
@@ -180,7 +182,7 @@ int mount_journal_remove(struct mount_journal *j, const struct mount_record *r, 
 		ops[count++] = (struct kv_op){.table = TABLE_JOBS,
 			.key = job,
 			.key_len = job_key(r->tenant, r->job_id, job)};
-	if (r->serial > highest) /* nothing else would remember it */
+	if (serial_is_later(r->serial, latest)) /* nothing else would remember it */
 		ops[count++] = serial_op(r, serial);
 	return kv_write(j->kv, ops, count);
 }
@@ -255,7 +257,7 @@ int mount_journal_serial(struct mount_journal *j, const char *tenant, uint32_t *
 		return err;
 	err = kv_get(txn, TABLE_SERIALS, tenant, strlen(tenant), &value, &len);
 	if (!err)
-		*ret_serial = value ? (uint32_t)get_le(value, len) : 0;
+		*ret_serial = value ? (uint32_t)(get_le(value, len) % (SERIAL_MAX + 1ull)) : 0;
 	kv_read_end(txn);
 	return err;
 }

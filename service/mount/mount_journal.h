@@ -45,7 +45,7 @@ int mount_journal_settle_format(struct mount_journal *j, struct err *e);
 /* Which mount has this job id; "" if none. */
 int mount_journal_job(
 	struct mount_journal *j, const char *tenant, const char *job_id, char ret_mount_id[40]);
-/* A serial given out to the tenant; 0 if none. A higher one, given out at the same time, may be in
+/* A serial given out to the tenant; 0 if none. A later one, given out at the same time, may be in
  * a record, and nowhere else: removing the record remembers it. */
 int mount_journal_serial(struct mount_journal *j, const char *tenant, uint32_t *ret_serial);
 

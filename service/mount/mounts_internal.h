@@ -12,6 +12,7 @@
 #include "lease_heap.h"
 #include "mount_codec.h"
 #include "mount_journal.h"
+#include "mount_serial.h"
 #include "mount_watch.h"
 #include "name_table.h"
 
@@ -91,11 +92,9 @@ struct mounts_metrics {
 
 /* Workspace serials, by tenant. */
 struct mount_serial {
-	struct tenant *tenant; /* const */
-	uint32_t last;         /* guarded by mu */
+	struct tenant *tenant;         /* const */
+	struct serial_counter counter; /* guarded by mu */
 };
-
-#define SERIAL_MAX ((1u << 23) - 1)
 
 struct mounts {
 	struct mounts_config config;   /* const */
@@ -150,7 +149,7 @@ void mount_unregister_locked(struct mount *mt);
 /* NULL: none, or one of another tenant. */
 struct mount *mount_find_locked(struct mounts *m, const struct mount_key *key);
 int mount_not_found(const struct mount_key *key, struct err *e);
-/* The last serial of the tenant, or NULL. */
+/* The counter of the tenant, or NULL. */
 struct mount_serial *mount_serial_of(struct mounts *m, const struct tenant *tn);
 /* A copy of what callers see, into an empty or an own structure. */
 int mount_copy_info_locked(const struct mount *mt, struct mount_info *ret_info, struct err *e);

@@ -61,14 +61,14 @@ static int note_damaged(struct recovery *rc, const char *mount_id, int error)
 	return name_table_insert(&rc->damaged, &d->node, d->id);
 }
 
-/* Creations are journaled in any order, so the last row written need not be the highest. */
+/* Creations are journaled in any order, so the last row written need not be the latest. */
 static void note_serial(struct mounts *m, const struct mount_record *r)
 {
 	const struct tenant *tn = tenants_find(m->config.tenants, r->tenant);
 	struct mount_serial *serial = tn ? mount_serial_of(m, tn) : NULL;
 
-	if (serial && serial->last < r->serial)
-		serial->last = r->serial;
+	if (serial)
+		serial_note(&serial->counter, r->serial);
 }
 
 static int collect(void *arg, const char *mount_id, struct mount_record *r, int error)

@@ -5,7 +5,8 @@
  * negative errno, and the session turns them into replies.
  *
  * Node ids. 1 is the root of the session. All others are (workspace serial << OVL_LOCAL_BITS |
- * local); local 1 is the root of the workspace. st_ino equals the node id. An id is never reused.
+ * local); local 1 is the root of the workspace. st_ino equals the node id. An id is never
+ * used again before all other serials were.
  * An entry of a lower directory has the id (base of its directory's block + index in the packed
  * directory), so an untouched lower file costs no memory and survives a restart.
  *
@@ -78,7 +79,7 @@ struct overlay *ovl_free(struct overlay *o); /* all workspaces must have been re
 
 struct ovl_ws_config {
 	const char *name;    /* directory name below the session's root, path_ident_ok */
-	uint64_t serial;     /* 1 .. 2^23-1, never reused within the tenant */
+	uint64_t serial;     /* 1 .. 2^23-1; one of the tenant is used again after all others */
 	const char *dir;     /* private directory on disk: upper/ and work/ live in it; created if
 				missing */
 	struct lower *lower; /* owned by the workspace once ovl_ws_add returns 0 */

@@ -16,6 +16,7 @@
 #include <base/io.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <fuse/overlay.h>
 #include <service/node.h>
 #include <signal.h>
 #include <stdio.h>
@@ -156,15 +157,15 @@ static void test_kill_9(void **state)
 	world_close(w);
 }
 
-/* A record in this state, and a workspace with something in it. */
-static void leave(struct mounts_world *w, const char *job_id, enum mount_state state)
+/* A record like this one, and a workspace with something in it. Its number was given out last. */
+static void leave_like(struct mounts_world *w, const char *job_id, struct mount_record r)
 {
-	struct mount_record r = {
-		.state = state, .tenant = "default", .origin = "demo", .serial = 1};
 	struct mount_journal *j;
 	struct err e = {0};
 	char name[80], path[400];
 
+	(void)snprintf(r.tenant, sizeof(r.tenant), "default");
+	(void)snprintf(r.origin, sizeof(r.origin), "demo");
 	assert_int_equal(node_uuid(r.mount_id), 0);
 	(void)snprintf(r.job_id, sizeof(r.job_id), "%s", job_id);
 	(void)snprintf(name, sizeof(name), "workspaces/%s/upper", r.mount_id);
@@ -173,8 +174,13 @@ static void leave(struct mounts_world *w, const char *job_id, enum mount_state s
 	world_write(world_data(w, name, path, sizeof(path)), "left");
 	if (mount_journal_open(&j, world_data(w, "", path, sizeof(path)), NULL, &e))
 		fail_msg("%s", err_message(&e));
-	assert_int_equal(mount_journal_put(j, &r, JOURNAL_JOB_SET), 0);
+	assert_int_equal(mount_journal_put(j, &r, JOURNAL_JOB_SET | JOURNAL_SERIAL), 0);
 	mount_journal_close(j);
+}
+
+static void leave(struct mounts_world *w, const char *job_id, enum mount_state state)
+{
+	leave_like(w, job_id, (struct mount_record){.state = state, .serial = 1});
 }
 
 static void test_half_done_work_is_rolled_back_or_finished(void **state)
@@ -197,6 +203,36 @@ static void test_half_done_work_is_rolled_back_or_finished(void **state)
 	assert_int_equal(world_delete(w, "expired", NULL), 0);
 	world_create(w, "making", &info); /* its job id is free */
 	mount_info_fini(&info);
+	world_close(w);
+}
+
+static uint64_t create_serial(struct mounts_world *w, const char *job_id)
+{
+	struct mount_info info;
+	struct stat st;
+
+	world_create(w, job_id, &info);
+	assert_int_equal(stat(info.root, &st), 0);
+	mount_info_fini(&info);
+	return st.st_ino >> OVL_LOCAL_BITS;
+}
+
+static void test_a_tenant_has_used_up_all_workspace_numbers(void **state)
+{
+	struct mounts_world *w = *state;
+
+	struct mount_record r = {.state = MOUNT_DELETING, .serial = SERIAL_MAX - 2};
+
+	leave_like(w, "early", r);
+	world_open(w);
+	assert_int_equal(create_serial(w, "a"), SERIAL_MAX - 1);
+	assert_int_equal(create_serial(w, "b"), SERIAL_MAX);
+	assert_int_equal(create_serial(w, "c"), 1);
+	world_close(w);
+	leave_like(w, "late", r); /* its row came last */
+	world_open(w);
+	assert_int_equal(mounts_ready_count(w->mounts), 3);
+	assert_int_equal(create_serial(w, "d"), 2);
 	world_close(w);
 }
 
@@ -362,6 +398,7 @@ int main(void)
 		TEST(test_stop_and_start),
 		TEST(test_kill_9),
 		TEST(test_half_done_work_is_rolled_back_or_finished),
+		TEST(test_a_tenant_has_used_up_all_workspace_numbers),
 		TEST(test_lost_workspace_fails_alone),
 		TEST(test_repaired_workspace_comes_back),
 		TEST(test_mount_comes_back_without_its_origin),
