@@ -163,14 +163,27 @@ static void add_stats(struct mounts *m, struct ovl_ws_stats *sum)
 
 /* What the kernel has not heard of a switch that was cut short. */
 static void tell_switch(struct mounts *m, struct mount *mt)
+/* The journal has said until here that the mount is switched, so that one who comes after another kill
+ * tells the kernel again. */
+static void journal_told(struct mounts *m, const struct mount *mt)
+{
+	int r = mount_journal_put(m->journal, &mt->rec, 0);
+
+	if (r < 0) /* told once more by the next start */
+		log_error("switch_not_journaled", LOG_S("mount_id", mt->rec.mount_id), LOG_E(r));
+}
+
 {
 	int r = 0;
 
-	if (mt->attached && mt->to_tell.notice_count)
+	bool untold = mt->to_tell.notice_count > 0;
+	if (mt->attached && untold)
 		r = sess_tell(mt->host->session, &mt->to_tell,
 			clock_after(m->config.clock, TELL_WAIT_NS));
 	if (mt->plan_done && (r == 0 || r == -ETIMEDOUT)) /* beyond that it goes on */
 		wf_plan_told(mt);
+	if (untold && r != -ETIMEDOUT) /* any other error: no kernel remembers */
+		journal_told(m, mt);
 	mt->plan_done = false;
 	ovl_switched_fini(&mt->to_tell);
 }
@@ -225,7 +238,8 @@ void mount_adopt_serve(struct mounts *m, const struct mount_record *records, uns
 		log_error("keeper_not_settled", LOG_E(r)); /* it does it by itself after a minute */
 	if (served) {
 		tell(m, &sum, served);
-		tell_switches(m);
+	tell_switches(m);
+	if (served) {
 		forget_names(m, records, count);
 		bind_missing(m);
 	}

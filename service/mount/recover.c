@@ -145,6 +145,11 @@ static int mark_ready(struct mount *mt)
 	next.files_kept = false;
 	next.ended_wall_ns = 0;
 	(void)mount_record_set_text(&next.reason, NULL); /* emptying needs no memory */
+	if (mt->to_tell.notice_count) { /* journaled when the kernel has heard of it */
+		LOCK_GUARD(&m->mu);
+		mount_put_locked(mt, &next, MOUNT_EVENT_CHANGED);
+		return 0;
+	}
 	err = mount_commit(mt, &next, 0, MOUNT_EVENT_CHANGED, &e);
 	mount_record_fini(&next);
 	return err;

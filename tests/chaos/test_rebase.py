@@ -2,7 +2,9 @@
 """The daemon dies right before and after each step that a rebase writes down (dying.c), while a job has all the files open in the kernel's
 caches. What follows shows the old or the new whole, and nothing of the plan is left.
 
-  --long: before each step, too, and all of it three times
+It dies again while it goes on with that, too.
+
+  --long: before each step, too, and all of it three times; each second death after each first one
 """
 import argparse
 import os
@@ -31,6 +33,9 @@ STEPS = (
     ('renameat 1 state', 'before', True), ('renameat 1 state', 'after', True),              # HEAD and the index are those,
     ('renameat2 1 set1', 'before', True), ('renameat2 1 set1', 'after', True),              # files are set,
     ('unlinkat 1 plan', 'before', True), ('unlinkat 1 plan', 'after', True))                # and the plan is done
+# Where the next daemon dies while it goes on with that: what it writes down, in this order, and what it tells the kernel. Those that it does not
+# come to are kills of one that has done all of it.
+AGAIN = [f'pwrite after {count}' for count in range(1, 7)] + [f'writev before {count}' for count in (1, 2, 4)] + ['unlinkat before 1 plan']
 options = argparse.Namespace(long=False)
 
 
@@ -86,14 +91,22 @@ class Rebase(unittest.TestCase):
         wait_until(lambda: daemon_of(node.process.pid) and answers(node), 30, 'the next daemon answers')
         call.cancel()
 
-    def strike(self, node, job, order, made):
+    def die_again(self, node):
+        """The next one has an order too; one that lived to see the end of its start is killed."""
+        if node.ordered():
+            raise AssertionError('the first one has not died of its order')
+        renew(node)
+
+    def strike(self, node, job, orders, made):
         root = self.prepare(node, job)
         before = node.client.GetMount(job_id=job)
         plan = os.path.join(node.data, 'workspaces', before.mount_id, 'git/plan')
-        node.order([order])
+        node.order(orders)
         renew(node)  # what came until here did not count
         self.assertEqual(files_of(root), OLD)
         self.die(node, job)
+        if len(orders) > 1:
+            self.die_again(node)
         after = node.client.GetMount(job_id=job)
         if made is None:
             made = after.generation != before.generation
@@ -112,7 +125,17 @@ class Rebase(unittest.TestCase):
             for i, (step, stage, made) in enumerate(3 * STEPS if options.long else [s for s in STEPS if s[1] == 'after']):
                 with self.subTest(step=step, stage=stage):
                     call, count, name = step.split()
-                    self.strike(node, f'job-{i}', f'{call} {stage} {count} 0 {name}', made)
+                    self.strike(node, f'job-{i}', [f'{call} {stage} {count} 0 {name}'], made)
+
+    def test_dies_again_while_it_goes_on(self):
+        firsts = ('renameat after 1 0 same1', 'renameat after 1 0 state', 'pwrite after 2 0 state.next')
+        with DyingNode({'demo': self.repository}, keeper=True) as node:
+            pairs = [(first, second) for first in firsts for second in AGAIN] if options.long else [
+                (firsts[i % 2], second) for i, second in enumerate(AGAIN)]
+            for i, (first, second) in enumerate(pairs):
+                call, stage, count, *name = second.split()
+                with self.subTest(first=first, second=second):
+                    self.strike(node, f'job-{i}', [first, ' '.join([call, stage, count, '0', *name])], None if 'pwrite' in first else True)
 
 
 if __name__ == '__main__':
