@@ -10,6 +10,7 @@
 #include "session/device.h"
 #include "session/mountinfo.h"
 #include "session/notify.h"
+#include "session/seal.h"
 #include "session/session_internal.h"
 
 #include <base/cleanup.h>
@@ -101,9 +102,11 @@ static void bind_job_abandon(void *arg)
 {
 	struct bind_job *job = arg;
 
-	if (job->bound)
-		(void)device_unmount(job->target); /* nobody knows of it: what remains is swept */
-	(void)bind_job_free(job);                  /* returns NULL always */
+	if (job->bound) { /* nobody knows of it: what remains is swept */
+		(void)device_unmount(job->target);
+		(void)seal_take(job->target);
+	}
+	(void)bind_job_free(job); /* returns NULL always */
 }
 
 static void close_dir(DIR **d)
@@ -192,6 +195,20 @@ static int attach(const struct bind_job *job, int target)
 	return 0;
 }
 
+/* With a seal beneath. */
+static int attach_sealed(const struct bind_job *job, int target)
+{
+	_cleanup_close_ int seal = -1;
+	int r;
+
+	if (!seal_there(job->target))
+		(void)seal_put(target, &seal); /* where it is not allowed: `doctor` says so */
+	r = attach(job, seal >= 0 ? seal : target);
+	if (r < 0 && seal >= 0)
+		seal_undo(seal);
+	return r;
+}
+
 static int bind_run(void *arg)
 {
 	struct bind_job *job = arg;
@@ -208,7 +225,7 @@ static int bind_run(void *arg)
 	r = require_empty(fd);
 	if (r < 0)
 		return err_wrap(&job->err, r, "%s must be an empty directory", job->target);
-	r = attach(job, fd);
+	r = attach_sealed(job, fd);
 	if (r < 0)
 		return err_wrap(&job->err, r, "bind %s to %s", job->source, job->target);
 	job->bound = true;
@@ -265,6 +282,13 @@ static int unmount_of(const char *path, unsigned major, unsigned minor)
 	return umount2(self, MNT_DETACH) < 0 ? -errno : 0;
 }
 
+static int unmount_sealed(const char *path, unsigned major, unsigned minor)
+{
+	int r = unmount_of(path, major, minor);
+
+	return r < 0 ? r : seal_take(path);
+}
+
 /* A directory on the way was renamed: the mount went along. */
 struct moved {
 	const struct bind_job *job;
@@ -292,12 +316,12 @@ static int unbind_run(void *arg)
 	int r = mountinfo_device(job->target, &major, &minor);
 
 	if (r == 0 && major == job->dev_major && minor == job->dev_minor)
-		return unmount_of(job->target, major, minor);
+		return unmount_sealed(job->target, major, minor);
 	if (r < 0 && r != -ENOENT)
 		return r;
 	r = mountinfo_each(find_moved, &moved);
 	if (r > 0)
-		r = unmount_of(moved.path, job->dev_major, job->dev_minor);
+		r = unmount_sealed(moved.path, job->dev_major, job->dev_minor);
 	free(moved.path);
 	return r;
 }
@@ -307,6 +331,13 @@ static int sweep_run(void *arg)
 	const struct bind_job *job = arg;
 
 	return mountinfo_sweep(job->target);
+}
+
+static int unseal_run(void *arg)
+{
+	const struct bind_job *job = arg;
+
+	return seal_take(job->target);
 }
 
 /* Frees the job. */
@@ -338,6 +369,11 @@ int sess_unbind(struct session *s, const char *name, const char *target)
 int sess_abort_mounts(const char *dir)
 {
 	return mountinfo_abort(dir);
+}
+
+int sess_unseal(struct sess_farm *farm, const char *path)
+{
+	return run_on(farm, unseal_run, bind_job_new("", NULL, path));
 }
 
 int sess_sweep_mounts(struct sess_farm *farm, const char *dir)

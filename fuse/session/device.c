@@ -11,6 +11,8 @@
  */
 #include "session/device.h"
 
+#include "session/mountinfo.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -37,9 +39,18 @@ int device_mount(const char *mountpoint, int *ret_fd)
 	return 0;
 }
 
-int device_unmount(const char *mountpoint)
+int device_detach(const char *mountpoint)
 {
 	return umount2(mountpoint, MNT_DETACH | UMOUNT_NOFOLLOW) < 0 ? -errno : 0;
+}
+
+int device_unmount(const char *mountpoint)
+{
+	unsigned major, minor;
+
+	if (mountinfo_device(mountpoint, &major, &minor) == -ENOENT)
+		return -EINVAL;
+	return device_detach(mountpoint);
 }
 
 int device_abort(const char *mountpoint)

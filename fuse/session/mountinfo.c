@@ -60,12 +60,14 @@ bool mountinfo_parse(char *line, struct mount_point *ret_mount)
 		return false;
 	tail = strchr(tail, '-') + 2;
 	m.fstype = strsep(&tail, " ");
-	if (!m.fstype || !*m.fstype || !tail)
+	m.source = tail ? strsep(&tail, " ") : NULL;
+	if (!m.fstype || !*m.fstype || !m.source)
 		return false;
 	m.root = field[3];
 	m.path = field[4];
 	unescape(m.root);
 	unescape(m.path);
+	unescape(m.source);
 	*ret_mount = m;
 	return true;
 }
@@ -143,7 +145,7 @@ int mountinfo_sweep(const char *dir)
 			return r;
 		if (!path)
 			return count;
-		r = device_unmount(path);
+		r = device_detach(path);
 		if (r < 0 && r != -EINVAL && r != -ENOENT)
 			return r;
 		count++;

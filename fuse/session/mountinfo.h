@@ -9,6 +9,7 @@ struct mount_point {
 	char *root;            /* which directory of the file system is mounted; unescaped */
 	char *path;            /* where; unescaped */
 	char *fstype;
+	char *source; /* unescaped */
 };
 
 /* Split one line in place; the result points into it. False: not a line of that file. */

@@ -4,12 +4,13 @@
  * follows a path which may lead into a mount of ours is a job of the control thread; a caller who
  * waited in vain leaves the job to it, which then undoes what it did.
  *
- * The directory under the mount has mode 0, so that nobody writes into it while the mount is dead
- * (root still can).
+ * Beneath the mount is a directory of mode 0 with a seal on it (seal.h), so that nobody writes
+ * there while the mount is dead.
  */
 #include "session/control.h"
 #include "session/fusectl.h"
 #include "session/mountinfo.h"
+#include "session/seal.h"
 #include "session/session_internal.h"
 
 #include <base/cleanup.h>
@@ -63,6 +64,7 @@ static void mount_job_abandon(void *arg)
 	if (job->fd >= 0) {
 		(void)job->mounter->unmount(
 			job->mounter, job->tenant, job->mountpoint); /* closing ends it anyway */
+		(void)seal_take(job->mountpoint); /* else the next mount there is on it */
 		(void)close(job->fd);
 	}
 	(void)mount_job_free(job); /* returns NULL always */
@@ -80,6 +82,7 @@ static int mount_clean(void *arg)
 		return err_wrap(&job->err, r, "create %s", job->mountpoint);
 	if (chmod(job->mountpoint, 0) < 0)
 		return err_wrap(&job->err, -errno, "protect %s", job->mountpoint);
+	(void)seal_path(job->mountpoint); /* where it is not allowed: `doctor` says so */
 	return job->mounter->mount(job->mounter, job->tenant, job->mountpoint, &job->fd, &job->err);
 }
 
@@ -108,6 +111,7 @@ static int unmount_clean(void *arg)
 	struct mount_job *job = arg;
 	int r = job->mounter->unmount(job->mounter, job->tenant, job->mountpoint);
 
+	(void)seal_take(job->mountpoint); /* else the next mount there is on it */
 	if (rmdir(job->mountpoint) < 0 && r == 0 && errno != ENOENT && errno != EBUSY)
 		r = -errno;
 	return r;

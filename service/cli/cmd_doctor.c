@@ -151,26 +151,44 @@ static void check_disk(struct doctor *d)
 			(unsigned long long)(free_bytes >> 30));
 }
 
-/* Our mounts below run_dir, from mountinfo alone. */
-static unsigned count_mounts(const char *run_dir)
+/* Our mounts below run_dir, and the seals beneath them (see docs/reliability.md). */
+struct mounts_seen {
+	unsigned mounts, seals;
+};
+
+/* From mountinfo alone. */
+static void see_mounts(const char *run_dir, struct mounts_seen *ret_seen)
 {
 	_cleanup_free_ char *text = NULL;
 	char *line, *rest;
-	unsigned count = 0;
 	size_t len;
 
+	*ret_seen = (struct mounts_seen){0};
 	if (io_read_file(AT_FDCWD, "/proc/self/mountinfo", MOUNTINFO_MAX, &text, &len) < 0)
-		return 0;
+		return;
 	rest = text;
 	while ((line = strsep(&rest, "\n"))) {
 		char mountpoint[4096];
 
-		if (sscanf(line, "%*s %*s %*s %*s %4095s", mountpoint) == 1 &&
-			strstr(line, " - fuse.coppice ") &&
-			strncmp(mountpoint, run_dir, strlen(run_dir)) == 0)
-			count++;
+		if (sscanf(line, "%*s %*s %*s %*s %4095s", mountpoint) != 1 ||
+			strncmp(mountpoint, run_dir, strlen(run_dir)) != 0)
+			continue;
+		ret_seen->mounts += strstr(line, " - fuse.coppice ") != NULL;
+		ret_seen->seals += strstr(line, " - tmpfs coppice-seal ") != NULL;
 	}
-	return count;
+}
+
+/* Who could write where a workspace was, once its mount is dead and gone? */
+static void say_seals(struct doctor *d, const struct mounts_seen *seen)
+{
+	if (seen->seals < seen->mounts)
+		say(d, WARN, "beneath",
+			"%u of %u mounts have only a directory of mode 0 beneath them, in which "
+			"root "
+			"can write when they are dead: the daemon may not mount a tmpfs there",
+			seen->mounts - seen->seals, seen->mounts);
+	else if (seen->mounts)
+		say(d, OK, "beneath", "nobody can write there when a mount is dead, not even root");
 }
 
 /* The service knows best: it asks all the time, with its own files and addresses. */
@@ -211,9 +229,12 @@ static void say_holder(struct doctor *d, const char *holder)
 static void check_service(struct doctor *d)
 {
 	Coppice__V1__GetNodeRequest m = COPPICE__V1__GET_NODE_REQUEST__INIT;
-	unsigned mounts = d->cfg ? count_mounts(d->cfg->run_dir) : 0;
+	struct mounts_seen seen = {0};
 	struct client_status st;
 	Coppice__V1__Node *n;
+
+	if (d->cfg)
+		see_mounts(d->cfg->run_dir, &seen);
 
 	if (cli_connect(d->cli) != CLI_OK) {
 		say(d, FAIL, "service", "not asked: the reason is above");
@@ -223,17 +244,18 @@ static void check_service(struct doctor *d)
 		&m.base, &coppice__v1__node__descriptor, false, &st);
 	if (!n) {
 		say(d, FAIL, "service", "%s (%s)", st.message, client_code_name(st.code));
-		if (mounts)
+		if (seen.mounts)
 			say(d, WARN, "mounts",
 				"%u of ours are mounted though the service does not answer; "
 				"starting it cleans them up",
-				mounts);
+				seen.mounts);
 		return;
 	}
 	say(d, n->draining ? WARN : OK, "service", "coppiced %s answers, %llu mounts ready%s",
 		n->version, (unsigned long long)n->mounts,
 		n->draining ? ", draining: no new mounts" : "");
 	say_holder(d, n->device_holder);
+	say_seals(d, &seen);
 	if (n->index_set_aside)
 		say(d, WARN, "index",
 			"was damaged and set aside at the last start; it is rebuilt on use");

@@ -63,6 +63,8 @@ static int sweep_sessions(struct mounts *m)
 			continue; /* opened a moment ago, adopted or new */
 		r = sess_sweep_mounts(m->config.farm, path);
 		swept += r > 0 ? r : 0;
+		if (sess_unseal(m->config.farm, path) == 0)
+			(void)rmdir(path); /* nobody needs it; a file there is not ours */
 	}
 	return swept;
 }
@@ -161,10 +163,8 @@ static void add_stats(struct mounts *m, struct ovl_ws_stats *sum)
 	}
 }
 
-/* What the kernel has not heard of a switch that was cut short. */
-static void tell_switch(struct mounts *m, struct mount *mt)
-/* The journal has said until here that the mount is switched, so that one who comes after another kill
- * tells the kernel again. */
+/* The journal has said until here that the mount is switched, so that one who comes after another
+ * kill tells the kernel again. */
 static void journal_told(struct mounts *m, const struct mount *mt)
 {
 	int r = mount_journal_put(m->journal, &mt->rec, 0);
@@ -173,17 +173,19 @@ static void journal_told(struct mounts *m, const struct mount *mt)
 		log_error("switch_not_journaled", LOG_S("mount_id", mt->rec.mount_id), LOG_E(r));
 }
 
+/* What the kernel has not heard of a switch that was cut short. */
+static void tell_switch(struct mounts *m, struct mount *mt)
 {
+	bool untold = mt->to_tell.notice_count > 0;
 	int r = 0;
 
-	bool untold = mt->to_tell.notice_count > 0;
 	if (mt->attached && untold)
 		r = sess_tell(mt->host->session, &mt->to_tell,
 			clock_after(m->config.clock, TELL_WAIT_NS));
-	if (mt->plan_done && (r == 0 || r == -ETIMEDOUT)) /* beyond that it goes on */
-		wf_plan_told(mt);
 	if (untold && r != -ETIMEDOUT) /* any other error: no kernel remembers */
 		journal_told(m, mt);
+	if (mt->plan_done && (r == 0 || r == -ETIMEDOUT)) /* beyond that it goes on */
+		wf_plan_told(mt);
 	mt->plan_done = false;
 	ovl_switched_fini(&mt->to_tell);
 }
@@ -236,7 +238,7 @@ void mount_adopt_serve(struct mounts *m, const struct mount_record *records, uns
 	r = sess_settle(m->config.farm);
 	if (r < 0)
 		log_error("keeper_not_settled", LOG_E(r)); /* it does it by itself after a minute */
-	if (served) {
+	if (served)
 		tell(m, &sum, served);
 	tell_switches(m);
 	if (served) {

@@ -21,7 +21,7 @@ void mount_remove_leftovers(struct mount *mt)
 
 	if (err) /* the next start finds the directory without a record and removes it */
 		log_warn("workspace_not_removed", LOG_S("mount_id", mt->rec.mount_id), LOG_E(err));
-	mountpoint_remove(&mt->rec);
+	mountpoint_remove(mt->registry, &mt->rec);
 	if (mt->counted)
 		quota_release(tenant_quota(mt->tenant), QUOTA_MOUNTS, 1);
 	mt->counted = false;

@@ -11,6 +11,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <fuse/session.h>
 #include <limits.h>
 #include <linux/magic.h>
 #include <linux/openat2.h>
@@ -159,7 +160,7 @@ int mountpoint_refused(const char *path, int err, struct err *e)
 }
 
 /* Not through a link: the directories on the way may be a tenant's. */
-void mountpoint_remove(const struct mount_record *r)
+void mountpoint_remove(struct mounts *m, const struct mount_record *r)
 {
 	struct open_how how = {
 		.flags = O_PATH | O_DIRECTORY | O_CLOEXEC, .resolve = RESOLVE_NO_SYMLINKS};
@@ -167,6 +168,8 @@ void mountpoint_remove(const struct mount_record *r)
 	_cleanup_close_ int fd = -1;
 	char *slash = parent ? strrchr(parent, '/') : NULL;
 
+	if (r->mountpoint)
+		(void)sess_unseal(m->config.farm, r->mountpoint); /* it may be gone */
 	if (!slash)
 		return;
 	*slash = '\0';

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The numbers of a tenant's workspaces, of which node ids are made: 1 .. SERIAL_MAX in a circle. A
- * number comes again after all the others, and never while its workspace is there. What is journaled
- * may lag behind by the creations that were under way, so "later" is only told of numbers that are
- * near. Pure; the owner locks.
+ * number comes again after all the others, and never while its workspace is there. What is
+ * journaled may lag behind by the creations that were under way, so "later" is only told of numbers
+ * that are near. Pure; the owner locks.
  */
 #pragma once
 #include <stdbool.h>

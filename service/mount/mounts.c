@@ -286,8 +286,7 @@ static int read_serials(struct mounts *m)
 	tenants_each(m->config.tenants, add_serial, m);
 	for (unsigned i = 0; !err && i < m->serial_count; i++)
 		err = mount_journal_serial(
-			m->journal, tenant_name(m->serials[i].tenant),
-			&m->serials[i].counter.last);
+			m->journal, tenant_name(m->serials[i].tenant), &m->serials[i].counter.last);
 	return err;
 }
 

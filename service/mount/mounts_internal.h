@@ -221,7 +221,7 @@ int mountpoint_refused(const char *path, int err, struct err *e);
 /* -EBUSY if another mount has it, or lies in it, or it in the other. */
 int mountpoint_free_locked(struct mounts *m, const char *path, struct err *e);
 /* After it was unbound: remove the directory if it was made by us. */
-void mountpoint_remove(const struct mount_record *r);
+void mountpoint_remove(struct mounts *m, const struct mount_record *r);
 
 /* ---- mount_delete.c; claimer only ---- */
 

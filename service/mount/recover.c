@@ -223,7 +223,7 @@ static int roll_back(struct recovery *rc, struct mount_record *r)
 	int err = trash_put(rc->m->trash, r->mount_id);
 	char owner[40];
 
-	mountpoint_remove(r);
+	mountpoint_remove(rc->m, r);
 	rc->removed++;
 	if (!err)
 		err = mount_journal_job(rc->m->journal, r->tenant, r->job_id, owner);

@@ -200,13 +200,13 @@ class Restart(unittest.TestCase):
             node.kill()
             os.kill(daemon, signal.SIGKILL)
             wait_until(lambda: not os.path.exists(f'/proc/{daemon}'), 20, 'the daemon has ended')
-            dead = mounts_below(node.run)
+            dead = mounts_below(node.run, seals=False)
             self.assertEqual(dead, [node.run + '/mnt/default'])
             with self.assertRaises(OSError) as caught:
                 os.listdir(dead[0])
             self.assertEqual(caught.exception.errno, errno.ENOTCONN)
             node.start()
-            self.assertEqual(mounts_below(node.run), dead)
+            self.assertEqual(mounts_below(node.run, seals=False), dead)
         self.check_comes_back(end, keeper=True)
 
     def test_reboot(self):
@@ -222,26 +222,63 @@ class Restart(unittest.TestCase):
         self.check_comes_back(end)
 
     def test_nobody_writes_beneath_a_dead_mount(self):
-        """Once the dead mount is taken away, by an administrator or by the next start, there is nothing beneath that a job could write to."""
-        with Node({'demo': self.repository}) as node:
-            point = node.path('bound')
+        """Once the dead mounts are taken away, by an administrator or by the next start, there is nothing beneath that anybody could write to, root
+        neither; and that is so again after a start, and over when the mount is deleted."""
+        with Node({'demo': self.repository}, keeper=True) as node:
+            point, given = node.path('bound'), node.path('given')
+            os.mkdir(given)
+            os.chown(given, 1002, 1002)
             root = node.mount('job', mountpoint=point).root
-            node.kill()
-            for path in (root, point):
-                with self.assertRaises(OSError) as caught:
-                    os.mkdir(path + '/lost')
-                self.assertEqual(caught.exception.errno, errno.ENOTCONN)
-            for dead in reversed(mounts_below(node.base)):
-                detach(dead)
+            node.mount('other', mountpoint=given)
             session = os.path.dirname(root)
-            self.assertEqual(stat.S_IMODE(os.stat(session).st_mode), 0)
-            for path in (root, session, point):
-                done = subprocess.run(['mkdir', path + '/lost'], user=1002, group=1002, extra_groups=[], capture_output=True, text=True,
-                                      check=False, timeout=30)
-                self.assertRegex(done.stderr, 'Permission denied|No such file')
-            self.assertFalse(os.path.lexists(root), 'not even root finds a directory of the job there')
+            for _ in range(2):
+                self.kill_both(node)
+                for path in (root, point, given):
+                    self.assertEqual(self.error_of(os.mkdir, path + '/lost'), errno.ENOTCONN)
+                for dead in reversed(mounts_below(node.base, seals=False)):
+                    detach(dead)
+                self.check_nobody_writes(session, point, given)
+                self.assertFalse(os.path.lexists(root), 'not even root finds a directory of the job there')
+                node.start()
+                self.assertEqual(os.listdir(point), os.listdir(root))
+            self.assertRegex(node.cli('doctor').stdout, '(?m)^ok +beneath')
+            for job in ('job', 'other'):
+                node.delete(job)
+            self.assertFalse(os.path.exists(point))
+            self.assertEqual((os.listdir(given), os.stat(given).st_uid), ([], 1002))
+            self.assertEqual(mounts_below(given), [])
+
+    def test_nobody_writes_where_a_mount_failed_to_come_back(self):
+        with Node({'demo': self.repository}, keeper=True) as node:
+            point = node.path('bound')
+            mount = node.mount('job', mountpoint=point)
+            workspace = os.path.join(node.data, 'workspaces', mount.mount_id)
+            self.kill_both(node)
+            os.rename(workspace, node.path('aside'))
             node.start()
-            self.assertEqual(os.listdir(point), os.listdir(root))
+            self.assertEqual(node.client.state(node.client.GetMount(job_id='job')), 'FAILED')
+            self.check_nobody_writes(point)
+            node.delete('job')
+            self.assertFalse(os.path.exists(point))
+
+    def kill_both(self, node):
+        daemon = node.below_keeper()
+        node.kill()
+        os.kill(daemon, signal.SIGKILL)
+        wait_until(lambda: not os.path.exists(f'/proc/{daemon}'), 20, 'the daemon has ended')
+
+    def error_of(self, call, *args):
+        with self.assertRaises(OSError) as caught:
+            call(*args)
+        return caught.exception.errno
+
+    def check_nobody_writes(self, *folders):
+        for folder in folders:
+            for call in (os.mkdir, os.mkfifo, lambda path: os.symlink('to', path), lambda path: os.open(path, os.O_CREAT | os.O_WRONLY)):
+                self.assertEqual(self.error_of(call, folder + '/lost'), errno.ENOSPC, folder)
+            done = subprocess.run(['mkdir', folder + '/lost'], user=1002, group=1002, extra_groups=[], capture_output=True, text=True, check=False,
+                                  timeout=30)
+            self.assertIn('Permission denied', done.stderr)
 
     def test_bind_mount_comes_back(self):
         with Node({'demo': self.repository}) as node:
@@ -268,7 +305,7 @@ class Restart(unittest.TestCase):
                 os.listdir(node.run + '/mnt/default/stays')
             node.start()
             self.assertIn('README', os.listdir(node.run + '/mnt/default/stays'))
-            self.assertEqual(len(mounts_below(node.run)), 1)
+            self.assertEqual(len(mounts_below(node.run, seals=False)), 1)
             wait_until(lambda: len(os.listdir(node.data + '/workspaces')) == 1, 20, 'unknown workspaces are removed')
             wait_until(lambda: os.listdir(node.data + '/trash') == [], 20, 'the trash is emptied')
 

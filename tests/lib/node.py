@@ -50,13 +50,14 @@ def unescape(text):
     return text.encode().decode('unicode_escape').encode('latin-1').decode('utf-8', 'surrogateescape') if '\\' in text else text
 
 
-def mounts_below(folder):
-    """Mountpoints below a folder, the innermost last. Reads mountinfo only: to look at a dead mount would fail."""
+def mounts_below(folder, seals=True):
+    """Mountpoints below a folder, the innermost last, with or without what lies beneath a mount to keep writers away. Reads mountinfo only: to look
+    at a dead mount would fail."""
     found = []
     with open('/proc/self/mountinfo', encoding='utf-8', errors='surrogateescape') as f:
         for line in f:
             point = unescape(line.split(' ')[4])
-            if point == folder or point.startswith(folder + '/'):
+            if (seals or ' - tmpfs coppice-seal ' not in line) and (point == folder or point.startswith(folder + '/')):
                 found.append(point)
     return found
 

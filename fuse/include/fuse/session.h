@@ -137,6 +137,10 @@ int sess_unbind(struct session *s, const char *name, const char *target);
  * process; mountinfo only, nothing is touched through the mounts). Returns how many, or a negative
  * errno. */
 int sess_sweep_mounts(struct sess_farm *farm, const char *dir);
+/* What lies beneath a mount of ours so that nobody writes there when it is dead (an empty file
+ * system without room) is taken away from `path`, on which nothing is mounted any more. 0 also if
+ * there was none. A sweep leaves it. */
+int sess_unseal(struct sess_farm *farm, const char *path);
 /* Abort the connections of all our mounts at or below `dir`: programs in them get errors at once.
  * For a daemon that is dead but for a thread that waits in the kernel for a lock that only an
  * answer to one of its own requests would free; nothing else ends that. Any thread; mountinfo only.

@@ -9,12 +9,15 @@
 
 #include "farm_fixture.h"
 
+#include "session/device.h"
 #include "session/mountinfo.h"
+#include "session/seal.h"
 
 #include <base/clock.h>
 #include <base/err.h>
 #include <dirent.h>
 #include <string.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
 
 void farm_fixture_init(struct farm_fixture *f, const struct sess_farm_config *config)
@@ -33,6 +36,7 @@ void farm_fixture_init(struct farm_fixture *f, const struct sess_farm_config *co
 void farm_fixture_fini(struct farm_fixture *f)
 {
 	assert_int_equal(sess_sweep_mounts(f->farm, f->dir.path), 0);
+	assert_int_equal(drop_seals(f->dir.path), 0);
 	f->farm = sess_farm_free(f->farm);
 	f->mounter = sess_mounter_free(f->mounter);
 	tmpdir_fini(&f->dir);
@@ -95,7 +99,7 @@ static int count_below(void *arg, const struct mount_point *m)
 {
 	struct below *b = arg;
 
-	if (mountinfo_below(m->path, b->dir))
+	if (strcmp(m->fstype, DEVICE_FSTYPE) == 0 && mountinfo_below(m->path, b->dir))
 		b->count++;
 	return 0;
 }
@@ -105,6 +109,26 @@ unsigned count_mounts(const char *dir)
 	struct below b = {.dir = dir};
 
 	assert_int_equal(mountinfo_each(count_below, &b), 0);
+	return b.count;
+}
+
+/* One of them. */
+static int find_seal(void *arg, const struct mount_point *m)
+{
+	struct below *b = arg;
+
+	if (strcmp(m->source, SEAL_SOURCE) != 0 || !mountinfo_below(m->path, b->dir))
+		return 0;
+	assert_int_equal(umount2(m->path, MNT_DETACH), 0);
+	return 1;
+}
+
+unsigned drop_seals(const char *dir)
+{
+	struct below b = {.dir = dir};
+
+	while (mountinfo_each(find_seal, &b) == 1)
+		b.count++;
 	return b.count;
 }
 

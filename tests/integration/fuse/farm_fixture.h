@@ -26,5 +26,7 @@ unsigned count_fds(void);
 unsigned count_threads(void);
 /* Mounts of ours below `dir`. */
 unsigned count_mounts(const char *dir);
+/* Takes away what lies beneath them; how many there were. */
+unsigned drop_seals(const char *dir);
 /* CLOCK_MONOTONIC in milliseconds. */
 uint64_t now_ms(void);

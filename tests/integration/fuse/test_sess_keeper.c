@@ -147,6 +147,7 @@ static int teardown(void **state)
 		(void)kill(k->keeper, SIGTERM); /* ours: not reaped yet */
 		(void)end_of_keeper(k);
 	}
+	(void)drop_seals(k->dir.path); /* of a daemon that could not do it */
 	tmpdir_fini(&k->dir);
 	free(k);
 	return 0;
@@ -230,6 +231,9 @@ static void test_without_a_successor_everything_is_unmounted(void **state)
 	for (int i = 0; i < 20000 && count_mounts(k->dir.path) > 0; i++)
 		(void)usleep(1000); /* until its patience ends */
 	assert_int_equal(count_mounts(k->dir.path), 0);
+	(void)snprintf(path, sizeof(path), "%s/mnt/a/lost", k->dir.path); /* fits */
+	assert_int_equal(mkdir(path, 0755), -1);
+	assert_int_equal(errno, ENOSPC); /* root's, too */
 }
 
 /* However many die young: what is held waits, and the one that can serve is started. */

@@ -271,7 +271,7 @@ static void test_dead_mount_is_replaced(void **state)
 	struct farm_fixture f;
 	struct overlay *o;
 	struct session *s;
-	char mnt[512];
+	char mnt[512], lost[600];
 	struct stat st;
 	int fd;
 
@@ -287,6 +287,10 @@ static void test_dead_mount_is_replaced(void **state)
 	s = farm_fixture_open(&f, "a", o);
 	assert_int_equal(stat(farm_fixture_path(&f, "a", "ws"), &st), 0);
 	assert_int_equal(count_mounts(f.dir.path), 1);
+	assert_int_equal(umount2(mnt, MNT_DETACH), 0);
+	(void)snprintf(lost, sizeof(lost), "%s/lost", mnt); /* fits */
+	assert_int_equal(mkdir(lost, 0755), -1);
+	assert_int_equal(errno, ENOSPC); /* beneath it is a seal */
 	assert_null(sess_close(s));
 	assert_null(mini_overlay_free(o));
 	farm_fixture_fini(&f);

@@ -236,6 +236,36 @@ static void test_a_tenant_has_used_up_all_workspace_numbers(void **state)
 	world_close(w);
 }
 
+/* Killed after the place of a mount was sealed, once or again, and before anything was mounted on
+ * it, or after that was taken away. */
+static void test_a_seal_without_its_mount_is_taken_away(void **state)
+{
+	static const enum mount_state states[] = {
+		MOUNT_PROVISIONING, MOUNT_DELETING, MOUNT_EXPIRED};
+	struct mounts_world *w = *state;
+	char target[300], path[400];
+
+	(void)tmpdir_path(&w->dir, "bound", target, sizeof(target));
+	for (unsigned i = 0; i < 3; i++) {
+		struct mount_record r = {.state = states[i],
+			.serial = 1,
+			.mountpoint = target,
+			.mountpoint_made = true};
+
+		assert_int_equal(mkdir(target, 0755), 0);
+		for (unsigned seals = 0; seals <= i; seals++)
+			assert_int_equal(
+				mount("coppice-seal", target, "tmpfs", 0, "nr_inodes=1"), 0);
+		(void)snprintf(path, sizeof(path), "%s/lost", target);
+		assert_int_equal(mkdir(path, 0755), -1);
+		assert_int_equal(errno, ENOSPC);
+		leave_like(w, "job", r);
+		world_open(w);
+		assert_false(world_exists(target));
+		world_close(w);
+	}
+}
+
 static void test_lost_workspace_fails_alone(void **state)
 {
 	struct mounts_world *w = *state;
@@ -399,6 +429,7 @@ int main(void)
 		TEST(test_kill_9),
 		TEST(test_half_done_work_is_rolled_back_or_finished),
 		TEST(test_a_tenant_has_used_up_all_workspace_numbers),
+		TEST(test_a_seal_without_its_mount_is_taken_away),
 		TEST(test_lost_workspace_fails_alone),
 		TEST(test_repaired_workspace_comes_back),
 		TEST(test_mount_comes_back_without_its_origin),

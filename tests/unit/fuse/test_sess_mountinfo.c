@@ -32,6 +32,7 @@ static void test_fields(void **state)
 	assert_int_equal(m.minor, 58);
 	assert_string_equal(m.path, "/run/c/mnt/a");
 	assert_string_equal(m.fstype, "fuse.coppice");
+	assert_string_equal(m.source, "coppice");
 }
 
 static void test_no_optional_field_and_many(void **state)
@@ -53,9 +54,10 @@ static void test_escapes(void **state)
 	char buf[256];
 
 	(void)state;
-	assert_true(
-		parse("1 0 8:1 / /a\\040b\\134c\\012d\\04 rw - ext4 x rw", buf, sizeof(buf), &m));
+	assert_true(parse(
+		"1 0 8:1 / /a\\040b\\134c\\012d\\04 rw - ext4 x\\040y rw", buf, sizeof(buf), &m));
 	assert_string_equal(m.path, "/a b\\c\nd\\04");
+	assert_string_equal(m.source, "x y");
 }
 
 static void test_a_dash_in_a_name_is_not_the_separator(void **state)
@@ -73,7 +75,7 @@ static void test_broken_lines(void **state)
 {
 	static const char *const lines[] = {"", "\n", "1", "1 2 3 4 5",
 		"1 0 x:y / / rw - ext4 x rw", "1 0 8:1 / / rw ext4 x rw", "1 0 8:1 / / rw - ",
-		"1 0 8:1 / / rw -", "1 0 8:1 / /"};
+		"1 0 8:1 / / rw -", "1 0 8:1 / /", "1 0 8:1 / / rw - ext4"};
 	struct mount_point m;
 	char buf[64];
 

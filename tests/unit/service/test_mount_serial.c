@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Numbers of workspaces in a circle: around its end, past those in use, and from a journal that lags. */
+/* Numbers of workspaces in a circle: around its end, past those in use, and from a journal that
+ * lags. */
 // clang-format off
 #include <stdarg.h>
 #include <stddef.h>
@@ -64,8 +65,8 @@ static void test_those_in_use_are_passed_over(void **state)
 	assert_int_equal(serial_give(&c, nearest, &used), SERIAL_MAX - 2);
 }
 
-/* The rows of creations that were under way come in any order, also around the end; a mount that was
- * made long ago says nothing. */
+/* The rows of creations that were under way come in any order, also around the end; a mount that
+ * was made long ago says nothing. */
 static void test_what_is_later_around_the_end(void **state)
 {
 	struct serial_counter c = {.last = SERIAL_MAX - 1, .clear = 7};
