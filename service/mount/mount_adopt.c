@@ -176,16 +176,16 @@ static void journal_told(struct mounts *m, const struct mount *mt)
 /* What the kernel has not heard of a switch that was cut short. */
 static void tell_switch(struct mounts *m, struct mount *mt)
 {
-	bool untold = mt->to_tell.notice_count > 0;
+	bool untold = mt->to_tell.notice_count || mt->plan_done;
 	int r = 0;
 
-	if (mt->attached && untold)
+	if (mt->attached && mt->to_tell.notice_count)
 		r = sess_tell(mt->host->session, &mt->to_tell,
 			clock_after(m->config.clock, TELL_WAIT_NS));
-	if (untold && r != -ETIMEDOUT) /* any other error: no kernel remembers */
-		journal_told(m, mt);
 	if (mt->plan_done && (r == 0 || r == -ETIMEDOUT)) /* beyond that it goes on */
 		wf_plan_told(mt);
+	if (untold && r != -ETIMEDOUT) /* any other error: no kernel remembers */
+		journal_told(m, mt);
 	mt->plan_done = false;
 	ovl_switched_fini(&mt->to_tell);
 }

@@ -145,7 +145,7 @@ static int mark_ready(struct mount *mt)
 	next.files_kept = false;
 	next.ended_wall_ns = 0;
 	(void)mount_record_set_text(&next.reason, NULL); /* emptying needs no memory */
-	if (mt->to_tell.notice_count) { /* journaled when the kernel has heard of it */
+	if (mt->to_tell.notice_count || mt->plan_done) { /* journaled when it is told */
 		LOCK_GUARD(&m->mu);
 		mount_put_locked(mt, &next, MOUNT_EVENT_CHANGED);
 		return 0;
