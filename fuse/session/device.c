@@ -46,9 +46,9 @@ int device_detach(const char *mountpoint)
 
 int device_unmount(const char *mountpoint)
 {
-	unsigned major, minor;
+	struct mount_seals seals;
 
-	if (mountinfo_device(mountpoint, &major, &minor) == -ENOENT)
+	if (mountinfo_seals(mountpoint, &seals) == 0 && seals.on_top)
 		return -EINVAL;
 	return device_detach(mountpoint);
 }

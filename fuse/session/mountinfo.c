@@ -10,6 +10,7 @@
 
 #include <base/cleanup.h>
 #include <errno.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -108,6 +109,23 @@ int mountinfo_each(int (*fn)(void *arg, const struct mount_point *m), void *arg)
 	return mountinfo_each_in("/proc/self/mountinfo", fn, arg);
 }
 
+/* The path as the kernel tells it: what leads there without symbolic links. The end is not looked
+ * at. NULL: no memory. */
+static char *as_told(const char *path)
+{
+	_cleanup_free_ char *parent = strdup(path);
+	char *slash = parent ? strrchr(parent, '/') : NULL, *told = NULL;
+	char real[PATH_MAX];
+
+	if (!slash || slash == parent || !slash[1])
+		return parent ? strdup(path) : NULL;
+	*slash = '\0';
+	if (!realpath(parent, real)) /* not there: then nothing is mounted there */
+		return strdup(path);
+	return asprintf(&told, "%s/%s", strcmp(real, "/") == 0 ? "" : real, slash + 1) < 0 ? NULL
+											   : told;
+}
+
 /* The newest matching mount: the one to take away next. */
 struct newest {
 	const char *dir;
@@ -131,13 +149,16 @@ static int remember_newest(void *arg, const struct mount_point *m)
 
 int mountinfo_sweep(const char *dir)
 {
+	_cleanup_free_ char *told = as_told(dir);
 	int count = 0, r;
 
+	if (!told)
+		return -ENOMEM;
 	/* One at a time, because a detached mount takes those on top of it along. The bound is for
 	 * a mount that does not go. */
 	while (count < 65536) {
 		_cleanup_free_ char *path = NULL;
-		struct newest n = {.dir = dir};
+		struct newest n = {.dir = told};
 
 		r = mountinfo_each(remember_newest, &n);
 		path = n.path;
@@ -170,8 +191,9 @@ static int abort_one(void *arg, const struct mount_point *m)
 
 int mountinfo_abort(const char *dir)
 {
-	struct aborted a = {.dir = dir};
-	int r = mountinfo_each(abort_one, &a);
+	_cleanup_free_ char *told = as_told(dir);
+	struct aborted a = {.dir = told};
+	int r = told ? mountinfo_each(abort_one, &a) : -ENOMEM;
 
 	return r < 0 ? r : a.count;
 }
@@ -196,8 +218,9 @@ static int remember_device(void *arg, const struct mount_point *m)
 
 int mountinfo_device(const char *path, unsigned *ret_major, unsigned *ret_minor)
 {
-	struct wanted w = {.path = path};
-	int r = mountinfo_each(remember_device, &w);
+	_cleanup_free_ char *told = as_told(path);
+	struct wanted w = {.path = told};
+	int r = told ? mountinfo_each(remember_device, &w) : -ENOMEM;
 
 	if (r < 0)
 		return r;
@@ -205,5 +228,31 @@ int mountinfo_device(const char *path, unsigned *ret_major, unsigned *ret_minor)
 		return -ENOENT;
 	*ret_major = w.major;
 	*ret_minor = w.minor;
+	return 0;
+}
+
+static int remember_seal(void *arg, const struct mount_point *m)
+{
+	struct mount_seals *s = arg;
+
+	if (strcmp(m->path, s->path) != 0)
+		return 0;
+	s->on_top = strcmp(m->fstype, "tmpfs") == 0 && strcmp(m->source, SEAL_SOURCE) == 0;
+	s->any = s->any || s->on_top;
+	s->major = m->major;
+	s->minor = m->minor;
+	return 0;
+}
+
+int mountinfo_seals(const char *path, struct mount_seals *ret_seals)
+{
+	_cleanup_free_ char *told = as_told(path);
+	struct mount_seals s = {.path = told};
+	int r = told ? mountinfo_each(remember_seal, &s) : -ENOMEM;
+
+	if (r < 0)
+		return r;
+	s.path = NULL;
+	*ret_seals = s;
 	return 0;
 }

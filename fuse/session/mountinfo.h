@@ -4,6 +4,8 @@
 #pragma once
 #include <stdbool.h>
 
+#define SEAL_SOURCE "coppice-seal" /* of the file systems beneath our mounts: seal.h */
+
 struct mount_point {
 	unsigned major, minor; /* of st_dev */
 	char *root;            /* which directory of the file system is mounted; unescaped */
@@ -29,3 +31,11 @@ int mountinfo_sweep(const char *dir);
 int mountinfo_abort(const char *dir);
 /* The device of the topmost mount of ours on exactly `path`: 0, or -ENOENT. */
 int mountinfo_device(const char *path, unsigned *ret_major, unsigned *ret_minor);
+
+/* What lies beneath our mounts on exactly `path`. */
+struct mount_seals {
+	const char *path;      /* not for the caller */
+	bool any, on_top;      /* on top: nothing is mounted on it */
+	unsigned major, minor; /* of what is on top */
+};
+int mountinfo_seals(const char *path, struct mount_seals *ret_seals);

@@ -15,12 +15,9 @@
 #include <base/cleanup.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/openat2.h>
 #include <stdio.h>
-#include <string.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #define SEALS_MAX 16 /* at one place: more than one is the work of others */
@@ -77,51 +74,25 @@ void seal_undo(int root)
 	(void)detach(root); /* one more seal, which the next who mounts there takes for its own */
 }
 
-/* The mount that came to `path` last, which the others there are beneath. */
-struct top {
-	const char *path;
-	unsigned major, minor;
-	bool sealed, on_top;
-};
-
-static bool is_seal(const struct mount_point *m)
-{
-	return strcmp(m->fstype, "tmpfs") == 0 && strcmp(m->source, SEAL_SOURCE) == 0;
-}
-
-static int remember(void *arg, const struct mount_point *m)
-{
-	struct top *t = arg;
-
-	if (strcmp(m->path, t->path) != 0)
-		return 0;
-	t->on_top = is_seal(m);
-	t->sealed = t->sealed || t->on_top;
-	t->major = m->major;
-	t->minor = m->minor;
-	return 0;
-}
-
 bool seal_there(const char *path)
 {
-	struct top t = {.path = path};
+	struct mount_seals seals;
 
-	return mountinfo_each(remember, &t) == 0 && t.sealed;
+	return mountinfo_seals(path, &seals) == 0 && seals.any;
 }
 
-/* By descriptor, and only the seal that was seen: what others have mounted there is not touched. */
-static int take_top(const char *path, const struct top *t)
+/* By descriptor, and only the seal that was seen: what others have mounted there is not touched.
+ * The directories on the way may be a tenant's. */
+static int take_top(const char *path, const struct mount_seals *seals)
 {
-	struct open_how how = {
-		.flags = O_PATH | O_DIRECTORY | O_CLOEXEC, .resolve = RESOLVE_NO_SYMLINKS};
-	_cleanup_close_ int fd = (int)syscall(SYS_openat2, AT_FDCWD, path, &how, sizeof(how));
+	_cleanup_close_ int fd = open(path, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	struct statx st;
 
 	if (fd < 0)
 		return -errno;
 	if (statx(fd, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, STATX_TYPE, &st) < 0)
 		return -errno;
-	if (st.stx_dev_major != t->major || st.stx_dev_minor != t->minor)
+	if (st.stx_dev_major != seals->major || st.stx_dev_minor != seals->minor)
 		return -EBUSY;
 	return detach(fd);
 }
@@ -129,13 +100,13 @@ static int take_top(const char *path, const struct top *t)
 int seal_take(const char *path)
 {
 	for (unsigned i = 0; i < SEALS_MAX; i++) {
-		struct top t = {.path = path};
-		int r = mountinfo_each(remember, &t);
+		struct mount_seals seals;
+		int r = mountinfo_seals(path, &seals);
 
-		if (r == 0 && !t.on_top)
+		if (r == 0 && !seals.on_top)
 			return 0;
 		if (r == 0)
-			r = take_top(path, &t);
+			r = take_top(path, &seals);
 		if (r < 0)
 			return r;
 	}

@@ -8,8 +8,6 @@
 #pragma once
 #include <stdbool.h>
 
-#define SEAL_SOURCE "coppice-seal"
-
 /* Seal the directory `dir` (O_PATH will do). *ret_root: the seal's own root, where to mount.
  * Negative errno: not allowed here, or the kernel cannot. */
 int seal_put(int dir, int *ret_root);

@@ -17,6 +17,7 @@
 #include <service/config.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/statfs.h>
@@ -160,6 +161,7 @@ struct mounts_seen {
 static void see_mounts(const char *run_dir, struct mounts_seen *ret_seen)
 {
 	_cleanup_free_ char *text = NULL;
+	_cleanup_free_ char *real = realpath(run_dir, NULL); /* as mountinfo tells it */
 	char *line, *rest;
 	size_t len;
 
@@ -170,8 +172,8 @@ static void see_mounts(const char *run_dir, struct mounts_seen *ret_seen)
 	while ((line = strsep(&rest, "\n"))) {
 		char mountpoint[4096];
 
-		if (sscanf(line, "%*s %*s %*s %*s %4095s", mountpoint) != 1 ||
-			strncmp(mountpoint, run_dir, strlen(run_dir)) != 0)
+		if (sscanf(line, "%*s %*s %*s %*s %4095s", mountpoint) != 1 || !real ||
+			strncmp(mountpoint, real, strlen(real)) != 0)
 			continue;
 		ret_seen->mounts += strstr(line, " - fuse.coppice ") != NULL;
 		ret_seen->seals += strstr(line, " - tmpfs coppice-seal ") != NULL;

@@ -248,6 +248,21 @@ class Restart(unittest.TestCase):
             self.assertEqual((os.listdir(given), os.stat(given).st_uid), ([], 1002))
             self.assertEqual(mounts_below(given), [])
 
+    def test_run_dir_behind_a_symbolic_link(self):
+        """mountinfo tells other paths than the configuration. What a dead daemon left is found all the same, and a stop leaves nothing."""
+        node = Node({'demo': self.repository}, keeper=True)
+        os.mkdir(node.path('real'))
+        os.symlink('real', node.run)
+        with node:
+            root = node.mount('job').root
+            self.kill_both(node)
+            node.start()
+            self.assertIn('README', os.listdir(root))
+            self.assertEqual(len(mounts_below(node.base)), 2)
+            self.assertRegex(node.cli('doctor').stdout, '(?m)^ok +beneath')
+            node.stop()
+            self.assertEqual(mounts_below(node.base), [])
+
     def test_nobody_writes_where_a_mount_failed_to_come_back(self):
         with Node({'demo': self.repository}, keeper=True) as node:
             point = node.path('bound')
