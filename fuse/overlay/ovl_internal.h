@@ -49,7 +49,7 @@
  * and restart. */
 struct ovl_child {
 	struct ovl_child *next; /* in the bucket, ascending */
-	uint64_t hash;          /* 50 bits, never 0: ovl_name_hash */
+	uint64_t hash;          /* 62 bits, never 0: ovl_name_hash */
 	/* The node whose own place (parent, name) this is, if it is in the table. Not pinned by
 	 * this pointer; cleared by eviction. Other names of a hard-linked node have NULL here: they
 	 * are found by their mark. */

@@ -15,7 +15,7 @@
 #include "base/io.h"
 #include "overlay/ovl_internal.h"
 
-#define HASH_BITS        50 /* the other bits of a position say which listing it is of */
+#define HASH_BITS        62 /* a position has 64, one of which is its sign */
 #define MIN_BITS         3u
 #define MAX_BITS         26u
 #define NAMES_PER_BUCKET 2u /* aimed at when the table grows */

@@ -4,11 +4,14 @@
  *
  *	1 "."  2 ".."
  *	g << 32 | 3 + i          entry i of the lower directory, as it is now
- *	2^62 | g << 50 | hash    names that only the upper has, by hash
+ *	2^62 | hash              names that only the upper has, by hash, if g is 0
+ *	2^61 | g << 49 | hash    the same otherwise, with fewer bits of the hash
  *
  * g says which of its lower trees the directory had when the listing began (ovl_map.h): after a
  * switch that listing goes on over the old tree, and is never a mixture. Its entries are bare then,
- * so that the kernel looks up what there is now.
+ * so that the kernel looks up what there is now. In a workspace that was never switched positions
+ *are those of the releases that knew of no switch, so that a listing goes on when one takes over,
+ *or hands over to us.
  *
  * A name that the lower has is reported at its place there, with the upper's attributes if it is
  * overridden; so nothing is seen twice or missed when it is copied up in the middle of a listing. A
@@ -27,12 +30,13 @@
 #define POS_DOT    1ull
 #define POS_DOTDOT 2ull
 #define POS_LOWER  3ull
-#define POS_UPPER  (1ull << 62)
+#define POS_FIRST  (1ull << 62) /* the upper's, g is 0 */
+#define POS_LATER  (1ull << 61) /* the upper's, g is not 0 */
 #define GEN_MASK   0xfffull
 #define GEN_LOWER  32
-#define GEN_UPPER  50
+#define GEN_UPPER  49
 #define IDX_MASK   0xffffffffull
-#define HASH_MASK  ((1ull << GEN_UPPER) - 1)
+#define HASH_CUT   13 /* bits of a hash that are left out when g is not 0 */
 
 struct listing {
 	struct ovl_node *dir;
@@ -57,7 +61,31 @@ static uint64_t generation_of(const struct ovl_map *map)
 
 static uint64_t generation_at(uint64_t pos)
 {
-	return pos >> (pos & POS_UPPER ? GEN_UPPER : GEN_LOWER) & GEN_MASK;
+	if (pos & POS_FIRST)
+		return 0;
+	return pos >> (pos & POS_LATER ? GEN_UPPER : GEN_LOWER) & GEN_MASK;
+}
+
+/* Of a hash what a position says of it. */
+static uint64_t cut(const struct listing *l, uint64_t hash)
+{
+	return l->generation ? hash >> HASH_CUT : hash;
+}
+
+static uint64_t upper_pos(const struct listing *l, uint64_t hash_cut)
+{
+	return l->generation ? POS_LATER | l->generation << GEN_UPPER | hash_cut
+			     : POS_FIRST | hash_cut;
+}
+
+/* The highest hash that lies before the position. */
+static uint64_t hash_before(uint64_t pos)
+{
+	if (pos & POS_FIRST)
+		return pos & (POS_FIRST - 1);
+	if (pos & POS_LATER)
+		return (((pos & ((1ull << GEN_UPPER) - 1)) + 1) << HASH_CUT) - 1;
+	return 0;
 }
 
 /* Which tree the listing is of. One that nobody remembers begins anew: rather twice than never. */
@@ -261,6 +289,7 @@ static int list_upper_part(struct listing *l, uint64_t after)
 
 	for (; c && !r; c = next) {
 		struct ovl_found found;
+		uint64_t hash;
 
 		next = ovl_names_next(names, c);
 		if (c->type == DT_WHT)
@@ -274,9 +303,10 @@ static int list_upper_part(struct listing *l, uint64_t after)
 			break;
 		/* Of names with one hash all but the last lead back before all of them: rather
 		 * twice than never. */
-		r = list_upper(l, c->name, c->name_len, &found,
-			POS_UPPER | l->generation << GEN_UPPER |
-				(next && next->hash == c->hash ? c->hash - 1 : c->hash));
+		hash = cut(l, c->hash);
+		if (hash && next && cut(l, next->hash) == hash)
+			hash--;
+		r = list_upper(l, c->name, c->name_len, &found, upper_pos(l, hash));
 	}
 	return r;
 }
@@ -288,10 +318,10 @@ static int list(struct listing *l, uint64_t pos)
 	choose_tree(l, &pos);
 	if (pos < POS_DOTDOT)
 		r = list_dots(l, &pos);
-	if (!r && pos < POS_UPPER)
+	if (!r && pos < POS_LATER)
 		r = list_lower_part(l, pos);
 	if (!r && l->locked)
-		r = list_upper_part(l, pos < POS_UPPER ? 0 : pos & HASH_MASK);
+		r = list_upper_part(l, hash_before(pos));
 	close_view(l);
 	return r;
 }
@@ -305,7 +335,7 @@ int ovl_readdir(struct overlay *o, struct ovl_req *rq, uint64_t id, uint64_t off
 
 	if (id == OVL_ROOT_ID)
 		return ovl_root_readdir(o, rq, offset, plus, fill, arg);
-	if (offset >= POS_UPPER << 1)
+	if (offset >= POS_FIRST << 1)
 		return 0; /* none of ours: behind everything */
 	r = ovl_dir_get(o, rq, id, &dir);
 	if (r)

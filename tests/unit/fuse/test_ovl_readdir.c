@@ -245,6 +245,36 @@ static void test_positions_survive(void **state)
 	free(s);
 }
 
+/* Where a listing that began in an earlier release stands in the upper: 2^62 and 62 bits of the
+ * name's hash, while the workspace was never switched. These are of that release. */
+static void test_an_upgrade_in_the_middle_of_a_listing_tells_names_twice(void **state)
+{
+	static const struct {
+		const char *name;
+		uint64_t pos;
+	} told[] = {{"n0", 0x63903bb46d471e64}, {"n1", 0x7ce03816d4b9343d},
+		{"n3", 0x706130ecdae3e609}, {"n10", 0x797b61c3f28f653d}};
+	struct world *w = *state;
+	uint64_t id = world_id(w, "empty");
+	struct seen *s;
+	char path[32];
+
+	for (unsigned i = 0; i < 4; i++) {
+		(void)snprintf(path, sizeof(path), "empty/%s", told[i].name);
+		world_put(w, path, "");
+	}
+	s = list(w, id, false, 2);
+	assert_int_equal(s->count, 6);
+	for (unsigned i = 2; i < s->count; i++) {
+		unsigned k = 0;
+
+		while (strcmp(told[k].name, s->at[i].name) != 0)
+			k++;
+		assert_int_equal(s->at[i].next, told[k].pos);
+	}
+	free(s);
+}
+
 static void test_sizes_not_known(void **state)
 {
 	struct world *w = *state;
@@ -374,6 +404,7 @@ int main(void)
 		T(test_merged),
 		T(test_removal_while_listing),
 		T(test_positions_survive),
+		T(test_an_upgrade_in_the_middle_of_a_listing_tells_names_twice),
 		T(test_sizes_not_known),
 		T(test_not_local),
 		T(test_listed_directories_are_asked_for),
