@@ -215,6 +215,24 @@ class Upgrade(unittest.TestCase):
             self.assertEqual(node.running(), old)
             self.assertNotEqual(daemon_of(node.process.pid), pid)
 
+    def test_the_other_build_comes_after_all_have_died(self):
+        """No hand-over, nobody keeps anything: what one build left on the disk and mounted the other brings back, and the other way round."""
+        with Upgrading({'demo': self.repository}) as node:
+            point = node.path('bound')
+            root = node.mount('job', mountpoint=point).root
+            for i in range(3):  # ours is the last
+                with open(f'{root}/made{i}', 'x', encoding='ascii'):
+                    daemon = daemon_of(node.process.pid)
+                node.kill()
+                os.kill(daemon, signal.SIGKILL)
+                wait_until(lambda pid=daemon: not os.path.exists(f'/proc/{pid}'), 20, 'the daemon has ended')
+                node.install()
+                node.start()
+                self.assertEqual([name for name in sorted(os.listdir(point)) if name.startswith('made')], [f'made{k}' for k in range(i + 1)])
+                node.mount(f'more{i}')
+            node.delete('job')
+            self.assertFalse(os.path.exists(point))
+
     def test_nobody_keeps_the_sessions(self):
         with Node({'demo': self.repository}) as node:
             self.refused(node, 'NOT_KEPT')
