@@ -8,6 +8,7 @@ import mmap
 import os
 import shutil
 import stat
+import struct
 import subprocess
 import tempfile
 import unittest
@@ -18,6 +19,7 @@ from tree import TIME, make_repository
 _libc = ctypes.CDLL(None, use_errno=True)
 AT_FDCWD, RENAME_WHITEOUT = -100, 4
 FALLOC_COLLAPSE, FALLOC_INSERT = 8, 32
+IN_MODIFY, IN_ATTRIB = 2, 4
 FS_IOC_GETFLAGS = 0x80086601
 FS_IOC_FIEMAP = 0xc020660b
 
@@ -102,6 +104,18 @@ class Intended(unittest.TestCase):
                               capture_output=True, text=True, timeout=60, check=False)
         self.assertIn('[Errno 27]', done.stderr)
         self.assertEqual((os.stat(path).st_size, stat.S_IMODE(os.stat(path).st_mode)), (4, 0o755))
+
+    def test_writes_of_another_user_to_a_set_id_file_are_told_of_twice(self):
+        path = self.write('made')
+        os.chmod(path, 0o6777)
+        events = _libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC)
+        self.assertGreaterEqual(_libc.inotify_add_watch(events, os.fsencode(path), IN_ATTRIB | IN_MODIFY), 0)
+        code = 'import os, sys; fd = os.open(sys.argv[1], os.O_WRONLY | os.O_APPEND); [os.write(fd, b"x") for _ in range(4)]'
+        subprocess.run(['/usr/bin/python3', '-B', '-c', code, path], user=1000, group=1000, extra_groups=[], cwd='/', timeout=60, check=True)
+        masks = [mask for _, mask, _, _ in struct.iter_unpack('iIII', os.read(events, 4096))]
+        os.close(events)
+        self.assertEqual(masks, [IN_ATTRIB, IN_MODIFY] * 2)
+        self.assertEqual(stat.S_IMODE(os.stat(path).st_mode), 0o777)
 
     def test_a_read_only_workspace_refuses_changes_not_opens(self):
         root = self.node.mount('read-only', read_only=True).root
