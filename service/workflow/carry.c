@@ -268,6 +268,7 @@ int wf_carry(struct wf *w, const struct wf_carry *c, struct wf_plan *ret_plan)
 		*walk = (struct wf_walk){.w = w,
 			.with_work = true,
 			.with_aside = true,
+			.removed = true, /* a removal outlives what it hides otherwise */
 			.merged = true,
 			.index = c->index,
 			.head = c->next_index,

@@ -106,11 +106,18 @@ static int slots_add(struct slots *s, const struct slot *slot)
 	return 0;
 }
 
+/* The job has hidden what lies below. */
+static bool is_removed(const struct wf_walk *walk, const struct slot *s)
+{
+	return walk->removed && s->upper && !s->upper->mode && s->lower && !wf_is_dir(s->lower) &&
+	       s->lower->mode != WF_MODE_GITLINK;
+}
+
 /* One name of the merge, as up to two items. */
-static int add_items(struct slots *out, struct slot *s)
+static int add_items(const struct wf_walk *walk, struct slots *out, struct slot *s)
 {
 	const struct wf_node *sides[] = {s->index, s->head, s->aside};
-	bool dir = work_is_dir(s), file = work_node(s).mode;
+	bool dir = work_is_dir(s), file = work_node(s).mode || is_removed(walk, s);
 	int r = 0;
 
 	for (unsigned i = 0; i < 3; i++) {
@@ -204,7 +211,7 @@ static int merge(const struct wf_walk *walk, const struct wf_level *l, bool all,
 			       (walk->with_aside && !same(s.head, s.aside));
 
 		if ((differs || all) && !is_dot_git(&s))
-			r = add_items(out, &s);
+			r = add_items(walk, out, &s);
 	}
 	if (r == 0 && out->count)
 		qsort(out->at, out->count, sizeof(*out->at), by_git_order);
@@ -327,7 +334,7 @@ static int visit_file(
 	item.result = item.index;
 	if (!item.work.mode)
 		item.upper = NULL;
-	if (wf_same(&item.head, &item.index) &&
+	if (!is_removed(walk, s) && wf_same(&item.head, &item.index) &&
 		(!walk->with_aside || wf_same(&item.head, &item.aside)) &&
 		(!(walk->with_work || walk->with_lower) ||
 			(!item.upper && wf_same(&item.index, &item.work)))) {

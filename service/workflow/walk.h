@@ -62,6 +62,7 @@ struct wf_walk {
 	 * is what the job's files lie over. */
 	bool with_lower;
 	bool with_aside; /* one side more */
+	bool removed;    /* files that the job has removed are visited also if no side has them */
 	bool merged;     /* directories as the storage has them: submodules without commits */
 	struct oid lower, index, head, aside;
 	/* Called for whatever may differ between the sides. Non-zero ends the walk. */

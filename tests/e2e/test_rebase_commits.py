@@ -190,6 +190,18 @@ class RebaseCommits(Base):
         with self.assertRaises(subprocess.CalledProcessError):
             self.git_rebase(clone, newer)
 
+    def test_a_file_that_was_removed_on_both_sides_comes_back_with_a_change_list(self):
+        root, clone = self.mount('again')
+        again = self.upstream('again', {'keep': None}, {'keep': 'again\n'})
+        gone = git(self.origin, 'rev-parse', 'again~1').decode().strip()
+        self.both(root, clone, {'keep': None, 'own': 'o\n'})
+        self.commit('again', clone, 'removed here too')
+        self.as_git('again', root, clone, gone)
+        self.node.client.SetChangeList(job_id='again', change_list={'ref': 'again'})
+        git(clone, 'rebase', '-q', '--onto', again, gone)
+        self.assertEqual(self.files(root), self.files(clone))
+        self.assertEqual(self.status('again'), [])
+
     def test_the_same_file_in_different_places(self):
         root, clone = self.mount('places')
         new = self.upstream('places', {'f': text(l3='theirs')})
