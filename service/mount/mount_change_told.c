@@ -116,7 +116,7 @@ int change_pin_told(struct change_work *w, const char *path, const struct oid *c
 	next->change_to = commit ? *commit : (struct oid){0};
 	log_info("change_list_by_files", LOG_S("mount_id", next->mount_id),
 		LOG_S("origin", next->origin), LOG_S("link", next->change_text),
-		LOG_S("path", path));
+		LOG_S("path", next->change_path ? next->change_path : ""));
 	return 0;
 }
 
