@@ -379,10 +379,13 @@ struct candidate {
 	size_t gone, come, order;
 	unsigned score;
 	bool same_base;
+	bool taken; /* else there is none yet */
 };
 
 static int better(const struct candidate *a, const struct candidate *b)
 {
+	if (!a->taken || !b->taken)
+		return b->taken - a->taken;
 	if (a->score != b->score)
 		return a->score < b->score ? 1 : -1;
 	if (a->same_base != b->same_base)
@@ -398,7 +401,8 @@ static int order_candidates(const void *a, const void *b)
 	return r ? r : (x->order > y->order) - (x->order < y->order);
 }
 
-/* The best few of one path that came. */
+/* The best few of one path that came. As with Git a bad one takes a place too: the one that drives
+ * it out stands where it stood, and of equals the first place counts. */
 static int collect(struct finder *f, size_t come, struct candidate *best)
 {
 	struct wf_renames *x = f->x;
@@ -406,7 +410,7 @@ static int collect(struct finder *f, size_t come, struct candidate *best)
 	for (unsigned i = 0; i < BEST_OF_DST; i++)
 		best[i] = (struct candidate){.come = come, .order = come * BEST_OF_DST + i};
 	for (size_t i = 0; i < x->gone_count; i++) {
-		struct candidate c = {.gone = i, .come = come};
+		struct candidate c = {.gone = i, .come = come, .taken = true};
 		unsigned worst = 0;
 		int r;
 

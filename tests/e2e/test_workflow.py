@@ -156,6 +156,25 @@ class Workflow(unittest.TestCase):
         patch = twin.cli('diff', '--from', 'BASE', '--to', commit).stdout
         twin.same(patch, twin.own_git('-c', 'core.quotePath=true', '-c', 'core.abbrev=7', 'diff', self.base, commit), 'commit')
 
+    def test_of_sources_that_are_alike_a_renamed_file_has_the_one_that_git_takes(self):
+        """One that is nothing like it was in the last one's place before."""
+        twin = self.twin('alike')
+        text = [f'line {n} of a text that is long enough\n' for n in range(20)]
+        shared = {'0/none.c': 0, '1/file.c': 15, '2/b.c': 13, '3/c.c': 12, '4/file.c': 15}
+        for name, same in shared.items():
+            twin.both(lambda root, name=name: os.makedirs(os.path.dirname(f'{root}/alike/{name}')))
+            twin.write('alike/' + name, ''.join(text[:same] + [f'something else entirely, number {n}\n' for n in range(same, 20)]))
+        twin.git_add('-A')
+        self.commit('alike', 'sources', '--date', '1700000000 +0000')
+        git(twin.clone, 'commit', '-q', '-m', 'sources')
+        twin.both(lambda root: shutil.rmtree(root + '/alike'))
+        twin.both(lambda root: os.mkdir(root + '/alike'))
+        twin.write('alike/file.c', ''.join(text))
+        twin.git_add('-A')
+        theirs = git(twin.clone, 'diff', 'HEAD', '--name-status')
+        self.assertIn(b'\talike/4/file.c\talike/file.c', theirs)
+        twin.same(twin.cli('diff', '--from', 'HEAD', '--name-status').stdout, theirs, 'alike')
+
     def test_attributes(self):
         """Ends of lines are cleaned, and a diff is one of text or not, as .gitattributes have it."""
         twin = self.twin('attributes')
