@@ -17,16 +17,11 @@ from coppice_client import CallError, Client
 from fire import under_fire
 from loads import Calls, World, insist
 from node import SLOW, wait_until
+from ports import free_port
 
 PRESENT, SYNCED, CHANGED, REMOVED = 1, 2, 3, 4
 LEASE_S = 60
 options = argparse.Namespace(kills=8, seed='1')
-
-
-def free_port():
-    with socket.socket() as s:
-        s.bind(('127.0.0.1', 0))
-        return s.getsockname()[1]
 
 
 class Watcher(threading.Thread):

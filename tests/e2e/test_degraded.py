@@ -11,8 +11,8 @@ import tempfile
 import unittest
 
 import repo_maker
-from git_server import free_port
 from node import Node, wait_until
+from ports import free_port
 
 SMALL, LARGE = 200, 3
 

@@ -16,6 +16,7 @@ import side_by_side
 from coppice_client import CallError
 from mega_server import Mega, MegaServer
 from node import SLOW, Node, wait_until
+from ports import free_port
 from tree_compare import Comparison, git_archive
 
 FAILURES = ('EIO', 'EHOSTUNREACH', 'ETIMEDOUT')
@@ -30,12 +31,6 @@ def read(path):
 def git(repository, *args):
     return subprocess.run(['git', '-c', 'safe.directory=*', '-c', 'user.name=T', '-c', 'user.email=t@example.org', '-C', repository, *args],
                           check=True, capture_output=True, text=True, timeout=60).stdout.strip()
-
-
-def free_port():
-    with socket.socket() as s:
-        s.bind(('127.0.0.1', 0))
-        return s.getsockname()[1]
 
 
 def can_connect(port):

@@ -15,13 +15,8 @@ import repo_maker
 from coppice_client import CallError
 from git_server import USER, Authority, HttpServer, SshServer
 from node import Node, wait_until
+from ports import free_port
 from twin import git
-
-
-def free_port():
-    with socket.socket() as s:
-        s.bind(('127.0.0.1', 0))
-        return s.getsockname()[1]
 
 
 def answers(port):

@@ -4,7 +4,6 @@ are rewritten for hours. With COPPICE_TEST_LONG=1 the tree has 1,000,000 files."
 import os
 import random
 import shutil
-import socket
 import subprocess
 import tempfile
 import threading
@@ -14,6 +13,7 @@ import urllib.request
 
 import repo_maker
 from node import SANITIZE, SLOW, Node, release_build, wait_until
+from ports import free_port
 
 LONG = bool(os.environ.get('COPPICE_TEST_LONG'))
 FILES = 1_000_000 if LONG else 12_000 if SANITIZE else 60_000
@@ -37,9 +37,7 @@ class MeasuredNode(Node):
     """Serves its metrics too."""
 
     def __init__(self, *args, nodes=100_000, **options):
-        with socket.socket() as s:
-            s.bind(('127.0.0.1', 0))
-            self.port = s.getsockname()[1]
+        self.port = free_port()
         super().__init__(*args, extra=f'cache: {{memory: {CACHE_MIB}MiB, nodes: {nodes}}}', **options)
 
     def command(self, *args):

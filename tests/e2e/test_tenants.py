@@ -3,7 +3,6 @@
 import hashlib
 import os
 import shutil
-import socket
 import subprocess
 import tempfile
 import unittest
@@ -11,6 +10,7 @@ import unittest
 import repo_maker
 from coppice_client import CallError, Client
 from node import SLOW, Node
+from ports import free_port
 
 ADMIN, ALICE, BOB, NOBODY = 0, 61001, 61002, 61003
 TOKEN = 'correct horse battery staple'
@@ -150,9 +150,7 @@ class NoTenants(unittest.TestCase):
     """Without configured tenants root is the admin, over TCP as over the socket."""
 
     def test_any_user_is_an_admin_over_tcp(self):
-        with socket.socket() as s:
-            s.bind(('127.0.0.1', 0))
-            port = s.getsockname()[1]
+        port = free_port()
         folder = tempfile.mkdtemp(prefix='cop-tenants-', dir=os.environ.get('COPPICE_TEST_DIR', '/var/tmp'))
         self.addCleanup(shutil.rmtree, folder, ignore_errors=True)
         repo_maker.make(os.path.join(folder, 'demo'), files=5)

@@ -22,13 +22,9 @@ import socket
 import subprocess
 import time
 
+from ports import free_port
+
 USER = 'builder'
-
-
-def free_port():
-    with socket.socket() as s:
-        s.bind(('127.0.0.1', 0))
-        return s.getsockname()[1]
 
 
 def wait_port(port, process, seconds=20):

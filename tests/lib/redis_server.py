@@ -20,6 +20,8 @@ import subprocess
 import tempfile
 import time
 
+from ports import free_port
+
 PR_SET_PDEATHSIG = 1
 _libc = ctypes.CDLL(None, use_errno=True)
 START_SECONDS = 20
@@ -27,22 +29,6 @@ START_SECONDS = 20
 
 class RedisError(Exception):
     pass
-
-
-def free_port(cluster=False):
-    """A port that was free a moment ago; a cluster's bus needs the one 10000 above too."""
-    while True:
-        with socket.socket() as s, socket.socket() as bus:
-            s.bind(('127.0.0.1', 0))
-            port = s.getsockname()[1]
-            if not cluster:
-                return port
-            if port + 10000 < 65536:
-                try:
-                    bus.bind(('127.0.0.1', port + 10000))
-                    return port
-                except OSError:
-                    pass
 
 
 class Connection:
@@ -98,7 +84,7 @@ class RedisServer:
         self.base = tempfile.mkdtemp(prefix='cop-redis-', dir='/var/tmp')
         os.chmod(self.base, 0o755)
         self.local, self.tls, self.password, self.acl, self.options, self.cluster = local, tls, password, acl, list(options), cluster
-        self.port = 0 if local else free_port(cluster)
+        self.port = 0 if local else free_port(above=10000 if cluster else 0)
         self.process, self.connection = None, None
         if tls:
             make_certificates(self.base)
