@@ -184,6 +184,7 @@ class Differ(Twin):
         if failed:
             self.git_ends('rebase', '--abort')
             self.list = before
+            self.drop_empty()  # that of the clone: Git has been in them and has gone
             return
         self.base = to
         self.drop_empty()
