@@ -83,7 +83,12 @@ class Differ(Twin):
         git(self.clone, 'fetch', '-q', 'origin')
 
     def drop_empty(self):
-        """Git knows no directories: which empty ones stay after a checkout is chance."""
+        """Git knows no directories: which empty ones stay after a checkout is chance. So are ignored files: one in a folder that was a
+        file in a commit on Git's way is lost to it."""
+        for path in sorted(set(self.listing(self.root)) - set(self.listing(self.clone))):
+            if os.path.isfile(f'{self.root}/{path}') and self.git_ends('check-ignore', '-q', '--', path).returncode == 0:
+                os.unlink(f'{self.root}/{path}')
+
         def change(root):
             for at, names, _ in os.walk(root, topdown=False):
                 if '.git' not in os.path.relpath(at, root).split('/') and at != root and not os.listdir(at):
