@@ -44,6 +44,7 @@ test_timeout=$((long ? 14400 : 3600))
 
 # allocator_may_return_null: a size out of a damaged file is an allocation that fails, as malloc does.
 export ASAN_OPTIONS=detect_leaks=1:allocator_may_return_null=1:abort_on_error=0:${ASAN_OPTIONS:-}
+export LSAN_OPTIONS=suppressions=$PWD/tests/lsan.supp:print_suppressions=0:${LSAN_OPTIONS:-}
 export UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1:${UBSAN_OPTIONS:-}
 export TSAN_OPTIONS=halt_on_error=1:second_deadlock_stack=1:${TSAN_OPTIONS:-}
 [ "$long" = 1 ] && export COPPICE_TEST_LONG=1
