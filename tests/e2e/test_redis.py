@@ -317,7 +317,7 @@ class SharedCache(unittest.TestCase):
                 HttpServer(folder, {'repo.git': folder + '/repo.git'}, object_info=True) as server, \
                 DelayProxy(('127.0.0.1', server.port)) as hangs, concurrent.futures.ThreadPoolExecutor() as pool:
             origin = {'url': server.url('repo.git').replace(str(server.port), str(hangs.port)), 'timeout': '60s'}
-            with Node({'demo': origin}, extra=settings(f'redis://127.0.0.1:{far.port}', **PATIENT)) as node:
+            with Node({'demo': origin}, extra=settings(f'redis://127.0.0.1:{far.port}', timeout='10s')) as node:
                 os.listdir(node.mount('job').root)
                 hangs.set(hang=True)
                 far.set(rtt=0.3)
@@ -325,11 +325,11 @@ class SharedCache(unittest.TestCase):
                 def leases():
                     return sum(key.endswith(b':l') for key in redis.keys())
                 fetch = pool.submit(lambda: list(node.client.Prefetch(job_id='job'))[-1])
-                wait_until(lambda: leases() == claimed, 20, 'all are claimed')
+                wait_until(lambda: leases() == claimed, 20, 'all are claimed', pause=0.2)  # the proxy is in this process
                 end, fewest = time.monotonic() + 3, claimed  # longer than a lease
                 while time.monotonic() < end:
                     fewest = min(fewest, leases())
-                    time.sleep(0.05)
+                    time.sleep(0.1)
                 self.assertGreater(fewest, claimed * 0.9)  # some may be late on a busy machine
                 far.set(rtt=0)
                 hangs.set(hang=False)
