@@ -6,7 +6,7 @@
  *	a caller's mountpoint     directory          ◄─ seal ◄─ bind mount of a workspace
  *
  * No flag on the directory itself would do: it would need one more capability, a file system that
- *has such flags, and somebody to take it back after a reboot.
+ * has such flags, and somebody to take it back after a reboot.
  */
 #include "session/seal.h"
 
