@@ -19,6 +19,8 @@
 #include <errno.h>
 #include <sys/uio.h>
 
+#define RESERVE_TRIES 8
+
 static uint16_t tick(const struct disk_tier *t)
 {
 	uint64_t ticks = (clock_mono_ns(t->clock) - t->opened_ns) / DISK_TICK_NS +
@@ -219,21 +221,26 @@ static bool is_full(int r)
 	return r == -ENOSPC || r == -EDQUOT;
 }
 
-/* Reserve within the budget, evicting first if that would pass the high mark. */
+/* Reserve within the budget, evicting first if that would pass the high mark. What one thread has
+ * made room for another may take: that is not full yet. */
 static int reserve(struct disk_tier *t, uint64_t bytes)
 {
-	uint64_t want, freed;
+	uint64_t want, freed = 0;
 	int r;
 
 	if (bytes > t->space.budget)
 		return -ENOSPC;
-	want = disk_evict_want(t->space.budget, disk_space_used(&t->space), bytes);
-	if (want) {
-		r = disk_reclaim(t, want, &freed);
-		if (r < 0)
+	for (unsigned i = 0;; i++) {
+		want = disk_evict_want(t->space.budget, disk_space_used(&t->space), bytes);
+		if (want) {
+			r = disk_reclaim(t, want, &freed);
+			if (r < 0)
+				return r;
+		}
+		r = disk_space_reserve(&t->space, bytes);
+		if (r == 0 || i == RESERVE_TRIES || (want && !freed))
 			return r;
 	}
-	return disk_space_reserve(&t->space, bytes);
 }
 
 /* The filesystem is full before the budget is: make room there. */

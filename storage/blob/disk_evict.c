@@ -77,14 +77,8 @@ void disk_evict_offer(struct disk_evict_plan *plan, const struct disk_candidate 
 	}
 }
 
-unsigned disk_evict_choose(struct disk_evict_plan *plan)
+void disk_evict_sort(struct disk_evict_plan *plan)
 {
-	uint64_t sum = 0;
-	unsigned n = 0;
-
 	if (plan->count)
 		qsort(plan->heap, plan->count, sizeof(plan->heap[0]), compare);
-	while (n < plan->count && sum < plan->want_bytes)
-		sum += plan->heap[n++].bytes;
-	return n;
 }

@@ -37,6 +37,5 @@ struct disk_evict_plan {
 uint64_t disk_evict_want(uint64_t budget, uint64_t used, uint64_t more);
 void disk_evict_begin(struct disk_evict_plan *plan, uint64_t want_bytes);
 void disk_evict_offer(struct disk_evict_plan *plan, const struct disk_candidate *candidate);
-/* Sorts heap[], coldest first; returns how many of them it takes to reach want_bytes (all, if they
- * do not). */
-unsigned disk_evict_choose(struct disk_evict_plan *plan);
+/* Ends the offering: heap[] is sorted, coldest first. */
+void disk_evict_sort(struct disk_evict_plan *plan);

@@ -137,43 +137,56 @@ static void choose(struct round *round)
 	}
 }
 
-static uint64_t evict_files(struct round *round, unsigned count)
+/* One that is pinned or gone frees nothing, and says 0. */
+static uint64_t evict_file(struct round *round, const struct disk_candidate *c)
+{
+	struct disk_place place = {.size = c->size};
+	uint64_t bytes;
+
+	if (disk_files_remove(round->tier->files, &c->key, &place, false, &bytes) < 0)
+		return 0;
+	round->dropped++;
+	return bytes;
+}
+
+/* Coldest first, until it is enough: files go at once, segments are chosen. A file that cannot go
+ * is passed over, so that the next coldest takes its place. */
+static uint64_t evict_files(struct round *round, uint64_t *ret_chosen)
+{
+	uint64_t freed = 0, chosen = 0;
+
+	for (unsigned i = 0; i < round->plan.count && freed + chosen < round->plan.want_bytes;
+		i++) {
+		const struct disk_candidate *c = &round->plan.heap[i];
+
+		if (!c->segment) {
+			freed += evict_file(round, c);
+			continue;
+		}
+		round->slot_state[c->segment] = SLOT_CHOSEN;
+		chosen += c->bytes;
+	}
+	*ret_chosen = chosen;
+	return freed;
+}
+
+/* *ret_pinned: one of them has been pinned since it was chosen, and stays. */
+static uint64_t evict_segments(struct round *round, uint64_t chosen, bool *ret_pinned)
 {
 	struct disk_tier *t = round->tier;
 	uint64_t freed = 0;
 
-	for (unsigned i = 0; i < count; i++) {
-		const struct disk_candidate *c = &round->plan.heap[i];
-		struct disk_place place = {.size = c->size};
-		uint64_t bytes;
-
-		if (c->segment || disk_files_remove(t->files, &c->key, &place, false, &bytes) < 0)
-			continue; /* pinned or gone: the next round looks for others */
-		freed += bytes;
-		round->dropped++;
-	}
-	return freed;
-}
-
-static uint64_t evict_segments(struct round *round, unsigned count)
-{
-	struct disk_tier *t = round->tier;
-	uint64_t chosen = 0, freed = 0;
-
-	for (unsigned i = 0; i < count; i++) {
-		if (!round->plan.heap[i].segment)
-			continue;
-		round->slot_state[round->plan.heap[i].segment] = SLOT_CHOSEN;
-		chosen += round->plan.heap[i].bytes;
-	}
+	*ret_pinned = false;
 	if (!chosen)
 		return 0;
 	round->hot_bytes_max = chosen / 4; /* eviction must free more than it copies */
 	carry_all(round);
 	disk_index_each(t->index, visit_drop, round);
-	for (uint32_t slot = 1; slot < disk_log_slots(t->log); slot++)
+	for (uint32_t slot = 1; slot < disk_log_slots(t->log); slot++) {
 		if (round->slot_state[slot] == SLOT_CHOSEN)
 			freed += disk_log_remove(t->log, slot);
+		*ret_pinned = *ret_pinned || round->slot_state[slot] == SLOT_PINNED;
+	}
 	return freed > round->hot_bytes ? freed - round->hot_bytes : 0;
 }
 
@@ -213,15 +226,15 @@ int disk_reclaim(struct disk_tier *t, uint64_t want_bytes, uint64_t *ret_freed)
 		return r;
 	LOCK_GUARD(&t->reclaim_lock);
 	for (unsigned i = 0; i < ROUNDS_MAX && freed < want_bytes; i++) {
-		uint64_t before = freed;
-		unsigned count;
+		uint64_t before = freed, chosen;
+		bool pinned;
 
 		disk_evict_begin(&round->plan, want_bytes - freed);
 		choose(round);
-		count = disk_evict_choose(&round->plan);
-		freed += evict_files(round, count);
-		freed += evict_segments(round, count);
-		if (freed == before)
+		disk_evict_sort(&round->plan);
+		freed += evict_files(round, &chosen);
+		freed += evict_segments(round, chosen, &pinned);
+		if (freed == before && !pinned) /* the next round looks for others */
 			break;
 	}
 	counter_add(t->counters.evictions, round->dropped);

@@ -31,7 +31,6 @@ static void test_marks(void **state)
 static void test_coldest_first_oldest_among_equals(void **state)
 {
 	struct disk_evict_plan *plan = malloc(sizeof(*plan));
-	unsigned n;
 
 	(void)state;
 	disk_evict_begin(plan, 250);
@@ -41,8 +40,8 @@ static void test_coldest_first_oldest_among_equals(void **state)
 
 		disk_evict_offer(plan, &c);
 	}
-	n = disk_evict_choose(plan);
-	assert_int_equal(n, 3); /* just enough */
+	disk_evict_sort(plan);
+	assert_int_equal(plan->count, 6);
 	assert_int_equal(plan->heap[0].segment, 3);
 	assert_int_equal(plan->heap[1].segment, 6);
 	assert_int_equal(plan->heap[2].segment, 1);
@@ -61,7 +60,8 @@ static void test_a_batch_keeps_the_coldest_of_many(void **state)
 
 		disk_evict_offer(plan, &c);
 	}
-	assert_int_equal(disk_evict_choose(plan), DISK_EVICT_BATCH);
+	disk_evict_sort(plan);
+	assert_int_equal(plan->count, DISK_EVICT_BATCH);
 	for (unsigned i = 1; i < DISK_EVICT_BATCH; i++)
 		assert_true(plan->heap[i - 1].used <= plan->heap[i].used);
 	assert_in_range(plan->heap[DISK_EVICT_BATCH - 1].used, 0, DISK_EVICT_BATCH + 20);
@@ -173,6 +173,26 @@ static void test_pinned_blobs_stay(void **state)
 	content_free(&large);
 }
 
+/* Seen as a cache that said it was full, when a large file was being looked at. */
+static void test_the_coldest_is_pinned_and_others_go(void **state)
+{
+	struct content large = content_make(1000, MIB);
+	struct blob_pin pin;
+	struct blob_world w;
+
+	(void)state;
+	blob_world_init(&w, 0, 2 * MIB);
+	assert_int_equal(blob_put(w.bs, &large.oid, large.data, large.size), 0);
+	assert_int_equal(blob_pin(w.bs, &large.oid, &pin), 0);
+	tick(&w);
+	for (uint32_t i = 0; i < 60; i++)
+		assert_int_equal(world_put(&w, i, i % 2 ? SMALL : LARGE), 0);
+	assert_true(blob_is_local(w.bs, &large.oid));
+	blob_unpin(w.bs, &pin);
+	blob_world_fini(&w);
+	content_free(&large);
+}
+
 static void test_full_of_pins_is_enospc_and_memory_takes_what_it_can(void **state)
 {
 	struct blob_pin pins[20];
@@ -275,6 +295,7 @@ int main(void)
 		cmocka_unit_test(test_hot_blobs_are_carried_over),
 		cmocka_unit_test(test_the_budget_holds_at_every_step),
 		cmocka_unit_test(test_pinned_blobs_stay),
+		cmocka_unit_test(test_the_coldest_is_pinned_and_others_go),
 		cmocka_unit_test(test_full_of_pins_is_enospc_and_memory_takes_what_it_can),
 		cmocka_unit_test(test_a_smaller_budget_is_kept_at_the_next_start),
 		cmocka_unit_test(test_usage_is_the_same_after_a_start),
