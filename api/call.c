@@ -120,6 +120,14 @@ struct rpc_call *rpc_unref(struct rpc_call *call)
 	return NULL;
 }
 
+/* An accept that no call has come for. */
+static void give_back(struct api_server *s)
+{
+	LOCK_GUARD(&s->mu);
+	s->accept_count--;
+	cond_broadcast(&s->changed);
+}
+
 /* The tag of grpc_server_request_call: a call has come, or (not ok) the server is shutting down. */
 static void accepted(struct rpc_tag *tag, bool ok)
 {
@@ -129,6 +137,7 @@ static void accepted(struct rpc_tag *tag, bool ok)
 	atomic_fetch_sub_explicit(&s->queues[call->queue_index].accepts, 1, memory_order_relaxed);
 	if (!ok) {
 		(void)rpc_unref(call);
+		give_back(s);
 		return;
 	}
 	/* The next one first. Without memory for it the queue's tick asks again. */
@@ -153,6 +162,7 @@ int rpc_accept(struct api_server *s, unsigned queue_index)
 		call_free(call);
 		return -ESHUTDOWN;
 	}
+	s->accept_count++;
 	/* relaxed: a count for the tick, nothing hangs on its order */
 	atomic_fetch_add_explicit(&queue->accepts, 1, memory_order_relaxed);
 	return 0;

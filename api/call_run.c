@@ -96,7 +96,7 @@ static int check_caller(struct rpc_call *call, struct err *e)
 	return r;
 }
 
-/* Into the list of calls that the server waits for when it stops. */
+/* From the accepts into the list of calls; the server waits for both when it stops. */
 static int enlist(struct rpc_call *call, struct err *e)
 {
 	struct api_server *s = call->server;
@@ -105,6 +105,7 @@ static int enlist(struct rpc_call *call, struct err *e)
 	LOCK_GUARD(&s->mu);
 	list_push_back(&s->calls, &call->in_calls);
 	s->call_count++;
+	s->accept_count--;
 	if (s->stopping)
 		return api_say_stopping(s, e);
 	if (s->call_count > s->limits.calls_max)

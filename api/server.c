@@ -292,11 +292,13 @@ static void wait_calls(struct api_server *s)
 		}
 }
 
-/* Until grpc has let go of every call and connection: a matter of moments, once it was told to. */
+/* Until grpc has let go of every call and connection: a matter of moments, once it was told to. A
+ * call that has come, but that its queue's thread has not looked at, keeps neither from ending;
+ * hence accept_count. */
 static void wait_shutdown(struct api_server *s)
 {
 	LOCK_GUARD(&s->mu);
-	while (!s->shut_down || s->call_count)
+	while (!s->shut_down || s->call_count || s->accept_count)
 		if (!cond_wait_until(
 			    &s->changed, &s->mu, clock_after(&clock_system, GRACE_DEFAULT)) &&
 			s->call_count)

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Start, stop and what is in the way: sockets that are taken or left over, addresses that may not be used, calls in flight."""
+import concurrent.futures
 import os
 import shutil
 import signal
@@ -102,6 +103,26 @@ class Lifecycle(unittest.TestCase):
         self.assertEqual(server.stop(), 0)
         self.assertEqual(call.result().job_id, 'x')
         client.close()
+
+    def test_calls_that_come_while_it_stops(self):
+        """Seen as a daemon that aborted: one had come, and nobody had looked at it, when the queue it came from was shut down."""
+        for _ in range(20):
+            server = self.start(grace_ms=10000)
+
+            def call_until_it_stops(address=server.unix):
+                client = Client(address)
+                try:
+                    while True:
+                        client.ListMounts(msg('ListMountsRequest'))
+                except grpc.RpcError as e:
+                    return e.code()
+                finally:
+                    client.close()
+            with concurrent.futures.ThreadPoolExecutor() as pool:
+                calls = [pool.submit(call_until_it_stops) for _ in range(8)]
+                time.sleep(0.05)
+                self.assertEqual(server.stop(), 0)
+                self.assertEqual({call.result(30) for call in calls}, {C.UNAVAILABLE})
 
     def test_grace_runs_out(self):
         server = self.start(grace_ms=300)
