@@ -53,13 +53,13 @@ struct api_server {
 	bool handing_over;     /* the sockets are a successor's; set before `stopping` */
 
 	struct lock mu;
-	struct cond changed;         /* call_count, accept_count or shut_down */
-	struct list calls;           /* guarded by mu: accepted, not yet freed */
-	unsigned call_count;         /* guarded by mu */
-	unsigned accept_count;       /* guarded by mu: asked for, and neither listed nor given back */
-	unsigned stream_count;       /* guarded by mu */
-	bool stopping;               /* guarded by mu: no new streams, no new accepts */
-	bool shut_down;              /* guarded by mu: grpc has no call left */
+	struct cond changed;   /* call_count, accept_count or shut_down */
+	struct list calls;     /* guarded by mu: accepted, not yet freed */
+	unsigned call_count;   /* guarded by mu */
+	unsigned accept_count; /* guarded by mu: asked for, and neither listed nor given back */
+	unsigned stream_count; /* guarded by mu */
+	bool stopping;         /* guarded by mu: no new streams, no new accepts */
+	bool shut_down;        /* guarded by mu: grpc has no call left */
 	struct list health_watchers; /* guarded by mu; see health.c */
 	_Atomic size_t queued_bytes; /* of all streams */
 	struct rpc_tag on_shutdown;
