@@ -368,9 +368,14 @@ void blob_disk_said(struct blob_store *bs, uint64_t size, int r)
 	disk->ops->stats(disk->impl, &stats);
 	if (size > stats.budget_bytes)
 		return; /* it could never be in it: that is no state of the disk */
-	health_bad(bs->health, "disk cache", strerrordesc_np(-r),
-		"make room on the disk of data_dir and look at its health; contents are kept in "
-		"memory meanwhile");
+	if (r == -ENOSPC && stats.bytes + size > stats.budget_bytes)
+		health_bad(bs->health, "disk cache",
+			"all that cache.disk allows is in use at this moment",
+			"make cache.disk larger; contents are kept in memory meanwhile");
+	else
+		health_bad(bs->health, "disk cache", strerrordesc_np(-r),
+			"make room on the disk of data_dir and look at its health; contents are "
+			"kept in memory meanwhile");
 }
 
 /* Before it is local: who finds it here and lets go of a claim on it relies on its being offered.

@@ -8,6 +8,7 @@
 
 #include <cmocka.h>
 
+#include "base/health.h"
 #include "blob/disk_evict.h"
 #include "blob_world.h"
 
@@ -196,10 +197,13 @@ static void test_the_coldest_is_pinned_and_others_go(void **state)
 static void test_full_of_pins_is_enospc_and_memory_takes_what_it_can(void **state)
 {
 	struct blob_pin pins[20];
+	struct health_condition condition;
 	struct blob_world w;
 
 	(void)state;
 	blob_world_init(&w, MIB, 2 * MIB);
+	w.config.health = health_new(&w.clock.clock, NULL);
+	blob_world_reopen(&w);
 	for (uint32_t i = 0; i < 20; i++) {
 		struct content c = content_make(i, LARGE);
 
@@ -207,8 +211,11 @@ static void test_full_of_pins_is_enospc_and_memory_takes_what_it_can(void **stat
 		assert_int_equal(blob_pin(w.bs, &c.oid, &pins[i]), 0);
 		content_free(&c);
 	}
+	assert_int_equal(health_list(w.config.health, &condition, 1), 0);
 	assert_int_equal(world_put(&w, 99, 200000), -ENOSPC);
-	assert_int_equal(world_put(&w, 100, LARGE), 0); /* it fits into what spills */
+	assert_int_equal(health_list(w.config.health, &condition, 1), 1);
+	assert_non_null(strstr(condition.reason, "cache.disk")); /* the disk itself has room */
+	assert_int_equal(world_put(&w, 100, LARGE), 0);          /* it fits into what spills */
 	assert_int_equal(world_read(&w, 100, LARGE), LARGE);
 	for (uint32_t i = 200; i < 210; i++) {
 		assert_int_equal(world_put(&w, i, 60000), 0);
@@ -221,6 +228,7 @@ static void test_full_of_pins_is_enospc_and_memory_takes_what_it_can(void **stat
 	assert_int_equal(world_put(&w, 100, LARGE), 0);
 	assert_int_equal(world_put(&w, 101, 3 * MIB), -ENOSPC); /* more than there ever will be */
 	blob_world_fini(&w);
+	(void)health_free(w.config.health);
 }
 
 static void test_a_smaller_budget_is_kept_at_the_next_start(void **state)
