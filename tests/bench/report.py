@@ -6,6 +6,8 @@ import resource
 import subprocess
 import time
 
+import nullfs
+
 NOTES = '<!-- Below this line the page is written by hand; run.py keeps it. -->'
 LIVE_TARGETS = (('create_p50_ms', 'CreateMount to READY, p50', 3, 'ms'), ('create_p99_ms', 'CreateMount to READY, p99', 10, 'ms'),
                 ('rss_mib', 'RSS of the daemon', 64, 'MiB'))
@@ -156,6 +158,11 @@ def page(bench, command, rounds, live, facts):
               'second read, none but one GETATTR per inode (after a READ or READDIR the kernel doubts the access time).', '', '## Wall time and messages', '',
               'Wall in seconds, minimum / median.', '']
     lines += detail_table(bench)
+    if facts.get('requests'):
+        lines += ['', '## A filesystem that does nothing', '',
+                  'CPU of a request, client and server together, when the server answers at once from constants, on the CPU of the client and without a library '
+                  '(`bench_workload nullfs`). It is what the kernel takes for FUSE on this machine; Coppice, or any filesystem in userspace, comes on top.', '']
+        lines += nullfs.table(facts['requests'])
     if live:
         lines += ['', f'## {live["live"]} idle workspaces of one tenant', '',
                   f'CreateMount on an indexed revision with {live["live"]} live workspaces, {live["samples"]} calls over the unix socket '

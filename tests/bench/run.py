@@ -21,6 +21,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(HERE), 'lib'))
 import columns  # noqa: E402
 import live  # noqa: E402
 import measure  # noqa: E402
+import nullfs  # noqa: E402
 import report  # noqa: E402
 import rows  # noqa: E402
 from corpus import Corpus  # noqa: E402
@@ -81,13 +82,14 @@ def run(a, bench):
     figures = None
     if not a.quick and (not a.rows or 'live' in a.rows.split(',')):
         figures = live.measure(bench.corpus['small'])
+    requests = None if a.quick else nullfs.measure(bench.workload)
     for number in range(a.rounds):
         bench.round(number, bench.groups)
-        write(a, bench, number + 1, figures)
+        write(a, bench, number + 1, figures, requests)
     while a.quick and disturbed(bench) and number < QUICK_ROUNDS_MAX:
         number += 1
         bench.round(number, bench.groups)
-    print(report.page(bench, command(), number + 1, figures, facts_of(bench)))
+    print(report.page(bench, command(), number + 1, figures, facts_of(bench, requests)))
 
 
 def again(a):
@@ -114,12 +116,12 @@ def command():
     return ' '.join(['tests/bench/run.py', *sys.argv[1:]])
 
 
-def facts_of(bench):
-    return dict(report.machine(), round_trip=f'{report.round_trip_us(bench.workload):.1f}')
+def facts_of(bench, requests):
+    return dict(report.machine(), round_trip=f'{report.round_trip_us(bench.workload):.1f}', requests=requests)
 
 
-def write(a, bench, rounds, figures):
-    facts = facts_of(bench)
+def write(a, bench, rounds, figures, requests):
+    facts = facts_of(bench, requests)
     if a.markdown:
         report.write(a.markdown, report.page(bench, command(), rounds, figures, facts))
     if a.json:

@@ -93,7 +93,8 @@ void path_list_fini(struct path_list *l)
 	*l = (struct path_list){0};
 }
 
-static const struct workload *const tables[] = {workload_reads, workload_writes, workload_floor};
+static const struct workload *const tables[] = {
+	workload_reads, workload_writes, workload_floor, workload_nullfs};
 
 static const struct workload *find(const char *name)
 {

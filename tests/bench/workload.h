@@ -16,7 +16,8 @@ struct workload {
 };
 
 /* each ends with an empty row */
-extern const struct workload workload_reads[], workload_writes[], workload_floor[];
+extern const struct workload workload_reads[], workload_writes[], workload_floor[],
+	workload_nullfs[];
 
 /* Paths of a list file, one per line, relative to `dir`, which becomes the working directory. */
 struct path_list {
@@ -32,3 +33,5 @@ void path_list_fini(struct path_list *l);
 int workload_failed(int error, const char *what);
 /* A decimal argument; ends the program if it is none. */
 unsigned long workload_number(const char *text);
+/* For this process and what it starts. Negative errno. */
+int workload_stay_on_this_cpu(void);

@@ -13,7 +13,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-static int stay_on_this_cpu(void)
+int workload_stay_on_this_cpu(void)
 {
 	cpu_set_t here;
 	int cpu = sched_getcpu();
@@ -54,7 +54,7 @@ static int ask(int in, int out, unsigned long count)
 static int run_round_trips(char **args)
 {
 	unsigned long count = workload_number(args[0]);
-	int there[2], back[2], status, r = stay_on_this_cpu();
+	int there[2], back[2], status, r = workload_stay_on_this_cpu();
 	pid_t child;
 
 	if (r < 0)
