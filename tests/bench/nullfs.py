@@ -7,6 +7,7 @@ import subprocess
 COUNT, TIMES = 20000, 3
 # what bench_workload calls it, what the client does, the requests of that
 KINDS = (('negative', 'lstat of a name that does not exist', 'LOOKUP'), ('lookup', 'lstat of a file, for the first time', 'LOOKUP'),
+         ('read', 'read of a file of 4 KiB, for the first time', 'LOOKUP, READ'),
          ('setattr', 'chmod', 'SETATTR'), ('append', 'append of 300 B', 'WRITE'), ('write', 'write of 4 KiB', 'WRITE'),
          ('create', 'creation of a file', 'LOOKUP, CREATE'), ('unlink', 'removal of a file that was not looked at before', 'LOOKUP, UNLINK, FORGET'))
 

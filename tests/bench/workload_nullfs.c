@@ -26,6 +26,7 @@
 
 #define REQUEST_MAX ((1u << 20) + 4096u)
 #define FOREVER     (1u << 30) /* seconds that the kernel may keep what it was told */
+#define FILE_BYTES  4096u
 #define FEATURES                                                                     \
 	(FUSE_ASYNC_READ | FUSE_BIG_WRITES | FUSE_MAX_PAGES | FUSE_PARALLEL_DIROPS | \
 		FUSE_NO_OPEN_SUPPORT | FUSE_HANDLE_KILLPRIV_V2)
@@ -50,6 +51,7 @@ static struct fuse_attr attr_of(uint64_t node)
 {
 	return (struct fuse_attr){.ino = node,
 		.mode = node == FUSE_ROOT_ID ? S_IFDIR | 0755 : S_IFREG | 0644,
+		.size = FILE_BYTES,
 		.nlink = 1,
 		.blksize = 4096};
 }
@@ -110,6 +112,15 @@ static int answer_write(const struct server *s)
 	return answer(s, 0, &out, sizeof(out));
 }
 
+static int answer_read(const struct server *s)
+{
+	static const uint8_t content[FILE_BYTES];
+	const struct fuse_read_in *in = (const void *)(s->request + sizeof(struct fuse_in_header));
+	size_t left = in->offset < FILE_BYTES ? FILE_BYTES - in->offset : 0;
+
+	return answer(s, 0, content, left < in->size ? left : in->size);
+}
+
 static int answer_one(struct server *s)
 {
 	const struct fuse_in_header *in = (const void *)s->request;
@@ -126,6 +137,8 @@ static int answer_one(struct server *s)
 		return answer_attr(s);
 	case FUSE_WRITE:
 		return answer_write(s);
+	case FUSE_READ:
+		return answer_read(s);
 	case FUSE_UNLINK:
 	case FUSE_RELEASE:
 		return answer(s, 0, NULL, 0);
@@ -167,6 +180,21 @@ static int look_up(int dirfd, const char *kind, unsigned long count)
 		(void)snprintf(name, sizeof(name), "%s%08lu", kind, i);
 		if (fstatat(dirfd, name, &st, AT_SYMLINK_NOFOLLOW) < 0 && errno != ENOENT)
 			return -errno;
+	}
+	return 0;
+}
+
+static int read_each(int dirfd, unsigned long count)
+{
+	char name[32], data[FILE_BYTES];
+
+	for (unsigned long i = 0; i < count; i++) {
+		(void)snprintf(name, sizeof(name), "is%08lu", i);
+		_cleanup_close_ int fd = openat(dirfd, name, O_RDONLY | O_CLOEXEC);
+		int r = fd < 0 ? -errno : io_read_full(fd, data, sizeof(data));
+
+		if (r < 0)
+			return r;
 	}
 	return 0;
 }
@@ -227,6 +255,8 @@ static int work(const char *dir, const char *what, unsigned long count)
 		return look_up(dirfd, "is", count);
 	if (strcmp(what, "negative") == 0)
 		return look_up(dirfd, "no", count);
+	if (strcmp(what, "read") == 0)
+		return read_each(dirfd, count);
 	if (strcmp(what, "create") == 0)
 		return create(dirfd, count);
 	if (strcmp(what, "unlink") == 0)
@@ -281,6 +311,6 @@ static int run_nullfs(char **args)
 }
 
 const struct workload workload_nullfs[] = {
-	{"nullfs", "lookup|negative|create|unlink|setattr|append|write COUNT", 2, run_nullfs},
+	{"nullfs", "lookup|negative|read|create|unlink|setattr|append|write COUNT", 2, run_nullfs},
 	{0},
 };
