@@ -16,12 +16,12 @@
  * (workers.c), and few requests of strangers take a worker off its client.
  *
  * The idle class is given the CPU last: if somebody else computes there, or the client itself does,
- * the worker waits, and the session with it. So a guard thread (follow_guard.c) looks every 2 ms
- * while somebody follows. A follower that has served little since the last look gives its session
- * to the others; if it was ready to run and did not get the CPU, it is set back to normal from
- * outside, and, if that was not the client's doing, nobody follows for a while: 20 ms, twice as
- * long each time that following lasted less than 10 ms, 1 s at most. When nobody asks for 20 ms,
- * the worker goes back to normal by itself.
+ * the worker waits, and the session with it. So a guard thread (follow_guard.c) looks every few
+ * milliseconds while somebody follows. A follower that has served little since the last look gives
+ * its session to the others; if it was ready to run and did not get the CPU, it is set back to
+ * normal from outside, and, if that was not the client's doing, nobody follows for a while: 20 ms,
+ * twice as long each time that following lasted less than 10 ms, 1 s at most. When nobody asks for
+ * 20 ms, the worker goes back to normal by itself.
  *
  * Who follows is an atomic pointer in the worker's spot. Who takes a worker off (itself, the guard,
  * or another worker) sets it back; a worker that entered the idle class looks again whether it

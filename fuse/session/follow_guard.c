@@ -3,6 +3,10 @@
  * The guard of the workers that follow a client (follow.c): calls one back from outside when it
  * does not get the CPU, because it could not do so itself.
  *
+ * Each look of it disturbs whom it looks at: the guard on a CPU makes the scheduler put the client
+ * on the other, where the worker follows. So who got on for long is looked at rarely: a stall of
+ * two looks is a quarter of the time before it, at most 20 ms.
+ *
  * Threads: one, asleep while nobody follows. It reads the followers' counters and changes nothing
  * of them but class and place.
  */
@@ -11,8 +15,10 @@
 
 #include <base/clock.h>
 
-#define GUARD_NS       (2 * NS_PER_MS)
-#define BUSY_SERVED    16u /* in GUARD_NS: no doubt that it gets on */
+#define GUARD_MIN_NS   (2 * NS_PER_MS)
+#define GUARD_MAX_NS   (10 * NS_PER_MS)
+#define GUARD_PART     8u  /* of the time that it got on */
+#define BUSY_SERVED    16u /* between two looks: no doubt that it gets on */
 #define BACKOFF_MIN_NS (20 * NS_PER_MS)
 #define BACKOFF_MAX_NS NS_PER_S
 #define WORTH_NS       (10 * NS_PER_MS) /* to have followed for so long */
@@ -59,16 +65,19 @@ static void call_back(
 	counter_add(f->farm->m.follow_starved, 1);
 }
 
-/* Sleeps: for `GUARD_NS`, or until somebody follows. False: stop. */
-static bool guard_sleep(struct follow *f, bool for_someone)
+/* Sleeps: for so long, or (0) until somebody follows. False: stop. */
+static bool guard_sleep(struct follow *f, uint64_t ns)
 {
-	uint64_t end = clock_after(&clock_system, GUARD_NS);
+	uint64_t end = clock_after(&clock_system, ns);
 
 	LOCK_GUARD(&f->lock);
-	/* Woken before by another that begins: a look too soon would see everybody starve. */
-	while (!for_someone && !f->stop && cond_wait_until(&f->wake, &f->lock, end))
-		;
-	while (for_someone && !f->stop && !follow_anyone(f))
+	/* Woken before by one that begins: a look too soon would see everybody starve. */
+	while (ns && !f->stop && cond_wait_until(&f->wake, &f->lock, end)) {
+		uint64_t soon = clock_after(&clock_system, GUARD_MIN_NS);
+
+		end = soon < end ? soon : end;
+	}
+	while (!ns && !f->stop && !follow_anyone(f))
 		cond_wait(&f->wake, &f->lock);
 	return !f->stop;
 }
@@ -91,12 +100,13 @@ static bool look_after(struct follow *f, uint64_t key, const struct follow_sampl
 	return !starving;
 }
 
-/* True: this worker follows. */
-static bool watch(
+/* When to look at this worker again: in so many ns; 0: it does not follow. */
+static uint64_t watch(
 	struct follow *f, struct follow_spot *spot, struct follow_watched *w, uint64_t *backoff_ns)
 {
 	struct follow_sample now = take_sample(spot);
 	uint64_t key = atomic_load_explicit(&spot->key, memory_order_relaxed); /* as in begin */
+	uint64_t next;
 
 	if (now.who && now.who == w->before.who) {
 		w->well_ns += now.at_ns - w->before.at_ns;
@@ -104,21 +114,35 @@ static bool watch(
 			w->well_ns = 0;
 		else if (w->well_ns > WORTH_NS)
 			*backoff_ns = BACKOFF_MIN_NS;
+	} else {
+		w->well_ns = 0;
 	}
 	w->before = now;
-	return now.who;
+	if (!now.who)
+		return 0;
+	next = w->well_ns / GUARD_PART;
+	return next < GUARD_MIN_NS ? GUARD_MIN_NS : next > GUARD_MAX_NS ? GUARD_MAX_NS : next;
+}
+
+static uint64_t watch_all(struct follow *f, uint64_t *backoff_ns)
+{
+	uint64_t soonest = 0;
+
+	for (unsigned i = 0; i < f->farm->worker_count; i++) {
+		uint64_t next = watch(f, &f->spots[i], &f->watched[i], backoff_ns);
+
+		if (next && (!soonest || next < soonest))
+			soonest = next;
+	}
+	return soonest;
 }
 
 void *follow_guard_main(void *arg)
 {
 	struct follow *f = arg;
-	uint64_t backoff_ns = BACKOFF_MIN_NS;
-	bool anyone = false;
+	uint64_t backoff_ns = BACKOFF_MIN_NS, next = 0;
 
-	while (guard_sleep(f, !anyone)) {
-		anyone = false;
-		for (unsigned i = 0; i < f->farm->worker_count; i++)
-			anyone |= watch(f, &f->spots[i], &f->watched[i], &backoff_ns);
-	}
+	while (guard_sleep(f, next))
+		next = watch_all(f, &backoff_ns);
 	return NULL;
 }
