@@ -221,7 +221,7 @@ class GitRemote(unittest.TestCase):
                     except FileNotFoundError:
                         return False  # packs are being put together
                 wait_until(small, 30, 'what is older than some seconds goes', pause=1)
-                self.assertIn('mirror_trimmed', node.log_text())
+                wait_until(lambda: 'mirror_trimmed' in node.log_text(), 20, 'it says so once they are gone')
                 self.assertEqual(Comparison(want, root).differences, [])
                 node.stop()
                 shutil.rmtree(node.path('data', 'blobs'))
