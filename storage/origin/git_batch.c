@@ -123,6 +123,16 @@ static void leave_locked(struct gitbatch *b, struct item *item)
 	}
 }
 
+/* What a fetch that ended with `r` means for one of its objects. */
+static int result_of(const struct gitbatch *b, const struct oid *oid, int r)
+{
+	if (r < 0 && r != -ENXIO)
+		return r;
+	if (b->config.here)
+		return b->config.here(b->config.arg, oid) ? 0 : -EIO;
+	return r == 0 ? 0 : -EIO;
+}
+
 /* Results of items [from, from + count) of a round, each fetched once or in halves. */
 static void fetch_part(
 	struct gitbatch *b, const struct oid *oids, int *results, size_t count, unsigned *splits)
@@ -138,9 +148,7 @@ static void fetch_part(
 		return;
 	}
 	for (size_t i = 0; i < count; i++)
-		results[i] = r < 0 && r != -ENXIO                      ? r
-			     : b->config.here(b->config.arg, &oids[i]) ? 0
-								       : -EIO;
+		results[i] = result_of(b, &oids[i], r);
 }
 
 /* Take what is pending; false: nothing, or no memory (*ret_r). */

@@ -20,7 +20,8 @@ struct gitbatch;
 /* Fetch these. 0: those that the server has are here. -ENXIO: it refused, for at least one of
  * them. Others: it failed for all. */
 typedef int (*gitbatch_fetch_fn)(void *arg, const struct oid *oids, size_t count);
-/* Whether an object is here, after a fetch. */
+/* Whether an object is here, after a fetch. NULL: one that succeeded has brought all, one that was
+ * refused none. */
 typedef bool (*gitbatch_here_fn)(void *arg, const struct oid *oid);
 
 struct gitbatch_config {

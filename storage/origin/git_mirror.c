@@ -186,8 +186,14 @@ size_t gitmirror_begin_haves(struct gitmirror *m, struct oid *ret_commits, size_
 
 void gitmirror_end_haves(struct gitmirror *m)
 {
-	LOCK_GUARD(&m->lock);
+	bool trim;
+
+	lock_acquire(&m->lock);
 	m->haves_told--;
+	trim = m->trim_waits && m->haves_told == 0;
+	lock_release(&m->lock);
+	if (trim)
+		gitmirror_tidy(m);
 }
 
 int gitmirror_forget_commits(struct gitmirror *m)

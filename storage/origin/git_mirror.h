@@ -2,9 +2,9 @@
 /*
  * The private bare repository of a remote origin, below its state directory:
  *
- *	state_dir/lock            held (flock) by whoever changes refs or packs, its programs
- *included state_dir/commits         ids of the commits that are here with all their trees, one per
- *line state_dir/mirror.git/     objects and, in mode mirror, refs
+ *	lock            held (flock) by whoever changes refs or packs, programs included
+ *	commits         ids of the commits that are here with all their trees, by lines
+ *	mirror.git/     objects and, in mode mirror, refs
  *
  * It is crash-safe because objects appear whole or not at all (git index-pack), a commit is listed
  * after its objects are on disk, and what a killed program has left is removed at the next start.
@@ -48,6 +48,7 @@ struct gitmirror {
 	size_t commit_count, commit_cap;
 	unsigned packs; /* new since they were put together */
 	bool tidying;
+	bool trim_waits;                /* for the end of the requests that are counted here: */
 	unsigned haves_told;            /* requests under way that build on `commits` */
 	struct gitmirror_budget budget; /* const once packs come in */
 };

@@ -102,6 +102,7 @@ static void tidy(void *arg)
 	_cleanup_close_ int lock_fd = lock_files(m, &wait);
 	char out[OUTPUT_MAX];
 	struct gitrun run;
+	bool again;
 
 	/* Packs that are put together are new: then none would ever be old enough to go. Without
 	 * either everything works as before, only slower or larger; the next pack tries again. */
@@ -109,25 +110,41 @@ static void tidy(void *arg)
 		gitmirror_trim(m);
 	else if (lock_fd >= 0 && start(m, &run, argv, lock_fd, NULL) == 0)
 		(void)gitmirror_run_to_end(&run, out, sizeof(out), &wait, NULL);
-	LOCK_GUARD(&m->lock);
+	lock_acquire(&m->lock);
 	m->tidying = false;
+	again = m->trim_waits && m->haves_told == 0; /* it ended while this was under way */
+	lock_release(&m->lock);
+	if (again)
+		gitmirror_tidy(m);
+}
+
+void gitmirror_tidy(struct gitmirror *m)
+{
+	bool begin;
+
+	lock_acquire(&m->lock);
+	begin = !m->tidying;
+	if (begin) {
+		m->packs = 0;
+		m->tidying = true;
+		m->trim_waits = false;
+	}
+	lock_release(&m->lock);
+	if (begin && pool_submit(m->tidier, tidy, m, false) < 0) {
+		LOCK_GUARD(&m->lock);
+		m->tidying = false;
+	}
 }
 
 void gitmirror_count_pack(struct gitmirror *m)
 {
-	bool over = over_budget(m), start_tidying;
+	bool many, over = over_budget(m);
 
 	lock_acquire(&m->lock);
-	start_tidying = (++m->packs >= PACKS_MAX || over) && !m->tidying;
-	if (start_tidying) {
-		m->packs = 0;
-		m->tidying = true;
-	}
+	many = ++m->packs >= PACKS_MAX;
 	lock_release(&m->lock);
-	if (start_tidying && pool_submit(m->tidier, tidy, m, false) < 0) {
-		LOCK_GUARD(&m->lock);
-		m->tidying = false;
-	}
+	if (many || over)
+		gitmirror_tidy(m);
 }
 
 /* "ref: refs/heads/main\tHEAD\n…" → HEAD of the mirror. */

@@ -120,11 +120,12 @@ static size_t plan(struct pack_file *packs, size_t count, uint64_t keep_bytes)
 	return gone;
 }
 
-/* False: not now, someone builds on what is here. */
+/* False: not now, someone builds on what is here; or it stays listed, and is not removed. */
 static bool forget_commits(struct gitmirror *m)
 {
 	LOCK_GUARD(&m->lock);
-	if (m->haves_told > 0)
+	m->trim_waits = m->haves_told > 0;
+	if (m->trim_waits)
 		return false;
 	m->commit_count = 0;
 	return unlink(m->commits_path) == 0 || errno == ENOENT;

@@ -295,13 +295,6 @@ static bool size_here(void *arg, const struct oid *oid)
 	return gitsizes_get(&r->sizes, oid, &size);
 }
 
-static bool commit_here(void *arg, const struct oid *oid)
-{
-	struct gitremote *r = arg;
-
-	return gitmirror_has_commit(&r->mirror, oid);
-}
-
 static bool always_here(void *arg, const struct oid *oid)
 {
 	(void)arg;
@@ -318,7 +311,8 @@ int gitremote_make_batches(struct gitremote *r)
 		[BATCH_LISTINGS] = {fetch_listings, always_here, NULL, 1, 0, 1},
 		[BATCH_PEEKS] = {fetch_peeks, size_here, NULL, 3, 0, 1},
 		[BATCH_TREES] = {fetch_trees, object_here, NULL, 1, WINDOW_NS, 0},
-		[BATCH_COMMITS] = {fetch_commits, commit_here, NULL, 1, 0, 0},
+		/* their list is no witness: it may be forgotten by now (git_mirror_trim.c) */
+		[BATCH_COMMITS] = {fetch_commits, NULL, NULL, 1, 0, 0},
 		[BATCH_ALL] = {fetch_all, always_here, NULL, 1, 0, 0},
 	};
 	int err = 0;

@@ -5,13 +5,12 @@ import os
 import shutil
 import subprocess
 import tempfile
-import time
 import unittest
 
 import repo_maker
 from coppice_client import CallError
 from git_server import Authority, DaemonServer, HttpServer, SshServer
-from node import Node, wait_until
+from node import Node
 from tree_compare import Comparison, git_archive
 
 
@@ -192,42 +191,6 @@ class GitRemote(unittest.TestCase):
                     self.assertEqual((told.commit, told.moved), (moved, True))
                     self.assertEqual(node.mount('after').commit, moved)
                     self.assertEqual(sorted(os.listdir(root)), sorted(os.listdir(self.want)), 'nothing moves under a mount')
-
-    def test_mirror_has_a_budget(self):
-        path = os.path.join(self.folder, 'trimmed.git')
-        repo = repo_maker.Repo(path)
-        repo.begin()
-        for i in range(16):
-            repo.add(b'd%02d/file' % i, os.urandom(300000))
-        commit = repo.finish()
-        want = git_archive(path, commit, os.path.join(self.folder, 'trimmed'))
-
-        def commit_more():
-            made = git(path, '-c', 'user.name=a', '-c', 'user.email=a@b', 'commit-tree', '-m', str(time.monotonic()), '-p', commit,
-                       commit + '^{tree}')
-            git(path, 'update-ref', 'refs/heads/main', made)
-        with HttpServer(self.folder, {'r.git': path}, object_info=True) as server:
-            with Node({'demo': {'url': server.url('r.git'), 'mirror_size': '1MiB', 'refresh': '1ms'}}) as node:
-                packs = node.path('data', 'origins', 'demo', 'mirror.git', 'objects', 'pack')
-                root = node.mount('job').root
-                self.assertEqual(Comparison(want, root).differences, [])
-
-                def small():
-                    """What comes in makes it look."""
-                    commit_more()
-                    node.mount(f'job{time.monotonic()}')
-                    try:
-                        return sum(os.path.getsize(os.path.join(packs, name)) for name in os.listdir(packs)) < 1 << 20
-                    except FileNotFoundError:
-                        return False  # packs are being put together
-                wait_until(small, 30, 'what is older than some seconds goes', pause=1)
-                wait_until(lambda: 'mirror_trimmed' in node.log_text(), 20, 'it says so once they are gone')
-                self.assertEqual(Comparison(want, root).differences, [])
-                node.stop()
-                shutil.rmtree(node.path('data', 'blobs'))
-                shutil.rmtree(node.path('data', 'index'))
-                node.start()  # nothing is left but what the mirror has
-                self.assertEqual(Comparison(want, root).differences, [])
 
     def test_empty_repository(self):
         path = os.path.join(self.folder, 'empty.git')

@@ -67,15 +67,20 @@ static bool here(void *arg, const struct oid *oid)
 	return !oid->bytes[1];
 }
 
-static void world_init(struct world *w, bool open)
+static void world_init_with(struct world *w, bool open, gitbatch_here_fn witness)
 {
 	const struct gitbatch_config config = {
-		.fetch = fetch, .here = here, .arg = w, .threads = 1, .window_ns = NS_PER_MS};
+		.fetch = fetch, .here = witness, .arg = w, .threads = 1, .window_ns = NS_PER_MS};
 
 	*w = (struct world){.open = open};
 	lock_init(&w->lock, LOCK_RANK_LEAF);
 	cond_init(&w->changed);
 	assert_int_equal(gitbatch_new(&w->b, &config), 0);
+}
+
+static void world_init(struct world *w, bool open)
+{
+	world_init_with(w, open, here);
 }
 
 static void world_open(struct world *w)
@@ -160,6 +165,20 @@ static void test_only_what_is_absent_fails(void **state)
 	world_fini(&w);
 }
 
+static void test_without_a_witness_the_fetch_is_believed(void **state)
+{
+	struct oid oids[3] = {id(1, false), id(2, true), id(3, false)};
+	struct world w;
+
+	(void)state;
+	world_init_with(&w, true, NULL);
+	assert_int_equal(gitbatch_get(w.b, oids, 1, NULL, NS_NEVER), 0);
+	assert_int_equal(gitbatch_get(w.b, oids, 3, NULL, NS_NEVER), -EIO);
+	assert_int_equal(gitbatch_get(w.b, oids + 1, 1, NULL, NS_NEVER), -EIO);
+	assert_int_equal(gitbatch_get(w.b, oids + 2, 1, NULL, NS_NEVER), 0);
+	world_fini(&w);
+}
+
 static void test_halving_is_bounded(void **state)
 {
 	struct oid oids[1000];
@@ -230,6 +249,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_all_who_ask_meanwhile_share_the_next_fetch),
 		cmocka_unit_test(test_only_what_is_absent_fails),
+		cmocka_unit_test(test_without_a_witness_the_fetch_is_believed),
 		cmocka_unit_test(test_halving_is_bounded),
 		cmocka_unit_test(test_a_failure_is_everybodys),
 		cmocka_unit_test(test_who_has_no_time_goes),
