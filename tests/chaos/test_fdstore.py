@@ -65,7 +65,7 @@ class FdStore(unittest.TestCase):
             worker.join(20 * SLOW)
             self.assertEqual(errors, [])
             self.assertFalse(worker.is_alive())
-            self.assertIn('event=taken_over', node.log_text())
+            node.assert_logs('event=taken_over')
             wait_until(lambda: node.manager()['kept'] == KEPT, 5, 'everything is kept, and once')
             node.delete('job')
 
@@ -88,7 +88,7 @@ class FdStore(unittest.TestCase):
             self.assertEqual(os.pread(fd, 100, 0), b'before and after')
             os.close(fd)
             self.assertEqual(node.manager()['starts'], 2)
-            self.assertIn('event=taken_over', node.log_text())
+            node.assert_logs('event=taken_over')
 
     def test_what_nobody_goes_on_with_is_let_go(self):
         """A tenant that is not configured any more: its connection ends, its mount goes, the next one's stays."""

@@ -79,7 +79,7 @@ class Hang(unittest.TestCase):
             lines = job.lines
             wait_until(lambda: job.lines > lines + 10 or job.error, 20, 'the job goes on')
             self.assertEqual(job.end(), (None, True))
-            self.assertIn(f'keeper child_hangs pid={pid} mounts=1', node.log_text())
+            node.assert_logs(f'keeper child_hangs pid={pid} mounts=1')
             self.assertEqual(node.client.GetMount(job_id='job').lease_seconds, 0)
 
     def test_stopped(self):

@@ -167,7 +167,7 @@ class Upgrade(unittest.TestCase):
                 node.client.Upgrade()
                 wait_until(lambda: node.running() == ino and answers(node), 30, 'the new one runs')
                 probe.stop()
-                self.assertIn('event=handed_over_unfinished requests=1', node.log_text())
+                node.assert_logs('event=handed_over_unfinished requests=1')
                 self.assertLess(max(end - begin for begin, end in probe.spans), HAND_OVER_S + 3 * SLOW)
                 self.assertFalse(read.done())
                 wait_until(lambda: node.count('coppice_takeover_requests_total{kind="resent"') == 1, 20, 'it is sent again')

@@ -110,7 +110,7 @@ class Watchdog(unittest.TestCase):
                 took = time.monotonic() - begin
             self.assertIn(got, ([errno.ECONNABORTED], [errno.ENOTCONN]))
             self.assertLess(took, 10 * SLOW)
-            self.assertIn('event=session_aborted', node.log_text())
+            node.assert_logs('event=session_aborted')
             wait_until(lambda: 'event=session_revived' in node.log_text(), 20, 'it is opened again')
             wait_until(lambda: os.path.exists(root + '/before'), 20, 'the workspace is back')
             with open(root + '/before', 'rb') as f:
@@ -127,7 +127,7 @@ class Watchdog(unittest.TestCase):
             thread.join(20 * SLOW)
             self.assertEqual(got, [0])
             wait_until(lambda: self.metric(node, 'coppice_sessions_stuck') == 0, 20, 'it is not stuck any more')
-            self.assertIn('event=session_moves', node.log_text())
+            node.assert_logs('event=session_moves')
             self.assertEqual(self.metric(node, 'coppice_sessions_aborted_total'), 0)
 
     def test_idle_is_not_stuck(self):

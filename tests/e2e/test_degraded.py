@@ -60,7 +60,7 @@ class Degraded(unittest.TestCase):
             self.assertTrue(read(f'{root}/{name}') == self.files[name])
             return component not in self.degraded(node)
         wait_until(recovered, 20, f'{component} is not degraded any more', pause=0.5)
-        self.assertIn('recovered', node.log_text())
+        node.assert_logs('recovered')
 
     @contextlib.contextmanager
     def tmpfs(self, size):
@@ -88,7 +88,7 @@ class Degraded(unittest.TestCase):
         condition = self.degraded(node)['disk cache']
         self.assertIn('No space left', condition.reason)
         self.assertTrue(condition.advice and condition.since.seconds)
-        self.assertIn('degraded', node.log_text())
+        node.assert_logs('degraded')
         self.assertIn('DEGRADED disk cache', node.cli('node').stdout)
         with open(root + '/large/f0', 'r+b') as f:  # a copy-up of what is in memory only
             f.write(b'changed')
@@ -164,7 +164,7 @@ class Degraded(unittest.TestCase):
                 condition = self.degraded(node)['index']
                 self.assertIn('No space left', condition.reason)
                 self.assertIn('DEGRADED index', node.cli('node').stdout)
-                self.assertIn('component="index"', node.log_text())
+                node.assert_logs('component="index"')
                 for d in seen:  # what is in the index goes on, contents too
                     self.assertEqual(len(os.listdir(f'{root}/d{d:03}')), 100)
                 self.assertEqual(read(f'{root}/d{seen[0]:03}/a name that is long enough to make a large directory of it 007'), b'7 of %d\n' % seen[0])
@@ -230,7 +230,7 @@ class Degraded(unittest.TestCase):
             root = node.mount('job').root
             self.assert_files(root, 'small/')
             self.assertIn('redis', self.degraded(node))
-            self.assertIn('redis_down', node.log_text())
+            node.assert_logs('redis_down')
             server = subprocess.Popen(['redis-server', '--port', str(port), '--bind', '127.0.0.1', '--save', '', '--dir', self.folder],
                                       stdout=subprocess.DEVNULL, stdin=subprocess.DEVNULL)
             try:

@@ -209,7 +209,7 @@ class GitHostile(unittest.TestCase):
                 node.start()
                 self.assert_fails(self.read, root, 'page', codes=('EIO',))
                 server.fault()
-                self.assertIn('origin_lied', node.log_text())
+                node.assert_logs('origin_lied')
 
     def append(self, root, name):
         with open(os.path.join(root, name), 'ab') as f:

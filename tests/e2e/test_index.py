@@ -46,7 +46,7 @@ class Index(unittest.TestCase):
                     self.assertEqual(sum(len(files) for _, _, files in os.walk(root)), FILES * DIRECTORIES)
                     node.delete(f'r{number}-{again}')
             self.assertEqual(Comparison(both, over.root).differences, [])
-            self.assertIn('event=index_collected', node.log_text())
+            node.assert_logs('event=index_collected')
             self.assertLessEqual(node.client.GetCacheStats().index_bytes, (4 << 20) * 9 / 8 + (1 << 20))
             node.stop()
             node.start()

@@ -177,8 +177,8 @@ class Tree(Base):
                 self.assert_fails(os.stat, root + '/third-party/foo/no such file')
             self.assertEqual(read(root + '/third-party/note'), b'native\n')
             self.assertEqual(read(root + '/project/a.c'), b'a\n')
-            self.assertIn('event=mega_drift', node.log_text())
-            self.assertIn('path="third-party/foo"', node.log_text())
+            node.assert_logs('event=mega_drift')
+            node.assert_logs('path="third-party/foo"')
 
     def test_lengths_that_are_not_announced(self):
         repo_maker.make(self.repository, files=40, odd=True)
@@ -370,9 +370,9 @@ class Faults(Base):
             self.node.mount('other')
         self.assertIn(caught.exception.code, ('UNAVAILABLE', 'DEADLINE_EXCEEDED'))
         self.assertIn('demo', caught.exception.message)
-        self.assertIn('event=origin_down', self.node.log_text())
+        self.node.assert_logs('event=origin_down')
         self.comes_back(d, path)
-        self.assertIn('event=origin_up', self.node.log_text())
+        self.node.assert_logs('event=origin_up')
         self.assertEqual(self.node.mount('other').commit, self.commit)
 
 

@@ -91,7 +91,7 @@ class Prefetch(unittest.TestCase):
         self.gone()
         self.assert_whole(root)
         self.assertEqual(self.fetches(), before)
-        self.assertIn('prefetch_done', self.node.log_text())
+        self.node.assert_logs('prefetch_done')
         self.assertTrue(self.prefetch()[-1].done, 'a second time there is nothing to do')
 
     def test_paths_patterns_depth_and_budget(self):

@@ -458,11 +458,11 @@ class SharedCache(unittest.TestCase):
                 try:
                     self.read_all(node, 'again')
                     self.assertEqual(self.tier(node).state, 'down')
-                    self.assertIn('redis_down', node.log_text())
+                    node.assert_logs('redis_down')
                 finally:
                     redis.go_on()
                 wait_until(lambda: self.probe(node), 15, 'Redis is asked again')
-                self.assertIn('redis_up', node.log_text())
+                node.assert_logs('redis_up')
 
     def test_it_is_killed_and_comes_back_empty(self):
         with RedisServer() as redis:

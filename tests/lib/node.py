@@ -177,6 +177,10 @@ class Node:
         with open(self.log, encoding='utf-8', errors='replace') as f:
             return f.read()
 
+    def assert_logs(self, text):
+        """Soon: what a line tells of may be seen before the line."""
+        wait_until(lambda: text in self.log_text(), 10, f'in the log: {text}')
+
     def log_tail(self, size=4000):
         return self.log_text()[-size:]
 
