@@ -51,18 +51,20 @@ static struct list *bucket_of(struct l3_leases *l, const struct oid *oid)
 	return &l->named[name % L3_LEASE_BUCKETS];
 }
 
-static void free_all(struct list *claims)
+static void claim_free(struct l3_claim *claim)
 {
-	list_for_each_safe (it, claims) {
-		list_remove(it);
-		free(list_entry(it, struct l3_claim, node));
-	}
+	list_remove(&claim->node);
+	list_remove(&claim->named);
+	list_remove(&claim->done);
+	free(claim);
 }
 
 void l3_leases_fini(struct l3_leases *l)
 {
-	free_all(&l->held);
-	free_all(&l->done);
+	list_for_each_safe (it, &l->done)
+		claim_free(list_entry(it, struct l3_claim, done));
+	list_for_each_safe (it, &l->held)
+		claim_free(list_entry(it, struct l3_claim, node));
 	lock_fini(&l->mu);
 }
 
@@ -79,6 +81,7 @@ static struct l3_claim *claim_new(struct l3_leases *l, const struct oid *oid)
 		(void)snprintf(claim->token + 2 * i, 3, "%02x", random[i]);
 	list_init(&claim->node);
 	list_init(&claim->named);
+	list_init(&claim->done);
 	claim->oid = *oid;
 	LOCK_GUARD(&l->mu);
 	if (l->count >= L3_CLAIMS_MAX) {
@@ -282,9 +285,8 @@ void l3_lease_release(struct l3_leases *l, struct l3_claim *claim)
 
 	lock_acquire(&l->mu);
 	claim->after = mark;
-	list_remove(&claim->node);
 	list_remove(&claim->named);
-	list_push_back(&l->done, &claim->node);
+	list_push_back(&l->done, &claim->done);
 	lock_release(&l->mu);
 	l3_queue_kick(l->queue);
 }
@@ -388,18 +390,17 @@ static void run_script(
 
 static unsigned take_done(struct l3_leases *l, struct l3_claim *ret_done)
 {
-	uint64_t taken = l3_queue_taken(l->queue); /* its lock has our lock's rank */
+	uint64_t written = l3_queue_written(l->queue); /* its lock has our lock's rank */
 	unsigned n = 0;
 
 	LOCK_GUARD(&l->mu);
 	list_for_each_safe (it, &l->done) {
-		struct l3_claim *claim = list_entry(it, struct l3_claim, node);
+		struct l3_claim *claim = list_entry(it, struct l3_claim, done);
 
-		if (n == TENDED_AT_ONCE || claim->after > taken)
+		if (n == TENDED_AT_ONCE || claim->after > written)
 			break;
 		ret_done[n++] = *claim;
-		list_remove(it);
-		free(claim);
+		claim_free(claim);
 		l->count--;
 	}
 	return n;

@@ -4,7 +4,7 @@
  * random token that expires by itself; only the token's holder renews or removes it (compare and
  * delete, by a script, or by WATCH where scripts are off).
  *
- *	absent ──SET NX PX──► held ──renewed while the fetch runs──► released, behind the value
+ *	absent ──SET NX PX──► held ──renewed until the value is written──► removed
  *	                        └── holder dies: gone within L3_LEASE_MS
  *
  * It is an optimisation, never a promise: without Redis, without a lease, or after L3_WAIT_NS
@@ -22,11 +22,12 @@
 struct cancel;
 
 struct l3_claim {
-	struct list node, named; /* in `held` or `done`; in its bucket while held */
+	struct list node;        /* in `held`, to be renewed */
+	struct list named, done; /* in its bucket until it is released; then in `done` */
 	struct oid oid;
 	char token[33];
 	uint64_t renewed_ns;
-	uint64_t after; /* released: once the queue has passed this mark */
+	uint64_t after; /* released: removed once the queue has written up to this mark */
 };
 
 struct l3_leases {
@@ -34,8 +35,8 @@ struct l3_leases {
 	struct l3_queue *queue;
 	struct lock mu;   /* LOCK_RANK_BLOB_TIER */
 	struct list held; /* longest not renewed first; guarded by mu, as all below */
-	struct list done;
-	struct list named[L3_LEASE_BUCKETS]; /* those held */
+	struct list done; /* released, but what was fetched may not be written yet */
+	struct list named[L3_LEASE_BUCKETS]; /* those whose fetch is under way */
 	unsigned count;
 	bool scripts; /* the server runs them */
 };

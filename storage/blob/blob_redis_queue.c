@@ -110,10 +110,16 @@ uint64_t l3_queue_mark(struct l3_queue *q)
 	return q->pushed;
 }
 
-uint64_t l3_queue_taken(struct l3_queue *q)
+void l3_queue_wrote(struct l3_queue *q)
 {
 	LOCK_GUARD(&q->mu);
-	return q->taken;
+	q->written = q->taken;
+}
+
+uint64_t l3_queue_written(struct l3_queue *q)
+{
+	LOCK_GUARD(&q->mu);
+	return q->written;
 }
 
 void l3_queue_fill(struct l3_queue *q, uint64_t *ret_count, uint64_t *ret_bytes)

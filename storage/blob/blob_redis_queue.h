@@ -37,9 +37,8 @@ struct l3_queue {
 	struct list items;
 	uint64_t bytes, bytes_max;
 	unsigned count;
-	uint64_t pushed,
-		taken; /* since the start: what was pushed before N has been taken after N */
-	bool kicked;   /* who takes looks up, whether there is something or not */
+	uint64_t pushed, taken, written; /* since the start, in the same order */
+	bool kicked;                     /* who takes looks up, whether there is something or not */
 	bool stopping;
 };
 
@@ -55,8 +54,9 @@ bool l3_queue_take(struct l3_queue *q, struct list *ret_items, unsigned count_ma
 /* Who waits in l3_queue_take has something else to do. */
 void l3_queue_kick(struct l3_queue *q);
 void l3_queue_stop(struct l3_queue *q);
-/* How many have been pushed, and taken: what was pushed by a mark has been taken once so many are.
- */
+/* All that was taken has been written, or dropped. */
+void l3_queue_wrote(struct l3_queue *q);
+/* How many have been pushed, and written: what was pushed by a mark is written once so many are. */
 uint64_t l3_queue_mark(struct l3_queue *q);
-uint64_t l3_queue_taken(struct l3_queue *q);
+uint64_t l3_queue_written(struct l3_queue *q);
 void l3_queue_fill(struct l3_queue *q, uint64_t *ret_count, uint64_t *ret_bytes);

@@ -23,6 +23,7 @@
 #define BATCH_BYTES (4u << 20)
 #define ROUND_NS    (10 * NS_PER_S) /* the client's own deadlines are shorter */
 #define TOUCH_PART  4
+#define TEND_NS     (L3_LEASE_MS / 8 * NS_PER_MS) /* while a large one is written */
 
 static uint32_t minutes_now(void)
 {
@@ -239,11 +240,22 @@ static int write_single(struct blob_redis *r, const struct l3_item *item, uint8_
 	return err;
 }
 
+/* Its own lease, too, lasts until all of it is there. */
+static void tend_meanwhile(struct blob_redis *r, uint64_t *next_ns)
+{
+	uint64_t due_ns;
+
+	if (clock_mono_ns(&clock_system) < *next_ns)
+		return;
+	l3_leases_tend(&r->leases, &due_ns);
+	*next_ns = clock_after(&clock_system, TEND_NS);
+}
+
 static void write_large(struct blob_redis *r, const struct l3_item *item)
 {
 	uint64_t chunks = (item->size + L3_CHUNK_BYTES - 1) / L3_CHUNK_BYTES;
 	uint8_t *plain = malloc(L3_CHUNK_BYTES);
-	uint64_t due_ns;
+	uint64_t tend_ns = 0;
 	int err = 0;
 
 	if (!plain || chunks > L3_CHUNKS_MAX)
@@ -252,8 +264,7 @@ static void write_large(struct blob_redis *r, const struct l3_item *item)
 		err = write_single(r, item, plain);
 	for (uint32_t i = 0; err == 0 && chunks > 1 && i < chunks; i++) {
 		err = stopping(r) ? -ECANCELED : write_chunk(r, item, i, plain);
-		if (i % 16 == 15)
-			l3_leases_tend(&r->leases, &due_ns);
+		tend_meanwhile(r, &tend_ns);
 	}
 	if (err == 0 && chunks > 1)
 		err = write_manifest(r, item);
@@ -346,6 +357,7 @@ static void *write_behind(void *arg)
 			list_remove(it);
 			free(list_entry(it, struct l3_item, node));
 		}
+		l3_queue_wrote(&r->queue);
 		l3_leases_tend(&r->leases, &due_ns);
 	}
 	drop_items(r, &items);

@@ -3,6 +3,7 @@
 import collections
 import concurrent.futures
 import contextlib
+import itertools
 import os
 import random
 import shutil
@@ -85,9 +86,9 @@ class SharedCache(unittest.TestCase):
             return self.fetches(node)
 
     def wait_written(self, node, redis):
-        """Until the writer has nothing left: leases go after the values."""
+        """Until the writer has nothing left: leases go after the values, or by themselves where it takes long."""
         self.assertEqual(self.tier(node).drops, 0)
-        wait_until(lambda: len([k for k in redis.keys() if k.endswith(b':b')]) >= FILES + 4
+        wait_until(lambda: len([k for k in redis.keys() if k.endswith(b':b')]) >= self.blobs
                    and not [k for k in redis.keys() if k.endswith(b':l')], 20, 'everything is in Redis')
 
     # ---- sharing ----
@@ -334,6 +335,33 @@ class SharedCache(unittest.TestCase):
                 far.set(rtt=0)
                 hangs.set(hang=False)
                 self.assertEqual(fetch.result(60 * SLOW).failed, 0)
+
+    def test_lease_of_a_large_file_lasts_until_all_of_it_is_written(self):
+        """A node that looked between the first and the last piece would download it too."""
+        folder = tempfile.mkdtemp(dir=self.folder)
+        repo = repo_maker.Repo(folder + '/repo.git')
+        repo.begin()
+        repo.add(b'file', bytes(20 * MIB))  # in 40 pieces
+        repo.finish()
+        oid = subprocess.run(['git', '-C', folder + '/repo.git', 'rev-parse', 'main:file'], check=True, capture_output=True, text=True,
+                             timeout=60).stdout.strip()
+        look = "return {redis.call('exists', KEYS[1]), redis.call('exists', KEYS[2])}"
+        with RedisServer() as redis, DelayProxy(('127.0.0.1', redis.port)) as far, MegaServer(folder + '/repo.git') as server, \
+                Node({'demo': {'type': 'mega', 'url': server.url}}, extra=settings(f'redis://127.0.0.1:{far.port}', timeout='10s')) as node:
+            root = node.mount('job').root
+            os.listdir(root)
+            far.set(rtt=0.1)  # 4 s for all pieces: longer than a lease
+            seen, end = [], time.monotonic() + 60 * SLOW
+            with concurrent.futures.ThreadPoolExecutor(1) as pool:
+                size = pool.submit(lambda: len(read(root + '/file')))
+                while not seen or seen[-1] != [0, 1]:
+                    self.assertLess(time.monotonic(), end)
+                    now = redis('EVAL', look, 2, 'coppice:1:{%s}:l' % oid, 'coppice:1:{%s}:b' % oid)
+                    seen.append(now)
+                    time.sleep(0.01)
+                self.assertEqual(size.result(), 20 * MIB)
+            steps = [step for step, _ in itertools.groupby(seen)]  # [is there a lease, is it there]
+            self.assertNotIn([0, 0], steps[steps.index([1, 0]):])
 
     def test_a_node_that_died_while_it_fetched_sizes_delays_nobody_beyond_the_lease(self):
         oids = subprocess.run(['git', '-C', self.repository, 'ls-tree', '-r', '--format=%(objectname)', 'main'], check=True,
