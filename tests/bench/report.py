@@ -180,3 +180,15 @@ def write(path, text):
         notes = old[old.index(NOTES):] if NOTES in old else ''
     with open(path, 'w', encoding='utf-8') as f:
         f.write(text + '\n' + (notes or NOTES + '\n'))
+
+
+def replace_section(path, begin, end, text):
+    """The part of a page between two marks, which are part of it; at the page's end if it is new."""
+    with open(path, encoding='utf-8') as f:
+        old = f.read()
+    if begin in old and end in old:
+        text = old[:old.index(begin)] + text + old[old.index(end) + len(end):]
+    else:
+        text = f'{old}\n{text}\n'
+    with open(path, 'w', encoding='utf-8') as f:
+        f.write(text)

@@ -138,20 +138,7 @@ def section(bench, counts, rounds):
         f'{report.first_line("git", "--version")}.' + report.busy(facts), '',
         f'A repository of {len(bench.paths):,} files; one line more in every n-th. Seconds that a person waits for one command, the least of '
         f'{rounds} rounds; both push to a bare repository on the same disk. "Staged" is after `add`. Memory is the most that the daemon '
-        'needed for all of them, beyond what it had with the files changed.', '', *bench.table(counts), '', END]) + '\n'
-
-
-def replace_section(path, text):
-    old = ''
-    if os.path.exists(path):
-        with open(path, encoding='utf-8') as f:
-            old = f.read()
-    if BEGIN in old and END in old:
-        text = old[:old.index(BEGIN)] + text + old[old.index(END) + len(END):].lstrip('\n')
-    else:
-        text = old + ('\n' if old else '') + text
-    with open(path, 'w', encoding='utf-8') as f:
-        f.write(text)
+        'needed for all of them, beyond what it had with the files changed.', '', *bench.table(counts), '', END])
 
 
 def main():
@@ -184,7 +171,7 @@ def main():
         with open(a.json, 'w', encoding='utf-8') as f:
             json.dump(bench.figures(), f, indent=1)
     if a.markdown:
-        replace_section(a.markdown, section(bench, counts, a.rounds))
+        report.replace_section(a.markdown, BEGIN, END, section(bench, counts, a.rounds))
 
 
 if __name__ == '__main__':
